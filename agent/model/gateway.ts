@@ -1,0 +1,64 @@
+/**
+ * The snapshot: what the fabric looks like at one moment, after every document passed trust/verify.
+ *
+ * A Gateway object is immutable and replaced whole when anything about it changes, so that "did this gateway change?" is
+ * a comparison of references. Everything plan needs is here, already reduced to what is allowed: `prefixes` are those the
+ * gateway is certified for, advertises, and no other site owns.
+ */
+import type { Attachment, Endpoint, Fabric, GatewayState, Name, Network, Site } from './fabric.ts'
+import type { PublicKey } from './key.ts'
+import { addressBytes, formatAddress, lengthOf, networkOf } from './prefix.ts'
+import type { Address, Family, Prefix } from './prefix.ts'
+
+export interface Gateway {
+  readonly name: Name
+  readonly number: number
+  readonly site: Site
+  readonly plane: number
+  readonly generation: number
+  readonly tunnelKeys: Readonly<Record<string, PublicKey>>
+  readonly endpoints: readonly Endpoint[]
+  /** Effective prefixes of the default network, in comparePrefixes order. */
+  readonly prefixes: readonly Prefix[]
+  /** What the certificate allows (for guards), whether advertised or not. */
+  readonly certified: readonly Prefix[]
+  readonly networks: readonly Attachment[]
+  readonly weight: number
+  readonly state: GatewayState
+}
+
+export interface Snapshot {
+  readonly fabric: Fabric
+  /** By name, in order of name. */
+  readonly gateways: ReadonlyMap<Name, Gateway>
+  /** Gateways by site name, in order of number. */
+  readonly sites: ReadonlyMap<Name, readonly Gateway[]>
+}
+
+/** A gateway's own overlay address: the fabric's range plus its number. Absent where the fabric has no such family. */
+export function overlayAddress(fabric: Fabric, number: number, family: Family): Address | undefined {
+  const range = family === 4 ? fabric.overlay.ipv4 : fabric.overlay.ipv6
+  if (range === undefined) return undefined
+  const bytes = new Uint8Array(addressBytes(networkOf(range)))
+  const low = bytes.length - 2
+  // The range is at least a /16 or /112 (checked by parse), so the number fits into the last two bytes.
+  if (lengthOf(range) > low * 8) return undefined
+  bytes[low] = number >> 8
+  bytes[low + 1] = number & 255
+  return formatAddress(bytes)
+}
+
+/** fe80::<number>: the address probes go to, on every device of the gateway. */
+export function linkLocalAddress(number: number): Address {
+  return `fe80::${number.toString(16)}` as Address
+}
+
+/** MAC of the gateway's VTEP: 02:4c:53:00 + number. */
+export function vtepMac(number: number): string {
+  const byte = (value: number): string => value.toString(16).padStart(2, '0')
+  return `02:4c:53:00:${byte(number >> 8)}:${byte(number & 255)}`
+}
+
+export function networkByName(fabric: Fabric, name: Name): Network | undefined {
+  return fabric.networks.find((network) => network.name === name)
+}
