@@ -65,11 +65,124 @@ export interface Addon {
   notify(socket: string, state: string): number
 }
 
+/** What the compiled file exports: one call at a time on a handle. */
+interface Native {
+  open(protocol: number): { readonly handle: Handle; readonly portId: number }
+  close(handle: Handle): void
+  call(handle: Handle, verb: 0, bytes: Uint8Array, batch: number): Promise<readonly Failure[]>
+  call(handle: Handle, verb: 1 | 2 | 3, bytes: Uint8Array, batch: number): Promise<Answer>
+  subscribe(
+    protocol: number,
+    groups: Uint32Array,
+    bufferBytes: number,
+    deliver: (chunk: Uint8Array | null) => void,
+  ): object
+  unsubscribe(subscription: object): void
+  notify(socket: string, state: string): number
+}
+
+declare const handleBrand: unique symbol
+type Handle = object & { readonly [handleBrand]: true }
+
+interface Answer {
+  readonly bytes: Uint8Array
+  readonly done: boolean
+  readonly interrupted: boolean
+  readonly failure?: Failure
+}
+
+const verb = { request: 0, query: 1, dumpStart: 2, dumpNext: 3 } as const
+const nothing = new Uint8Array(0)
+
+class Socket implements NetlinkSocket {
+  readonly portId: number
+  readonly #native: Native
+  readonly #handle: Handle
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(native: Native, protocol: number) {
+    this.#native = native
+    const { handle, portId } = native.open(protocol)
+    this.#handle = handle
+    this.portId = portId
+  }
+
+  request(messages: Uint8Array, options: { readonly batch?: number } = {}): Promise<readonly Failure[]> {
+    const batch = options.batch ?? 64
+    return this.#inTurn(() => this.#native.call(this.#handle, verb.request, messages, batch))
+  }
+
+  query(message: Uint8Array): Promise<Uint8Array | Failure> {
+    return this.#inTurn(async () => {
+      const answer = await this.#native.call(this.#handle, verb.query, message, 0)
+      return answer.failure ?? answer.bytes
+    })
+  }
+
+  dump(
+    message: Uint8Array,
+    onChunk: (chunk: Uint8Array) => void,
+  ): Promise<{ readonly interrupted: boolean } | Failure> {
+    return this.#inTurn(async () => {
+      let interrupted = false
+      let thrown: { readonly error: unknown } | undefined
+      for (let step: 2 | 3 = verb.dumpStart; ; step = verb.dumpNext) {
+        const answer = await this.#native.call(
+          this.#handle,
+          step,
+          step === verb.dumpStart ? message : nothing,
+          0,
+        )
+        interrupted ||= answer.interrupted
+        // A visitor that throws must not leave half a dump in the socket: read on, then throw.
+        if (thrown === undefined && answer.bytes.length > 0) {
+          try {
+            onChunk(answer.bytes)
+          } catch (error) {
+            thrown = { error }
+          }
+        }
+        if (!answer.done) continue
+        if (thrown !== undefined) throw thrown.error
+        return answer.failure ?? { interrupted }
+      }
+    })
+  }
+
+  close(): void {
+    this.#native.close(this.#handle)
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work, work)
+    this.#last = turn.catch(() => undefined) // the caller has the rejection; the next turn only waits
+    return turn
+  }
+}
+
+function wrap(native: Native): Addon {
+  return {
+    openSocket: (protocol) => new Socket(native, protocol),
+    subscribe: (protocol, groups, bufferBytes, onChunk, onOverflow) => {
+      const subscription = native.subscribe(protocol, new Uint32Array(groups), bufferBytes, (chunk) => {
+        if (chunk === null) onOverflow()
+        else onChunk(chunk)
+      })
+      return {
+        close: () => {
+          native.unsubscribe(subscription)
+        },
+      }
+    },
+    notify: (socket, state) => native.notify(socket, state),
+  }
+}
+
 let loaded: Addon | undefined
 
 /** Loads native/build/linkspan.node of this package. */
 export function addon(): Addon {
-  loaded ??= createRequire(import.meta.url)(addonPath()) as Addon
+  loaded ??= wrap(createRequire(import.meta.url)(addonPath()) as Native)
   return loaded
 }
 

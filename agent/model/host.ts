@@ -10,6 +10,10 @@ export interface HostLink {
   readonly up: boolean
   /** Global-scope addresses with the length of their connected network. */
   readonly addresses: readonly { readonly address: Address; readonly length: number }[]
+  /** net.ipv6.conf.<link>.accept_ra: 0-2. Absent: unknown. */
+  readonly acceptRa?: number
+  /** A default route of table main goes over it. Absent: unknown or none. */
+  readonly defaultRoute?: boolean
 }
 
 /** A unicast route of table main on a link that carries an underlay bound to it. */

@@ -20,6 +20,8 @@ export interface Link {
   readonly up: boolean
   /** Link group; 0 is the kernel's default. Observed tuns of ours show linkGroup once the driver has set it. */
   readonly group: number
+  /** Observed: ours though not in the group yet; the state directory lists it (wireguard-go cannot be born in a group). */
+  readonly ours?: true
   readonly alias?: string
   readonly vxlan?: {
     readonly vni: number
@@ -98,6 +100,8 @@ export interface Nexthop {
   readonly family: Family
   readonly device?: string
   readonly blackhole?: true
+  /** Observed, and only where it is not ours: rtnetlink protocol. The object is somebody else's. */
+  readonly protocol?: number
 }
 
 /** A resilient nexthop group. */
@@ -108,6 +112,8 @@ export interface NexthopGroup {
   readonly members: readonly { readonly id: number; readonly weight: number }[]
   /** For printing only: network, site and gateways. Absent when observed. */
   readonly of?: string
+  /** Observed, and only where it is not ours: rtnetlink protocol. The object is somebody else's. */
+  readonly protocol?: number
 }
 
 export interface Route {
@@ -126,6 +132,8 @@ export interface Route {
   readonly link?: string
   /** Absent: the kernel's default (0 for IPv4, 1024 for IPv6). */
   readonly metric?: number
+  /** Observed, and only where it is not ours: rtnetlink protocol. The object is somebody else's. */
+  readonly protocol?: number
 }
 
 export interface Rule {

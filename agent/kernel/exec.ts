@@ -1,0 +1,110 @@
+/**
+ * Running programs: `wg`, `nft`, `wireguard-go`. The only place that starts a process.
+ *
+ * No shell, ever: a program and its argument array. The environment is PATH and LC_ALL=C, so messages are in English and
+ * nothing of ours leaks into a child. Every run has a deadline. Secrets go in by stdin; such a run is `quiet`, because
+ * `wg` quotes a key it dislikes in its error text.
+ */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { LinkspanError } from '../errors.ts'
+
+export interface RunOptions {
+  /** Written to stdin, which is then closed. */
+  readonly input?: string | Uint8Array
+  /** Milliseconds until the program is killed; default 10,000. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+  /** What the run is about, for the error; default: the command. */
+  readonly object?: string
+  /** Keep stderr out of the error: the input holds a key. */
+  readonly quiet?: boolean
+  /** Start a session of its own, for a program that daemonises. */
+  readonly detached?: boolean
+}
+
+export interface Exec {
+  /** Runs to the end and resolves with stdout. Throws LinkspanError `exec`, or the signal's reason. */
+  run(file: string, args: readonly string[], options?: RunOptions): Promise<string>
+  /** The same, stdout in pieces as they come (not cut at line ends): for outputs of megabytes. */
+  stream(file: string, args: readonly string[], options?: RunOptions): AsyncGenerator<string, void>
+}
+
+export const exec: Exec = { run, stream }
+
+const stderrTail = 2000
+const standardPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+async function run(file: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  let stdout = ''
+  for await (const piece of stream(file, args, options)) stdout += piece
+  return stdout
+}
+
+async function* stream(
+  file: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): AsyncGenerator<string, void> {
+  const { signal, timeoutMs = 10_000 } = options
+  signal?.throwIfAborted()
+  const child = spawn(file, args, {
+    env: { PATH: process.env['PATH'] ?? standardPath, LC_ALL: 'C' },
+    cwd: '/',
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: options.detached ?? false,
+  })
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const kill = (): void => void child.kill('SIGKILL')
+  deadline.addEventListener('abort', kill, { once: true })
+  signal?.addEventListener('abort', kill, { once: true })
+  const end = ended(child)
+  let complete = false
+  try {
+    const stderr = tail(child)
+    // A program that exits without reading closes the pipe (EPIPE); its exit code says more than that.
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(options.input ?? '')
+    child.stdout.setEncoding('utf8')
+    for await (const piece of child.stdout) yield piece as string
+    const failure = await end
+    complete = true
+    signal?.throwIfAborted()
+    if (failure === undefined) return
+    const reason = deadline.aborted ? `no end after ${timeoutMs} ms` : failure
+    const said = options.quiet === true ? '' : stderr()
+    throw new LinkspanError({
+      code: 'exec',
+      object: options.object ?? [file, ...args].join(' '),
+      reason: said === '' ? `${file}: ${reason}` : `${file}: ${reason}: ${said}`,
+      ...(failure.includes('ENOENT') ? { next: `install ${file}` } : {}),
+    })
+  } finally {
+    deadline.removeEventListener('abort', kill)
+    signal?.removeEventListener('abort', kill)
+    if (!complete) kill() // the reader left early
+  }
+}
+
+/** Undefined where the program succeeded. */
+function ended(child: ChildProcess): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => {
+      resolve(error.message)
+    })
+    child.once('close', (code, signal) => {
+      resolve(
+        code === 0 ? undefined : code === null ? `killed by ${signal ?? 'a signal'}` : `exit code ${code}`,
+      )
+    })
+  })
+}
+
+function tail(child: ChildProcess): () => string {
+  let text = ''
+  child.stderr?.setEncoding('utf8')
+  child.stderr?.on('data', (piece: string) => {
+    text = (text + piece).slice(-stderrTail)
+  })
+  return () => text.trim().replace(/\s*\n\s*/g, '; ')
+}

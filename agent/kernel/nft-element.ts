@@ -1,0 +1,212 @@
+/**
+ * Elements of nft sets by nfnetlink (include/uapi/linux/netfilter/nf_tables.h).
+ *
+ * One element of 100,000 costs the kernel microseconds, while the `nft` program reads the whole set first. A transaction is
+ * BATCH_BEGIN, messages of many elements each, BATCH_END, in one sendmsg; it is carried out whole or not at all. So a
+ * transaction that failed is looked into: elements that are already as wanted are left out, the rest is halved until the
+ * bad one stands alone.
+ */
+import type { Reason } from '../errors.ts'
+import { nftTable } from '../model/kernel-number.ts'
+import type { SetElement } from '../model/kernel-object.ts'
+import { addressBytes, formatAddress } from '../model/prefix.ts'
+import type { Address } from '../model/prefix.ts'
+import type { Addon, Failure, NetlinkSocket } from './addon.ts'
+import { MessageWriter } from './message.ts'
+
+export interface ElementOp {
+  readonly verb: 'add' | 'remove'
+  readonly element: SetElement
+}
+
+export interface ElementOutcome {
+  /** One per op, absent for done. */
+  readonly errors: readonly (Reason | undefined)[]
+  /** Transactions that went through. */
+  readonly transactions: number
+}
+
+export interface Elements {
+  apply(ops: readonly ElementOp[], signal: AbortSignal): Promise<ElementOutcome>
+  /** Undefined where there is no such set. In portions as the kernel gave them. */
+  dump(set: string): Promise<SetElement[][] | undefined>
+  generation(): Promise<number>
+  close(): void
+}
+
+const netfilter = 12
+const nftables = 10 << 8
+const newElements = nftables | 12
+const getElements = nftables | 13
+const deleteElements = nftables | 14
+const getGeneration = nftables | 16
+const batchBegin = 0x10
+const batchEnd = 0x11
+const request = 1
+const create = 0x400
+const dump = 0x300
+
+const ENOENT = 2
+const EEXIST = 17
+
+/** Elements of one message (a nested attribute holds 64 KiB) and of one transaction (a send buffer of 208 KiB). */
+const messageElements = 1000
+const transactionElements = 4000
+const attempts = 5
+
+/** struct nfgenmsg: family inet, version 0, resource id in network order. */
+const inetHeader = Uint8Array.of(1, 0, 0, 0)
+const batchHeader = Uint8Array.of(0, 0, 0, 10)
+
+const ascii = new TextEncoder()
+const tableName = ascii.encode(`${nftTable}\0`)
+
+export function openElements(addon: Addon): Elements {
+  const socket = addon.openSocket(netfilter)
+  return {
+    apply: (ops, signal) => apply(socket, ops, signal),
+    dump: (set) => dumpSet(socket, set),
+    generation: () => generation(socket),
+    close: () => {
+      socket.close()
+    },
+  }
+}
+
+/** Results while a list of ops is worked off. */
+interface Progress {
+  readonly errors: (Reason | undefined)[]
+  transactions: number
+}
+
+async function apply(
+  socket: NetlinkSocket,
+  ops: readonly ElementOp[],
+  signal: AbortSignal,
+): Promise<ElementOutcome> {
+  const progress: Progress = { errors: new Array<Reason | undefined>(ops.length), transactions: 0 }
+  for (let from = 0; from < ops.length; from += transactionElements) {
+    signal.throwIfAborted()
+    const part = Array.from({ length: Math.min(transactionElements, ops.length - from) }, (_, i) => from + i)
+    const failure = await transact(socket, ops, part, progress)
+    if (failure !== undefined) await inquire(socket, ops, part, failure, progress)
+  }
+  return progress
+}
+
+/** After a failure: leaves out what is as wanted already, then halves. */
+async function inquire(
+  socket: NetlinkSocket,
+  ops: readonly ElementOp[],
+  part: readonly number[],
+  failure: Failure,
+  progress: Progress,
+): Promise<void> {
+  const present = new Map<string, Set<string> | undefined>()
+  const open: number[] = []
+  for (const at of part) {
+    const op = ops[at]
+    if (op === undefined) continue
+    const { set, key } = op.element
+    if (!present.has(set)) present.set(set, await keysOf(socket, set))
+    const keys = present.get(set)
+    if ((keys?.has(key) ?? false) === (op.verb === 'add')) continue
+    if (keys === undefined) progress.errors[at] = refusal(op, failure, 'there is no such set')
+    else open.push(at)
+  }
+  await halve(socket, ops, open, progress)
+}
+
+async function halve(
+  socket: NetlinkSocket,
+  ops: readonly ElementOp[],
+  part: readonly number[],
+  progress: Progress,
+): Promise<void> {
+  if (part.length === 0) return
+  const failure = await transact(socket, ops, part, progress)
+  if (failure === undefined) return
+  const [only] = part
+  if (part.length === 1 && only !== undefined) {
+    const op = ops[only]
+    if (op !== undefined) progress.errors[only] = refusal(op, failure)
+    return
+  }
+  const middle = part.length >> 1
+  await halve(socket, ops, part.slice(0, middle), progress)
+  await halve(socket, ops, part.slice(middle), progress)
+}
+
+async function keysOf(socket: NetlinkSocket, set: string): Promise<Set<string> | undefined> {
+  const parts = await dumpSet(socket, set)
+  return parts && new Set(parts.flat().map(({ key }) => key))
+}
+
+function refusal({ element }: ElementOp, { errno, message }: Failure, said?: string): Reason {
+  const reason = said ?? `errno ${errno}${message === '' ? '' : `: ${message}`}`
+  return { code: 'netlink', object: `nft element ${element.set} ${element.key}`, reason }
+}
+
+/** One transaction; undefined where it went through. A lone op that finds its work done is no failure. */
+async function transact(
+  socket: NetlinkSocket,
+  ops: readonly ElementOp[],
+  part: readonly number[],
+  progress: Progress,
+): Promise<Failure | undefined> {
+  const [failure] = await socket.request(encode(ops, part), { batch: 0 })
+  if (failure === undefined) {
+    progress.transactions++
+    return undefined
+  }
+  const [only] = part
+  if (part.length === 1 && only !== undefined) {
+    const done = ops[only]?.verb === 'remove' ? ENOENT : EEXIST
+    if (failure.errno === done) return undefined
+  }
+  return failure
+}
+
+function encode(ops: readonly ElementOp[], part: readonly number[]): Uint8Array {
+  const groups = new Map<string, Group>()
+  for (const at of part) {
+    const op = ops[at]
+    if (op === undefined) continue
+    const name = `${op.verb} ${op.element.set}`
+    const group = groups.get(name)
+    if (group === undefined) groups.set(name, { verb: op.verb, set: op.element.set, keys: [op.element.key] })
+    else group.keys.push(op.element.key)
+  }
+  const writer = new MessageWriter()
+  writer.begin(batchBegin, request)
+  writer.bytes(batchHeader)
+  writer.end()
+  for (const { verb, set, keys } of groups.values()) {
+    for (let from = 0; from < keys.length; from += messageElements) {
+      writer.begin(verb === 'add' ? newElements : deleteElements, verb === 'add' ? request | create : request)
+      writer.bytes(inetHeader)
+      writer.attr(1, tableName)
+      writer.attr(2, ascii.encode(`${set}\0`))
+      writer.nest(3)
+      for (const key of keys.slice(from, from + messageElements)) {
+        writer.nest(1)
+        writer.nest(1)
+        writer.attr(1, addressBytes(key as Address))
+        writer.endNest()
+        writer.endNest()
+      }
+      writer.endNest()
+      writer.end()
+    }
+  }
+  writer.begin(batchEnd, request)
+  writer.bytes(batchHeader)
+  writer.end()
+  return writer.take()
+}
+
+interface Group {
+  readonly verb: 'add' | 'remove'
+  readonly set: string
+  readonly keys: string[]
+}

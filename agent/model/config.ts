@@ -1,0 +1,40 @@
+/**
+ * This gateway's configuration, after /etc/linkspan/config.yml passed cli/config.ts: every prefix canonical, every name
+ * checked, defaults filled. What depends on the fabric document or on the host (the default endpoint) is filled by ownOf.
+ */
+import type { Fabric, Name, Site } from './fabric.ts'
+import { defaultBasePort } from './device.ts'
+import type { Own, OwnEndpoint } from './own.ts'
+import type { Address, Prefix } from './prefix.ts'
+
+export interface Config {
+  /** The file it was read from, for messages. */
+  readonly file: string
+  readonly fabric: Name
+  /** Ed25519 public key of the authority, base64url. Not used before documents are signed. */
+  readonly authority?: string
+  readonly site: Site
+  /** As Own; absent endpoints: see ownOf. */
+  readonly own: Omit<Own, 'endpoints'> & { readonly endpoints?: readonly OwnEndpoint[] }
+  /** What this gateway asks to originate; requests until certified. */
+  readonly prefixes: readonly Prefix[]
+  readonly registry: { readonly kind: 'file'; readonly directory: string }
+  readonly metrics: { readonly address: Address; readonly port: number } | false
+}
+
+export const defaultConfigFile = '/etc/linkspan/config.yml'
+export const defaultStateDirectory = '/var/lib/linkspan'
+export const defaultMetrics = { address: '127.0.0.1', port: 9586 }
+
+/**
+ * Own for plan. Without configured endpoints: one on the fabric's first underlay, at `address` (the first global address
+ * on the link of the default route; absent: as behind NAT, peers wait to be called), default port.
+ */
+export function ownOf(config: Config, fabric: Fabric, address: Address | undefined): Own {
+  const { endpoints, ...own } = config.own
+  if (endpoints !== undefined) return { ...own, endpoints }
+  const underlay = fabric.underlays[0]
+  if (underlay === undefined) return { ...own, endpoints: [] }
+  const endpoint = { underlay: underlay.name, port: defaultBasePort }
+  return { ...own, endpoints: [address === undefined ? endpoint : { ...endpoint, address }] }
+}

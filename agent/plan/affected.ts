@@ -1,0 +1,149 @@
+/**
+ * Which shares a change may touch: a superset, found by comparing references, so that one changed record in a thousand
+ * costs a thousand comparisons and no more.
+ *
+ * What depends on what: a site's share on its gateways; a gateway's share on that gateway; a network's share on the
+ * gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the prefix lengths in
+ * use. All of them depend on Local: our own site, configuration and host.
+ */
+import type { Gateway, Snapshot } from '../model/gateway.ts'
+import { lengthsOfGateway } from './firewall-element.ts'
+import type { PlanInput, ShareKey } from './input.ts'
+import { localOf } from './local.ts'
+import type { Local } from './local.ts'
+import { shareKeys } from './share.ts'
+import { attachedNetworks } from './vxlan.ts'
+
+/** Keys whose share may differ, in the order of shareKeys; keys that are gone are among them, last. */
+export function affected(before: PlanInput | undefined, after: PlanInput): readonly ShareKey[] {
+  if (before === undefined) return shareKeys(after)
+  if (before.snapshot === after.snapshot && before.own === after.own && before.facts === after.facts) {
+    const touched = new Set<ShareKey>()
+    addPaths(touched, before, after)
+    return inOrder(touched, after)
+  }
+  const left = localOf(before)
+  const right = localOf(after)
+  if (left === undefined || right === undefined) return everything(before, after)
+  if (before.snapshot.fabric !== after.snapshot.fabric) return everything(before, after)
+  const touched = new Set<ShareKey>()
+  if (differsForAll(left, right)) return everything(before, after)
+  if (before.own !== after.own || before.facts !== after.facts || !sameSite(left, right)) {
+    touched.add('host')
+    for (const local of [left, right])
+      for (const name of attachedNetworks(local)) touched.add(`network ${name}`)
+  }
+  addGateways(touched, left, right)
+  addPaths(touched, before, after)
+  return inOrder(touched, after)
+}
+
+function everything(before: PlanInput, after: PlanInput): readonly ShareKey[] {
+  return [...new Set([...shareKeys(after), ...shareKeys(before)])]
+}
+
+function inOrder(touched: ReadonlySet<ShareKey>, after: PlanInput): readonly ShareKey[] {
+  if (touched.size === 0) return []
+  const keys = shareKeys(after).filter((key) => touched.has(key))
+  const gone = [...touched].filter((key) => !keys.includes(key)).sort()
+  return [...keys, ...gone]
+}
+
+/** What sites and gateways see of Local. Its parts are compared only where something they come from changed. */
+function differsForAll(left: Local, right: Local): boolean {
+  const sameParts =
+    left.input.own === right.input.own && left.input.facts === right.input.facts && sameSite(left, right)
+  return !sameParts && outlook(left) !== outlook(right)
+}
+
+function sameSite(left: Local, right: Local): boolean {
+  return left.site.length === right.site.length && left.site.every((gateway, i) => gateway === right.site[i])
+}
+
+function outlook({ self, site, families, sides, source, input }: Local): string {
+  const { own, facts } = input
+  return JSON.stringify([
+    self,
+    site.map(({ prefixes }) => prefixes),
+    families,
+    sides,
+    source,
+    own.exclude,
+    own.registryAddresses,
+    facts.links.map(({ name, addresses }) => [name, addresses]),
+  ])
+}
+
+function addGateways(touched: Set<ShareKey>, left: Local, right: Local): void {
+  const before = left.input.snapshot
+  const after = right.input.snapshot
+  const changes: (readonly [Gateway | undefined, Gateway | undefined])[] = []
+  for (const [name, gateway] of after.gateways) {
+    const incumbent = before.gateways.get(name)
+    if (incumbent !== gateway) changes.push([incumbent, gateway])
+  }
+  for (const [name, gateway] of before.gateways) {
+    if (!after.gateways.has(name)) changes.push([gateway, undefined])
+  }
+  const networks = new Set([...attachedNetworks(left), ...attachedNetworks(right)])
+  for (const pair of changes) addGateway(touched, pair, networks)
+  if (changes.length > 0 && lengthsChanged(changes, before, after)) touched.add('host')
+}
+
+function addGateway(
+  touched: Set<ShareKey>,
+  [before, after]: readonly [Gateway | undefined, Gateway | undefined],
+  networks: ReadonlySet<string>,
+): void {
+  for (const gateway of [before, after]) {
+    if (gateway === undefined) continue
+    touched.add(`gateway ${gateway.name}`)
+    touched.add(`site ${gateway.site.name}`)
+  }
+  if (before !== undefined && after !== undefined && sameButPrefixes(before, after)) return
+  touched.add('host')
+  for (const gateway of [before, after]) {
+    for (const { name } of gateway?.networks ?? []) if (networks.has(name)) touched.add(`network ${name}`)
+  }
+}
+
+function sameButPrefixes(before: Gateway, after: Gateway): boolean {
+  return withoutPrefixes(before) === withoutPrefixes(after)
+}
+
+function withoutPrefixes(gateway: Gateway): string {
+  return JSON.stringify({ ...gateway, prefixes: undefined, certified: undefined })
+}
+
+/** The firewall has one set for each prefix length in use. Lengths are remembered by gateway, so all are asked quickly. */
+function lengthsChanged(
+  changes: readonly (readonly [Gateway | undefined, Gateway | undefined])[],
+  before: Snapshot,
+  after: Snapshot,
+): boolean {
+  const of = (gateway: Gateway | undefined): bigint =>
+    gateway === undefined ? 0n : lengthsOfGateway(gateway)
+  if (changes.every(([left, right]) => of(left) === of(right))) return false
+  return lengthsOfAll(before) !== lengthsOfAll(after)
+}
+
+function lengthsOfAll({ gateways }: Snapshot): bigint {
+  let lengths = 0n
+  for (const gateway of gateways.values()) lengths |= lengthsOfGateway(gateway)
+  return lengths
+}
+
+/** Sites and gateways with a path that went up or down. */
+function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): void {
+  if (before.paths === after.paths) return
+  const local = localOf(after)
+  if (local === undefined) return
+  for (const gateway of after.snapshot.gateways.values()) {
+    const changed = local.sides.some(
+      ({ name }) => before.paths.isUp(gateway.name, name) !== after.paths.isUp(gateway.name, name),
+    )
+    if (!changed) continue
+    touched.add(`gateway ${gateway.name}`)
+    touched.add(`site ${gateway.site.name}`)
+  }
+}

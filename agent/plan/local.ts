@@ -1,0 +1,166 @@
+/**
+ * What this gateway is and has: the part of an input that every share looks at. Worked out once an input, from our own
+ * site, configuration and host alone, so that it costs the same in a fabric of ten gateways and of a thousand.
+ */
+import type { Fabric, Name } from '../model/fabric.ts'
+import { overlayAddress } from '../model/gateway.ts'
+import type { Gateway } from '../model/gateway.ts'
+import { comparePrefixes, contains, familyOf, holds, lengthOf, prefix, prefixOf } from '../model/prefix.ts'
+import type { Address, Family, Prefix } from '../model/prefix.ts'
+import type { Note, PlanInput } from './input.ts'
+import { Ranges } from './range.ts'
+import { sidesOf } from './underlay.ts'
+import type { Side } from './underlay.ts'
+
+/** A range whose packets leave the overlay's table for main. */
+export interface Throw {
+  readonly prefix: Prefix
+  /** The firewall's exception too; not for the registry's addresses, which the ruleset names itself. */
+  readonly guarded: boolean
+}
+
+export interface Local {
+  readonly input: PlanInput
+  readonly fabric: Fabric
+  readonly self: Gateway
+  /** The gateways of our site that are not withdrawn, ourselves included. */
+  readonly site: readonly Gateway[]
+  readonly families: readonly Family[]
+  /** Our underlays, the preferred first. */
+  readonly sides: readonly Side[]
+  /** The fabric's overlay ranges of our families. */
+  readonly overlay: readonly Prefix[]
+  readonly throws: readonly Throw[]
+  /** An own address inside an own prefix: the source of what we ourselves send to remote prefixes. */
+  readonly source: Readonly<Partial<Record<Family, Address>>>
+  /** Site-side links. */
+  readonly siteLinks: readonly string[]
+  readonly notes: readonly Note[]
+  /** Why a remote prefix is not installed here. */
+  refusal(prefix: Prefix): string | undefined
+}
+
+const known = new WeakMap<PlanInput, Local>()
+
+/** Undefined while the snapshot does not hold this gateway. */
+export function localOf(input: PlanInput): Local | undefined {
+  const before = known.get(input)
+  if (before !== undefined) return before
+  const self = input.snapshot.gateways.get(input.own.gateway)
+  if (self === undefined) return undefined
+  const local = build(input, self)
+  known.set(input, local)
+  return local
+}
+
+/** True where the gateway is of our own site. */
+export function isSiteMate({ self }: Local, gateway: Gateway): boolean {
+  return gateway.site.name === self.site.name
+}
+
+/** The overlay addresses of a gateway in our families. */
+export function overlayAddresses({ fabric, families }: Local, gateway: Gateway): readonly Address[] {
+  return families.flatMap((family) => overlayAddress(fabric, gateway.number, family) ?? [])
+}
+
+function build(input: PlanInput, self: Gateway): Local {
+  const { snapshot, own, facts } = input
+  const { fabric } = snapshot
+  const families: readonly Family[] = facts.ipv6 ? [4, 6] : [4]
+  const site = (snapshot.sites.get(self.site.name) ?? [self]).filter(
+    (gateway) => gateway.name === self.name || gateway.state !== 'withdrawn',
+  )
+  const overlay = Object.values(fabric.overlay)
+  const ownPrefixes = new Set(site.flatMap((gateway) => gateway.prefixes))
+  const connected = facts.links.flatMap((link) =>
+    link.addresses.map(({ address, length }) => ({ prefix: prefixOf(address, length), link: link.name })),
+  )
+
+  const held = new Ranges()
+  for (const range of overlay) held.add(range, `lies in the overlay's own range ${range}`)
+  // Peers hold fe80::<number>/128 for probes; a prefix there would take it from them.
+  held.add(prefix('fe80::/10'), 'is link-local')
+  for (const { prefix, link } of connected)
+    held.add(prefix, `lies in ${prefix}, which ${link} is connected to`)
+  for (const range of own.exclude)
+    held.add(range, `lies in ${range}, which \`exclude:\` keeps out of the overlay`)
+  const registry = new Set(own.registryAddresses.map((address) => prefixOf(address)))
+
+  const notes: Note[] = own.endpoints
+    .filter(({ underlay }) => !fabric.underlays.some(({ name }) => name === underlay))
+    .map(({ underlay }) => ({
+      kind: 'underlay',
+      object: `underlay ${underlay}`,
+      reason: 'the fabric document has no underlay of this name, so our endpoint on it serves for nothing',
+    }))
+  const throws: Throw[] = []
+  const guarded = new Set([...ownPrefixes, ...connected.map(({ prefix }) => prefix), ...own.exclude])
+  for (const range of [...new Set([...guarded, ...registry])].sort(comparePrefixes)) {
+    if (!families.includes(familyOf(range))) continue
+    const inside = overlay.find((outer) => contains(outer, range))
+    if (inside === undefined) throws.push({ prefix: range, guarded: guarded.has(range) })
+    else notes.push(throwNote(range, inside))
+  }
+
+  const sources = sourcesOf(input, site)
+  return {
+    input,
+    fabric,
+    self,
+    site,
+    families,
+    sides: sidesOf(own, fabric, facts),
+    overlay: overlay.filter((range) => families.includes(familyOf(range))),
+    throws,
+    source: sources.source,
+    siteLinks: own.interfaces ?? sources.links,
+    notes,
+    refusal(prefix) {
+      if (ownPrefixes.has(prefix)) return 'our own site originates it'
+      if (registry.has(prefix)) return "is the registry's address, which stays on the underlay"
+      if (isDefaultRoute(prefix)) return 'a default route is used only by gateways that opt in'
+      return held.holding(prefix)
+    },
+  }
+}
+
+function throwNote(range: Prefix, inside: Prefix): Note {
+  return {
+    kind: 'throw-not-installed',
+    object: `prefix ${range}`,
+    reason: `lies in the overlay's own range ${inside}, which goes before`,
+    prefix: range,
+  }
+}
+
+/** The whole of a family, or what amounts to it. */
+function isDefaultRoute(prefix: Prefix): boolean {
+  return lengthOf(prefix) <= 1
+}
+
+/**
+ * Links with an address inside a prefix of ours, and one such address a family: the lowest on a link that is up, on one
+ * of the configured `interfaces` where there are any. On a link that is down the kernel refuses it as a source.
+ */
+function sourcesOf(
+  { own, facts }: PlanInput,
+  site: readonly Gateway[],
+): { readonly source: Local['source']; readonly links: readonly Name[] } {
+  const prefixes = site.flatMap((gateway) => gateway.prefixes)
+  const candidates = facts.links.flatMap((link) =>
+    link.addresses
+      .filter(({ address }) => prefixes.some((prefix) => holds(prefix, address)))
+      .map(({ address }) => ({ address, link })),
+  )
+  const preferred = (link: string): number => (own.interfaces?.includes(link) === true ? 0 : 1)
+  const usable = candidates
+    .filter(({ link }) => link.up)
+    .sort(
+      (a, b) =>
+        preferred(a.link.name) - preferred(b.link.name) ||
+        comparePrefixes(prefixOf(a.address), prefixOf(b.address)),
+    )
+  const source: Partial<Record<Family, Address>> = {}
+  for (const { address } of usable) source[familyOf(address)] ??= address
+  return { source, links: [...new Set(candidates.map(({ link }) => link.name))] }
+}

@@ -1,0 +1,84 @@
+/**
+ * Nexthops: one per device, and groups of them.
+ *
+ * A prefix's route points at the group of exactly the gateways that originate it, so when one of them fails, or moves to
+ * another underlay, one group is replaced, whatever the number of prefixes. A group never stands empty: with every path
+ * down its one member is the blackhole, and the routes stay to hold the traffic back.
+ */
+import { deviceName } from '../model/device.ts'
+import type { Gateway } from '../model/gateway.ts'
+import { nexthopId } from '../model/kernel-number.ts'
+import type { Nexthop, NexthopGroup } from '../model/kernel-object.ts'
+import type { Local } from './local.ts'
+import { choose } from './path.ts'
+import type { Path } from './path.ts'
+import type { HeldDevice } from './wireguard.ts'
+
+/** IPv6 nexthops carry routes of both families; without IPv6 only IPv4 ones exist. */
+function ids({ families }: Local): {
+  readonly family: 4 | 6
+  readonly device: (i: number) => number
+  readonly blackhole: number
+} {
+  return families.includes(6)
+    ? { family: 6, device: nexthopId.device, blackhole: nexthopId.blackhole }
+    : { family: 4, device: nexthopId.device4, blackhole: nexthopId.blackhole4 }
+}
+
+/** The nexthop of each device, and the blackhole. */
+export function deviceNexthops(local: Local, held: readonly HeldDevice[]): readonly Nexthop[] {
+  const { family, device, blackhole } = ids(local)
+  return [
+    ...held.map(({ index }): Nexthop => ({
+      kind: 'nexthop',
+      id: device(index),
+      family,
+      device: deviceName(index),
+    })),
+    { kind: 'nexthop', id: blackhole, family, blackhole: true },
+  ]
+}
+
+/** A gateway that a group leads to, with its paths. */
+export interface Via {
+  readonly gateway: Gateway
+  readonly paths: readonly Path[]
+}
+
+export interface Group {
+  readonly object: NexthopGroup
+  /** Least of all paths whatever their state, so that a failover touches no route; absent where there is no path. */
+  readonly mtu?: number
+  /** The blackhole is its only member. */
+  readonly down: boolean
+}
+
+/** A draining gateway serves only while no other one is up. */
+export function groupOf(local: Local, key: string, vias: readonly Via[]): Group {
+  const { device, blackhole } = ids(local)
+  const up = vias.flatMap(({ gateway, paths }) => {
+    const path = choose(paths, gateway, local.input.paths)
+    return path === undefined ? [] : [{ gateway, id: device(path.device), weight: weightOf(gateway) }]
+  })
+  const active = up.filter(({ gateway }) => gateway.state !== 'draining')
+  const members = (active.length > 0 ? active : up)
+    .map(({ id, weight }) => ({ id, weight }))
+    .sort((a, b) => a.id - b.id)
+  const mtus = vias.flatMap(({ paths }) => paths.map(({ mtu }) => mtu))
+  const object: NexthopGroup = {
+    kind: 'group',
+    id: local.input.ids.idOf(key),
+    members: members.length > 0 ? members : [{ id: blackhole, weight: 1 }],
+    of: key,
+  }
+  return {
+    object,
+    down: members.length === 0,
+    ...(mtus.length === 0 ? {} : { mtu: Math.min(...mtus) }),
+  }
+}
+
+/** The kernel takes 1 to 256 (struct nexthop_grp holds the weight less one in a byte). */
+function weightOf({ weight }: Gateway): number {
+  return Math.min(256, Math.max(1, Math.round(weight)))
+}

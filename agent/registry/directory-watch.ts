@@ -1,0 +1,130 @@
+/**
+ * inotify on a registry directory: the directory itself, its folders, and its parent, because the whole directory may be
+ * renamed, replaced or be a symbolic link that turns to another. Events are hints: a name to read again, or a reason to
+ * walk. A watch that cannot be set is no error, since the periodic walk sees the same a little later.
+ */
+import { statSync, watch } from 'node:fs'
+import type { FSWatcher } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { isDocumentName } from './directory.ts'
+
+/** What happened since it was last asked. */
+export class ChangeSignal {
+  #files = new Set<string>()
+  #walk = false
+  #wake: (() => void) | undefined
+  readonly #signal: AbortSignal
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal
+  }
+
+  file(path: string): void {
+    this.#files.add(path)
+    this.#wake?.()
+  }
+
+  walk(): void {
+    this.#walk = true
+    this.#wake?.()
+  }
+
+  take(): { files: ReadonlySet<string>; walk: boolean } {
+    const taken = { files: this.#files, walk: this.#walk }
+    this.#files = new Set()
+    this.#walk = false
+    return taken
+  }
+
+  /** Until something happens, at most so long; at once where something has. */
+  async wait(mostMs: number): Promise<void> {
+    if (this.#files.size === 0 && !this.#walk) await this.#pause(mostMs, true)
+  }
+
+  /** Lets a burst of events end. */
+  async settle(ms: number): Promise<void> {
+    if (this.#files.size > 0 || this.#walk) await this.#pause(ms, false)
+  }
+
+  #pause(ms: number, wakeful: boolean): Promise<void> {
+    if (this.#signal.aborted || ms <= 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer)
+        this.#signal.removeEventListener('abort', done)
+        this.#wake = undefined
+        resolve()
+      }
+      // setTimeout takes at most 2^31 - 1 ms.
+      const timer = setTimeout(done, Math.min(ms, 0x7fff_ffff))
+      this.#signal.addEventListener('abort', done, { once: true })
+      if (wakeful) this.#wake = done
+    })
+  }
+}
+
+export class DirectoryWatch {
+  readonly #directory: string
+  readonly #folders: readonly string[]
+  readonly #changes: ChangeSignal
+  readonly #watchers = new Map<string, { watcher: FSWatcher; inode: string }>()
+
+  constructor(directory: string, folders: readonly string[], changes: ChangeSignal) {
+    this.#directory = directory
+    this.#folders = folders
+    this.#changes = changes
+  }
+
+  /** Sets the watches that are missing, and those whose directory is another one now. */
+  renew(): void {
+    const name = basename(this.#directory)
+    this.#keep(dirname(this.#directory), (changed) => {
+      if (changed === name) this.#changes.walk()
+    })
+    this.#keep(this.#directory, (changed) => {
+      if (changed === 'fabric.json') this.#changes.file(join(this.#directory, changed))
+      else if (changed === null || changed === name || this.#folders.includes(changed)) this.#changes.walk()
+    })
+    for (const folder of this.#folders) {
+      const path = join(this.#directory, folder)
+      this.#keep(path, (changed) => {
+        // A directory that is itself moved or deleted reports its own name.
+        if (changed === null || changed === folder) this.#changes.walk()
+        else if (isDocumentName(changed)) this.#changes.file(join(path, changed))
+      })
+    }
+  }
+
+  close(): void {
+    for (const { watcher } of this.#watchers.values()) watcher.close()
+    this.#watchers.clear()
+  }
+
+  #keep(path: string, changed: (name: string | null) => void): void {
+    const inode = inodeOf(path)
+    const kept = this.#watchers.get(path)
+    if (kept !== undefined && kept.inode === inode) return
+    kept?.watcher.close()
+    this.#watchers.delete(path)
+    if (inode === undefined) return
+    let watcher: FSWatcher
+    try {
+      watcher = watch(path, { persistent: true }, (_event, name) => {
+        changed(name)
+      })
+    } catch {
+      return // no inotify watch to be had (limit, file system): the walk sees it
+    }
+    watcher.on('error', () => {
+      watcher.close()
+      this.#watchers.delete(path)
+      this.#changes.walk()
+    })
+    this.#watchers.set(path, { watcher, inode })
+  }
+}
+
+function inodeOf(path: string): string | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats?.isDirectory() === true ? `${stats.dev} ${stats.ino}` : undefined
+}

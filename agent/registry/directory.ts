@@ -1,0 +1,129 @@
+/**
+ * Reading a registry directory: which files count, how large they may be, and what to say of those that cannot be read.
+ */
+import { constants } from 'node:fs'
+import type { BigIntStats } from 'node:fs'
+import { open, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Reason } from '../errors.ts'
+import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
+
+export const folders = ['certificates', 'records', 'requests'] as const
+
+export interface Listing {
+  /** False where the registry's directory itself cannot be read. */
+  readonly readable: boolean
+  /** Path -> stamp: changes when the file does. */
+  readonly files: ReadonlyMap<string, string>
+  readonly unreadable: readonly Reason[]
+}
+
+/** Temporary files of editors, of rsync and of our own writes are no documents. */
+export function isDocumentName(name: string): boolean {
+  return name.endsWith('.json') && !name.startsWith('.') && !name.startsWith('#')
+}
+
+export async function listRegistry(directory: string): Promise<Listing> {
+  const files = new Map<string, string>()
+  const unreadable: Reason[] = []
+  const root = await namesOf(directory)
+  if (!Array.isArray(root)) return { readable: false, files, unreadable: [root] }
+  const paths = root.includes('fabric.json') ? [join(directory, 'fabric.json')] : []
+  for (const folder of folders) {
+    // A registry that holds no certificate yet has no such folder.
+    if (!root.includes(folder)) continue
+    const path = join(directory, folder)
+    const names = await namesOf(path)
+    if (Array.isArray(names)) paths.push(...names.filter(isDocumentName).map((name) => join(path, name)))
+    else unreadable.push(names)
+  }
+  const queue = paths.values()
+  const worker = async (): Promise<void> => {
+    for (const path of queue) {
+      try {
+        files.set(path, stampOf(await stat(path, { bigint: true })))
+      } catch (error) {
+        // Gone since the listing: not there. A dangling link is there and cannot be read.
+        if (!(await isMissing(path))) unreadable.push(errorReason(path, error, 'cannot be read'))
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: 16 }, worker))
+  return { readable: true, files, unreadable: unreadable.sort((a, b) => (a.object < b.object ? -1 : 1)) }
+}
+
+export type ReadResult =
+  { readonly bytes: Uint8Array; readonly stamp: string } | { readonly missing: true } | Reason
+
+/** One file, if it is a regular one of allowed size. */
+export async function readDocument(path: string): Promise<ReadResult> {
+  const most = path.endsWith('/fabric.json') ? maxFabricBytes : maxDocumentBytes
+  try {
+    // Not blocking: opening a FIFO would wait for a writer.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_CLOEXEC)
+    try {
+      const stats = await file.stat({ bigint: true })
+      if (!stats.isFile()) return unreadable(path, 'is not a regular file', 'delete it')
+      if (stats.size > BigInt(most)) {
+        return unreadable(
+          path,
+          `is ${stats.size.toString()} bytes long, expected at most ${most}`,
+          'delete it',
+        )
+      }
+      // One byte more than allowed: the file may have grown since.
+      const buffer = new Uint8Array(Math.min(Number(stats.size), most) + 1)
+      let length = 0
+      while (length < buffer.length) {
+        const { bytesRead } = await file.read(buffer, length, buffer.length - length, length)
+        if (bytesRead === 0) break
+        length += bytesRead
+      }
+      return { bytes: buffer.subarray(0, length), stamp: stampOf(stats) }
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (await isMissing(path)) return { missing: true }
+    return errorReason(path, error, 'cannot be read')
+  }
+}
+
+export function errorReason(path: string, error: unknown, what: string): Reason {
+  const errno = error instanceof Error && 'code' in error ? String(error.code) : undefined
+  const why = error instanceof Error ? error.message : String(error)
+  const denied = errno === 'EACCES' || errno === 'EPERM'
+  return {
+    code: denied ? 'permission' : 'registry-unreadable',
+    object: path,
+    reason: `${what}: ${why}`,
+    ...(errno === 'ENOENT' ? { next: 'is the registry mounted, and its path right?' } : {}),
+    ...(denied ? { next: 'give linkspan the right to it' } : {}),
+  }
+}
+
+function unreadable(path: string, reason: string, next: string): Reason {
+  return { code: 'registry-unreadable', object: path, reason, next }
+}
+
+async function namesOf(directory: string): Promise<string[] | Reason> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    return errorReason(directory, error, 'cannot be listed')
+  }
+}
+
+/** True where no such name exists; a symbolic link to nothing does exist. */
+async function isMissing(path: string): Promise<boolean> {
+  try {
+    const names = await readdir(join(path, '..'))
+    return !names.includes(path.slice(path.lastIndexOf('/') + 1))
+  } catch {
+    return false
+  }
+}
+
+function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+}

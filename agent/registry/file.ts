@@ -1,0 +1,226 @@
+/**
+ * The file registry: a directory that may be a local disk, a shared file system or a git checkout.
+ *
+ *   fabric.json   certificates/<gateway>.json   records/<gateway>.json   requests/<gateway>.json
+ *
+ * The first bag is all there is. Then inotify names single files, and only those are read again, so a change is one small
+ * read away from the daemon. Shared file systems deliver no events and directories get replaced under us, so every 30
+ * seconds a walk compares names, inodes, sizes and times, and reads what differs. What cannot be read is reported and
+ * changes nothing; a file that looks half written is read again before it is passed on.
+ */
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeAtomically } from '../atomic-file.ts'
+import { LinkspanError } from '../errors.ts'
+import type { Reason } from '../errors.ts'
+import { formatDocument } from '../model/document.ts'
+import type { Bag, Delivered, Document } from '../model/document.ts'
+import { isRefusal, parseDocument } from '../trust/parse.ts'
+import { ChangeSignal, DirectoryWatch } from './directory-watch.ts'
+import { errorReason, folders, listRegistry, readDocument } from './directory.ts'
+import type { Listing } from './directory.ts'
+import type { Registry } from './port.ts'
+
+export interface FileRegistryOptions {
+  /** Between two walks that need no event, in ms. */
+  readonly walkMs?: number
+  /** Events that come within this time are one bag, in ms. */
+  readonly coalesceMs?: number
+}
+
+/** When a half-written file is read again, in ms; after the last it is passed on as it is. */
+const retriesMs = [50, 200, 1000]
+/** Files read at the same time. */
+const concurrency = 16
+
+export class FileRegistry implements Registry {
+  readonly #directory: string
+  readonly #walkMs: number
+  readonly #coalesceMs: number
+
+  constructor(directory: string, { walkMs = 30_000, coalesceMs = 5 }: FileRegistryOptions = {}) {
+    this.#directory = directory
+    this.#walkMs = walkMs
+    this.#coalesceMs = coalesceMs
+  }
+
+  async *watch(signal: AbortSignal): AsyncIterable<Bag> {
+    const changes = new ChangeSignal(signal)
+    const watch = new DirectoryWatch(this.#directory, folders, changes)
+    const reader = new Reader(this.#directory)
+    try {
+      while (!signal.aborted) {
+        // Watches come before the walk, so that nothing falls between.
+        watch.renew()
+        let bag = await reader.walk()
+        if (bag !== undefined) yield bag
+        const walkAt = performance.now() + this.#walkMs
+        while (!isAborted(signal)) {
+          const left = Math.min(walkAt, reader.retryAt) - performance.now()
+          await changes.wait(left)
+          if (isAborted(signal)) return
+          await changes.settle(this.#coalesceMs)
+          const { files, walk } = changes.take()
+          if (walk || !reader.started || performance.now() >= walkAt) break
+          bag = await reader.reread(files)
+          if (bag !== undefined) yield bag
+        }
+      }
+    } finally {
+      watch.close()
+    }
+  }
+
+  /** Writes a record or request to its place. Nothing is written where the same bytes are there already. */
+  async publish(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const document = parseDocument({ origin: 'the document to publish', bytes })
+    if (isRefusal(document)) throw new LinkspanError(document)
+    signal.throwIfAborted()
+    await writeDocument(this.#directory, document, bytes)
+  }
+}
+
+/** Where a document has its place in a registry directory. */
+export function documentPath(directory: string, document: Document): string {
+  if (document.type === 'fabric') return join(directory, 'fabric.json')
+  // The parser lets no name with a slash through, and none that begins with a dot.
+  return join(directory, `${document.type}s`, `${document.payload.gateway}.json`)
+}
+
+/** Puts a document in its place, whole or not at all; answers the path. */
+export async function writeDocument(
+  directory: string,
+  document: Document,
+  bytes?: Uint8Array,
+): Promise<string> {
+  const path = documentPath(directory, document)
+  const data = bytes ?? Buffer.from(formatDocument(document))
+  try {
+    if (document.type !== 'fabric') await mkdir(join(directory, `${document.type}s`), { recursive: true })
+    const present = await readFile(path).catch(() => undefined)
+    if (present?.equals(data) !== true) await writeAtomically(path, data)
+  } catch (error) {
+    throw new LinkspanError(errorReason(path, error, 'cannot be written'), { cause: error })
+  }
+  return path
+}
+
+/** All documents of a registry directory, once. Throws registry-unreadable where the directory cannot be read. */
+export async function readRegistry(directory: string): Promise<Bag> {
+  const bag = await new Reader(directory).walk()
+  const [reason] = bag?.unreadable ?? []
+  if (bag?.complete !== true) {
+    throw new LinkspanError(
+      reason ?? { code: 'registry-unreadable', object: directory, reason: 'cannot be read' },
+    )
+  }
+  return bag
+}
+
+/** What was read of the directory so far, and what must be read again. */
+class Reader {
+  readonly #directory: string
+  /** By origin: inode, size and times of the bytes last delivered. */
+  #known = new Map<string, string>()
+  #unreadable: readonly Reason[] = []
+  /** Files that looked half written: how often they were read, and when next. */
+  readonly #partial = new Map<string, { reads: number; atMs: number }>()
+  #complete = false
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  /** A complete bag was delivered. */
+  get started(): boolean {
+    return this.#complete
+  }
+
+  get retryAt(): number {
+    return Math.min(Infinity, ...[...this.#partial.values()].map(({ atMs }) => atMs))
+  }
+
+  /** Lists everything and reads what is new or different. Undefined: nothing to say. */
+  async walk(): Promise<Bag | undefined> {
+    const listing = await listRegistry(this.#directory)
+    if (!listing.readable) return this.#report([], [], listing.unreadable)
+    const first = !this.#complete
+    const wanted = [...listing.files].filter(([origin, stamp]) => this.#known.get(origin) !== stamp)
+    const read = await this.#read(wanted.map(([origin]) => origin))
+    const gone = [...this.#known.keys()].filter((origin) => isGone(origin, listing))
+    for (const origin of gone) this.#known.delete(origin)
+    const unreadable = [...listing.unreadable, ...read.unreadable]
+    if (!first) return this.#report(read.documents, gone, unreadable)
+    this.#complete = true
+    this.#unreadable = unreadable
+    return { documents: read.documents, complete: true, unreadable }
+  }
+
+  /** Reads these files, and those whose retry is due. */
+  async reread(origins: Iterable<string>): Promise<Bag | undefined> {
+    const due = [...this.#partial]
+      .filter(([, { atMs }]) => atMs <= performance.now())
+      .map(([origin]) => origin)
+    const wanted = new Set([...origins, ...due])
+    if (wanted.size === 0) return undefined
+    const { documents, missing, unreadable } = await this.#read([...wanted])
+    const gone = missing.filter((origin) => this.#known.delete(origin))
+    const others = this.#unreadable.filter(({ object }) => !wanted.has(object))
+    return this.#report(documents, gone, [...others, ...unreadable])
+  }
+
+  async #read(
+    origins: readonly string[],
+  ): Promise<{ documents: Delivered[]; missing: string[]; unreadable: Reason[] }> {
+    const documents: Delivered[] = []
+    const missing: string[] = []
+    const unreadable: Reason[] = []
+    const queue = origins.values()
+    const worker = async (): Promise<void> => {
+      for (const origin of queue) {
+        const read = await readDocument(origin)
+        if ('code' in read) unreadable.push(read)
+        else if ('missing' in read) missing.push(origin)
+        else if (!this.#isPartial(origin, read.bytes)) {
+          this.#known.set(origin, read.stamp)
+          documents.push({ origin, bytes: read.bytes })
+        }
+        if (!('bytes' in read)) this.#partial.delete(origin)
+      }
+    }
+    await Promise.all(Array.from({ length: concurrency }, worker))
+    return { documents, missing, unreadable }
+  }
+
+  /** True while the file should be read again first: it does not end as a document does. */
+  #isPartial(origin: string, bytes: Uint8Array): boolean {
+    let end = bytes.length
+    while (end > 0 && (bytes[end - 1] ?? 0) <= 32) end--
+    const reads = this.#partial.get(origin)?.reads ?? 0
+    const waitMs = retriesMs[reads]
+    if (bytes[end - 1] === 0x7d || waitMs === undefined) {
+      this.#partial.delete(origin)
+      return false
+    }
+    this.#partial.set(origin, { reads: reads + 1, atMs: performance.now() + waitMs })
+    return true
+  }
+
+  #report(documents: Delivered[], gone: string[], unreadable: readonly Reason[]): Bag | undefined {
+    const said = JSON.stringify(unreadable) === JSON.stringify(this.#unreadable)
+    this.#unreadable = unreadable
+    if (said && documents.length === 0 && gone.length === 0) return undefined
+    return { documents, gone, complete: false, unreadable }
+  }
+}
+
+/** Gone, and not merely in a place that cannot be read now. */
+function isGone(origin: string, { files, unreadable }: Listing): boolean {
+  if (files.has(origin)) return false
+  return !unreadable.some(({ object }) => origin === object || origin.startsWith(`${object}/`))
+}
+
+/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted
+}

@@ -1,0 +1,64 @@
+/**
+ * The texts of conflicts between gateways. Who loses is decided by the callers (verify.ts and ledger.ts); the words are
+ * here once, and name the others in order, so that every gateway says the same.
+ */
+import type { Name } from '../model/fabric.ts'
+import type { Prefix } from '../model/prefix.ts'
+import type { Objections } from './rule.ts'
+
+/** A gateway as the other side of a conflict. */
+export interface Party {
+  readonly name: Name
+  readonly number: number
+  readonly site: Name
+}
+
+export function refuseIdentity(to: Objections, own: Name, others: readonly Name[]): void {
+  const reason = `${list(others)} has the same identity key, so neither counts`
+  to.add('identity', `certificate ${own}`, reason, 'issue one of them anew from its own request')
+}
+
+export function refuseNumber(to: Objections, own: Name, number: number, others: readonly Name[]): void {
+  const reason = `${list(others)} has the number ${number} too, so neither counts`
+  to.add('number', `certificate ${own}`, reason, 'issue one of them anew with a number of its own')
+}
+
+export function refusePlane(to: Objections, own: Party, plane: number, holder: Party): void {
+  const reason = `${holder.name} (number ${holder.number}) has plane ${plane} of site ${own.site}`
+  to.add('plane', `certificate ${own.name}`, reason, 'issue it anew with a free plane, 0 to 3')
+}
+
+export function refuseTunnelKey(to: Objections, own: Name, index: string, others: readonly Name[]): void {
+  const reason = `${list(others)} has the same tunnel key, so neither counts`
+  to.add(
+    'tunnel-key',
+    `record ${own} device ${index}`,
+    reason,
+    'a copied state directory? make new keys on one of them',
+  )
+}
+
+export function refuseTwoSites(to: Objections, own: Name, prefix: Prefix, holder: Party): void {
+  const reason = `site ${holder.site} advertises it by ${holder.name}, number ${holder.number}, the lower one`
+  to.add('two-sites', `record ${own} prefix ${prefix}`, reason, 'give the prefix to one site')
+}
+
+export function refuseUncertified(to: Objections, own: Name): void {
+  const next = `linkspan registry add ${own}`
+  to.add('certificate', `record ${own}`, 'the gateway has no certificate', next)
+}
+
+/** The first other site that holds a grant, by name. */
+export function elsewhere(sites: Iterable<Name>, own: Name): Name | undefined {
+  return [...sites].filter((site) => site !== own).sort()[0]
+}
+
+export function lowest<P extends Party>(parties: Iterable<P>): P | undefined {
+  let best: P | undefined
+  for (const party of parties) if (best === undefined || party.number < best.number) best = party
+  return best
+}
+
+function list(names: readonly Name[]): string {
+  return [...names].sort().join(', ')
+}

@@ -1,0 +1,30 @@
+/**
+ * Refusals: documents, or parts of documents, that do not enter the snapshot. They are values, made by rule and never by
+ * time of arrival, and each says what, why, and what to do.
+ */
+import type { Reason } from '../errors.ts'
+import type { RuleId } from './rule.ts'
+
+export interface Refusal extends Reason {
+  /** Where the document came from. */
+  readonly origin: string
+  /** Which rule of rule.ts. */
+  readonly rule: RuleId
+  readonly gateway?: string
+  /** The source line and a caret, where the text of a document is at fault. */
+  readonly excerpt?: string
+}
+
+/** Total order, so that the same documents always give the same list. */
+export function compareRefusals(a: Refusal, b: Refusal): number {
+  return (
+    compareText(a.origin, b.origin) ||
+    compareText(a.rule, b.rule) ||
+    compareText(a.object, b.object) ||
+    compareText(a.reason, b.reason)
+  )
+}
+
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

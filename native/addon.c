@@ -1,0 +1,480 @@
+/*
+ * The Node-API face of netlink.c.
+ *
+ * Every call on a socket is one piece of async work on libuv's pool; agent/kernel/addon.ts queues calls, so a socket has at
+ * most one under way. A subscription has a thread of its own, which sleeps in poll() and hands whole messages to
+ * JavaScript through a thread-safe function; while JavaScript is busy the kernel's buffer holds what comes.
+ */
+#define _GNU_SOURCE
+#define NAPI_VERSION 8
+#include <errno.h>
+#include <node_api.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "netlink.h"
+
+/* A socket is freed by the last of: its JavaScript object, its work under way. */
+struct handle {
+	struct ls_socket socket;
+	int busy;
+	int closed;
+	int collected;
+};
+
+enum verb { REQUEST, QUERY, DUMP_START, DUMP_NEXT };
+
+struct work {
+	napi_async_work work;
+	napi_deferred deferred;
+	napi_ref keep;
+	struct handle *handle;
+	enum verb verb;
+	uint8_t *data;
+	size_t length;
+	uint32_t batch;
+	int error;
+	int done;
+	int interrupted;
+	struct ls_failures failures;
+	struct ls_failure failure;
+	struct ls_bytes answer;
+};
+
+static napi_value throw_errno(napi_env env, const char *what, int error)
+{
+	char text[128];
+
+	snprintf(text, sizeof text, "%s: %s", what, strerror(error));
+	napi_throw_error(env, "ERR_NETLINK", text);
+	return NULL;
+}
+
+static napi_value number(napi_env env, double value)
+{
+	napi_value result;
+
+	napi_create_double(env, value, &result);
+	return result;
+}
+
+static void set(napi_env env, napi_value object, const char *name, napi_value value)
+{
+	napi_set_named_property(env, object, name, value);
+}
+
+static napi_value failure_object(napi_env env, const struct ls_failure *failure)
+{
+	napi_value object, text;
+
+	napi_create_object(env, &object);
+	set(env, object, "index", number(env, failure->index));
+	set(env, object, "errno", number(env, failure->error));
+	napi_create_string_utf8(env, failure->message, NAPI_AUTO_LENGTH, &text);
+	set(env, object, "message", text);
+	return object;
+}
+
+static void close_when_idle(struct handle *handle)
+{
+	if (handle->closed && !handle->busy)
+		ls_close(&handle->socket);
+	if (handle->collected && !handle->busy) {
+		ls_close(&handle->socket);
+		free(handle);
+	}
+}
+
+static void collect_handle(napi_env env, void *data, void *hint)
+{
+	struct handle *handle = data;
+
+	(void)env;
+	(void)hint;
+	handle->collected = 1;
+	close_when_idle(handle);
+}
+
+static void free_bytes(napi_env env, void *data, void *hint)
+{
+	(void)env;
+	(void)hint;
+	free(data);
+}
+
+static void execute(napi_env env, void *data)
+{
+	struct work *work = data;
+	struct ls_socket *socket = &work->handle->socket;
+
+	(void)env;
+	switch (work->verb) {
+	case REQUEST:
+		work->error = ls_request(socket, work->data, work->length, work->batch, &work->failures);
+		break;
+	case QUERY:
+		work->error = ls_query(socket, work->data, work->length, &work->answer, &work->failure);
+		break;
+	case DUMP_START:
+		work->error = ls_dump_start(socket, work->data, work->length);
+		if (work->error)
+			break;
+		/* fall through: the first chunk comes with the start */
+	case DUMP_NEXT:
+		work->error = ls_dump_next(socket, &work->answer, &work->done, &work->interrupted, &work->failure);
+		break;
+	}
+}
+
+/* The answer as a Uint8Array that owns the bytes. */
+static napi_value take_answer(napi_env env, struct work *work)
+{
+	napi_value buffer, array;
+	size_t length = work->answer.length;
+	uint8_t *data = work->answer.data;
+
+	if (length == 0) {
+		napi_create_arraybuffer(env, 0, NULL, &buffer);
+	} else {
+		uint8_t *fitted = realloc(data, length);
+
+		if (fitted)
+			data = fitted;
+		work->answer.data = NULL;
+		if (napi_create_external_arraybuffer(env, data, length, free_bytes, NULL, &buffer) != napi_ok) {
+			free(data);
+			return NULL;
+		}
+	}
+	napi_create_typedarray(env, napi_uint8_array, length, buffer, 0, &array);
+	return array;
+}
+
+static napi_value outcome(napi_env env, struct work *work)
+{
+	napi_value result, value;
+
+	if (work->verb == REQUEST) {
+		napi_create_array_with_length(env, work->failures.count, &result);
+		for (size_t i = 0; i < work->failures.count; i++)
+			napi_set_element(env, result, (uint32_t)i, failure_object(env, &work->failures.list[i]));
+		return result;
+	}
+	napi_create_object(env, &result);
+	value = take_answer(env, work);
+	if (value)
+		set(env, result, "bytes", value);
+	napi_get_boolean(env, work->done, &value);
+	set(env, result, "done", value);
+	napi_get_boolean(env, work->interrupted, &value);
+	set(env, result, "interrupted", value);
+	if (work->failure.error)
+		set(env, result, "failure", failure_object(env, &work->failure));
+	return result;
+}
+
+static void complete(napi_env env, napi_status status, void *data)
+{
+	struct work *work = data;
+	napi_value value, text;
+
+	if (status == napi_ok && work->error == 0) {
+		napi_resolve_deferred(env, work->deferred, outcome(env, work));
+	} else {
+		const char *reason = status == napi_ok ? strerror(work->error) : "the work was cancelled";
+
+		napi_create_string_utf8(env, reason, NAPI_AUTO_LENGTH, &text);
+		napi_create_error(env, NULL, text, &value);
+		set(env, value, "errno", number(env, work->error));
+		napi_reject_deferred(env, work->deferred, value);
+	}
+	work->handle->busy = 0;
+	close_when_idle(work->handle);
+	napi_delete_reference(env, work->keep);
+	napi_delete_async_work(env, work->work);
+	free(work->data);
+	free(work->answer.data);
+	free(work->failures.list);
+	free(work);
+}
+
+/* call(socket, verb, bytes, batch): a promise. */
+static napi_value call(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[4], promise, name;
+	size_t count = 4, length = 0;
+	struct handle *handle = NULL;
+	struct work *work;
+	uint32_t verb = 0, batch = 0;
+	void *bytes = NULL;
+	bool is_array = false;
+
+	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+	if (count < 4 || napi_get_value_external(env, arguments[0], (void **)&handle) != napi_ok || handle == NULL)
+		return throw_errno(env, "netlink socket", EINVAL);
+	if (handle->closed || handle->busy)
+		return throw_errno(env, "netlink socket", handle->closed ? EBADF : EBUSY);
+	napi_get_value_uint32(env, arguments[1], &verb);
+	napi_get_value_uint32(env, arguments[3], &batch);
+	if (napi_is_typedarray(env, arguments[2], &is_array) != napi_ok || !is_array || verb > DUMP_NEXT)
+		return throw_errno(env, "netlink request", EINVAL);
+	napi_get_typedarray_info(env, arguments[2], NULL, &length, &bytes, NULL, NULL);
+	work = calloc(1, sizeof *work);
+	if (!work || !(work->data = malloc(length ? length : 1))) {
+		free(work);
+		return throw_errno(env, "netlink request", ENOMEM);
+	}
+	/* A copy, because the sequence numbers are written into it on another thread. */
+	memcpy(work->data, bytes, length);
+	work->length = length;
+	work->verb = (enum verb)verb;
+	work->batch = batch;
+	work->handle = handle;
+	handle->busy = 1;
+	napi_create_promise(env, &work->deferred, &promise);
+	napi_create_reference(env, arguments[0], 1, &work->keep);
+	napi_create_string_utf8(env, "linkspan netlink", NAPI_AUTO_LENGTH, &name);
+	napi_create_async_work(env, NULL, name, execute, complete, work, &work->work);
+	napi_queue_async_work(env, work->work);
+	return promise;
+}
+
+static napi_value open_socket(napi_env env, napi_callback_info info)
+{
+	napi_value argument, result, external;
+	size_t count = 1;
+	int32_t protocol = 0;
+	struct handle *handle = calloc(1, sizeof *handle);
+	int error;
+
+	napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+	napi_get_value_int32(env, argument, &protocol);
+	error = handle ? ls_open(&handle->socket, protocol) : ENOMEM;
+	if (error) {
+		free(handle);
+		return throw_errno(env, "netlink socket", error);
+	}
+	napi_create_object(env, &result);
+	napi_create_external(env, handle, collect_handle, NULL, &external);
+	set(env, result, "handle", external);
+	set(env, result, "portId", number(env, handle->socket.port_id));
+	return result;
+}
+
+static napi_value close_socket(napi_env env, napi_callback_info info)
+{
+	napi_value argument;
+	size_t count = 1;
+	struct handle *handle = NULL;
+
+	napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+	if (napi_get_value_external(env, argument, (void **)&handle) == napi_ok && handle) {
+		handle->closed = 1;
+		close_when_idle(handle);
+	}
+	return NULL;
+}
+
+struct subscription {
+	int fd;
+	int wake;
+	pthread_t thread;
+	napi_threadsafe_function deliver;
+	int closed;
+};
+
+/* Whole messages, or an overflow where length is 0. */
+struct event {
+	size_t length;
+	uint8_t bytes[];
+};
+
+#define EVENT_CHUNK (128 << 10)
+
+static void deliver(napi_env env, napi_value callback, void *context, void *data)
+{
+	struct event *event = data;
+	napi_value buffer, argument, receiver;
+	void *bytes;
+
+	(void)context;
+	if (env && callback) {
+		napi_get_undefined(env, &receiver);
+		if (event->length == 0) {
+			napi_get_null(env, &argument);
+		} else {
+			napi_create_arraybuffer(env, event->length, &bytes, &buffer);
+			memcpy(bytes, event->bytes, event->length);
+			napi_create_typedarray(env, napi_uint8_array, event->length, buffer, 0, &argument);
+		}
+		napi_call_function(env, receiver, callback, 1, &argument, NULL);
+	}
+	free(event);
+}
+
+static void *listen_thread(void *data)
+{
+	struct subscription *subscription = data;
+	uint8_t *buffer = malloc(EVENT_CHUNK);
+	int stop = buffer == NULL;
+
+	while (!stop) {
+		struct pollfd waits[2] = { { .fd = subscription->fd, .events = POLLIN },
+					   { .fd = subscription->wake, .events = POLLIN } };
+		size_t filled = 0;
+		int overflow = 0;
+
+		if (poll(waits, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (waits[1].revents)
+			break;
+		/* A multicast message is at most a page or two; leave room for one more. */
+		while (filled + 16384 <= EVENT_CHUNK) {
+			ssize_t got = recv(subscription->fd, buffer + filled, EVENT_CHUNK - filled, MSG_DONTWAIT);
+
+			if (got < 0 && errno == EINTR)
+				continue;
+			if (got < 0 && errno == ENOBUFS) {
+				overflow = 1;
+				continue;
+			}
+			if (got <= 0)
+				break;
+			filled += (size_t)got;
+		}
+		for (int i = 0; i < 2 && !stop; i++) {
+			size_t length = i == 0 ? filled : 0;
+			struct event *event;
+
+			if (i == 0 ? filled == 0 : !overflow)
+				continue;
+			event = malloc(sizeof *event + length);
+			if (!event)
+				break;
+			event->length = length;
+			memcpy(event->bytes, buffer, length);
+			if (napi_call_threadsafe_function(subscription->deliver, event, napi_tsfn_blocking) != napi_ok) {
+				free(event);
+				stop = 1;
+			}
+		}
+	}
+	free(buffer);
+	napi_release_threadsafe_function(subscription->deliver, napi_tsfn_release);
+	return NULL;
+}
+
+static void end_subscription(struct subscription *subscription)
+{
+	uint64_t one = 1;
+
+	if (subscription->closed)
+		return;
+	subscription->closed = 1;
+	napi_release_threadsafe_function(subscription->deliver, napi_tsfn_abort);
+	if (write(subscription->wake, &one, sizeof one) == sizeof one)
+		pthread_join(subscription->thread, NULL);
+	close(subscription->fd);
+	close(subscription->wake);
+}
+
+static void end_at_exit(void *data)
+{
+	end_subscription(data);
+}
+
+static void collect_subscription(napi_env env, void *data, void *hint)
+{
+	(void)hint;
+	end_subscription(data);
+	napi_remove_env_cleanup_hook(env, end_at_exit, data);
+	free(data);
+}
+
+static napi_value unsubscribe(napi_env env, napi_callback_info info)
+{
+	napi_value argument;
+	size_t count = 1;
+	struct subscription *subscription = NULL;
+
+	napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+	if (napi_get_value_external(env, argument, (void **)&subscription) == napi_ok && subscription)
+		end_subscription(subscription);
+	return NULL;
+}
+
+/* subscribe(protocol, Uint32Array groups, bufferBytes, callback): an external; the callback gets bytes or null. */
+static napi_value subscribe(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[4], external, name;
+	size_t count = 4, groups = 0;
+	int32_t protocol = 0, buffer_bytes = 0;
+	void *list = NULL;
+	struct subscription *subscription = calloc(1, sizeof *subscription);
+	int error;
+
+	if (!subscription)
+		return throw_errno(env, "netlink subscription", ENOMEM);
+	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+	napi_get_value_int32(env, arguments[0], &protocol);
+	napi_get_typedarray_info(env, arguments[1], NULL, &groups, &list, NULL, NULL);
+	napi_get_value_int32(env, arguments[2], &buffer_bytes);
+	error = ls_subscribe(protocol, list, groups, buffer_bytes, &subscription->fd);
+	if (error) {
+		free(subscription);
+		return throw_errno(env, "netlink subscription", error);
+	}
+	subscription->wake = eventfd(0, EFD_CLOEXEC);
+	napi_create_string_utf8(env, "linkspan netlink events", NAPI_AUTO_LENGTH, &name);
+	napi_create_threadsafe_function(env, arguments[3], NULL, name, 16, 1, NULL, NULL, NULL, deliver,
+					&subscription->deliver);
+	/* Waiting for events alone keeps no process alive. */
+	napi_unref_threadsafe_function(env, subscription->deliver);
+	/* One use for us, one for the thread. */
+	napi_acquire_threadsafe_function(subscription->deliver);
+	error = pthread_create(&subscription->thread, NULL, listen_thread, subscription);
+	if (error) {
+		close(subscription->fd);
+		close(subscription->wake);
+		napi_release_threadsafe_function(subscription->deliver, napi_tsfn_abort);
+		free(subscription);
+		return throw_errno(env, "netlink subscription", error);
+	}
+	napi_create_external(env, subscription, collect_subscription, NULL, &external);
+	napi_add_env_cleanup_hook(env, end_at_exit, subscription);
+	return external;
+}
+
+static napi_value notify(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2];
+	size_t count = 2;
+	char path[256] = "", state[1024] = "";
+
+	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+	if (napi_get_value_string_utf8(env, arguments[0], path, sizeof path, NULL) != napi_ok ||
+	    napi_get_value_string_utf8(env, arguments[1], state, sizeof state, NULL) != napi_ok)
+		return number(env, EINVAL);
+	return number(env, ls_notify(path, state));
+}
+
+NAPI_MODULE_INIT()
+{
+	napi_property_descriptor properties[] = {
+		{ "open", NULL, open_socket, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "close", NULL, close_socket, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "call", NULL, call, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "subscribe", NULL, subscribe, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "unsubscribe", NULL, unsubscribe, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "notify", NULL, notify, NULL, NULL, NULL, napi_enumerable, NULL },
+	};
+
+	napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties);
+	return exports;
+}

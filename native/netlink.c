@@ -1,0 +1,462 @@
+/*
+ * Requests, dumps and subscriptions over one netlink socket (net/netlink/af_netlink.c).
+ *
+ * A request is many messages in few sendmsg calls. The kernel works through all messages of one sendmsg before it returns
+ * and queues an error for each that failed; only the last one is asked for an ACK, so a batch of 64 good messages costs two
+ * system calls. Answers carry the sequence number of their message, which gives the index.
+ */
+#define _GNU_SOURCE
+#include "netlink.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef NETLINK_GET_STRICT_CHK
+#define NETLINK_GET_STRICT_CHK 12
+#endif
+
+/* linux/netfilter/nfnetlink.h */
+#define NFNL_BATCH_BEGIN 0x10
+#define NFNL_BATCH_END 0x11
+
+/* The kernel answers a request at once; a dump chunk too. This is a stop for what never happens. */
+#define TIMEOUT_SECONDS 10
+#define SEND_BUFFER (64 << 20)
+#define RECEIVE_BUFFER (8 << 20)
+/* Dumps come in pieces of up to 32 KiB (max_recvmsg_len); several make a chunk worth a trip to JavaScript. */
+#define PIECE (64 << 10)
+#define CHUNK (128 << 10)
+
+static void force_buffer(int fd, int forced, int plain, int bytes)
+{
+	if (setsockopt(fd, SOL_SOCKET, forced, &bytes, sizeof bytes) != 0)
+		setsockopt(fd, SOL_SOCKET, plain, &bytes, sizeof bytes);
+}
+
+static int open_bound(int protocol, struct sockaddr_nl *address)
+{
+	socklen_t length = sizeof *address;
+	int one = 1;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+
+	if (fd < 0)
+		return -errno;
+	/* Kernels without one of these still work: errors then lack their text. */
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one);
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one);
+	if (protocol == NETLINK_ROUTE)
+		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &one, sizeof one);
+	memset(address, 0, sizeof *address);
+	address->nl_family = AF_NETLINK;
+	if (bind(fd, (struct sockaddr *)address, sizeof *address) != 0 ||
+	    getsockname(fd, (struct sockaddr *)address, &length) != 0) {
+		int error = errno;
+
+		close(fd);
+		return -error;
+	}
+	return fd;
+}
+
+int ls_open(struct ls_socket *s, int protocol)
+{
+	struct sockaddr_nl address;
+	struct timeval timeout = { .tv_sec = TIMEOUT_SECONDS };
+	int fd = open_bound(protocol, &address);
+
+	if (fd < 0)
+		return -fd;
+	force_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
+	force_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+	memset(s, 0, sizeof *s);
+	s->fd = fd;
+	s->protocol = protocol;
+	s->port_id = address.nl_pid;
+	return 0;
+}
+
+void ls_close(struct ls_socket *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+static int send_all(struct ls_socket *s, const uint8_t *data, size_t length)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+
+	for (;;) {
+		ssize_t sent = sendto(s->fd, data, length, 0, (struct sockaddr *)&kernel, sizeof kernel);
+
+		if (sent == (ssize_t)length)
+			return 0;
+		if (sent >= 0)
+			return EMSGSIZE;
+		if (errno != EINTR)
+			return errno;
+	}
+}
+
+/* Positive length, or negative errno. */
+static ssize_t receive(struct ls_socket *s, uint8_t *buffer, size_t room, int flags)
+{
+	for (;;) {
+		struct sockaddr_nl from = { 0 };
+		struct iovec piece = { .iov_base = buffer, .iov_len = room };
+		struct msghdr header = { .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &piece, .msg_iovlen = 1 };
+		ssize_t got = recvmsg(s->fd, &header, flags);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno == EAGAIN && !(flags & MSG_DONTWAIT) ? -ETIMEDOUT : -errno;
+		/* Only the kernel has port id 0; anybody may send to our port. */
+		if (from.nl_pid != 0)
+			continue;
+		if (header.msg_flags & MSG_TRUNC)
+			return -EMSGSIZE;
+		return got;
+	}
+}
+
+static int add_failure(struct ls_failures *failures, uint32_t index, int error, const char *message)
+{
+	struct ls_failure *failure;
+
+	if (failures->count == failures->room) {
+		size_t room = failures->room ? failures->room * 2 : 16;
+		struct ls_failure *list = realloc(failures->list, room * sizeof *list);
+
+		if (!list)
+			return ENOMEM;
+		failures->list = list;
+		failures->room = room;
+	}
+	failure = &failures->list[failures->count++];
+	failure->index = index;
+	failure->error = error;
+	strncpy(failure->message, message, sizeof failure->message - 1);
+	failure->message[sizeof failure->message - 1] = '\0';
+	return 0;
+}
+
+/* Text of NLMSGERR_ATTR_MSG in an NLMSG_ERROR or NLMSG_DONE of `head` fixed payload bytes. */
+static void extended_text(const struct nlmsghdr *message, size_t head, char *text, size_t room)
+{
+	size_t at = NLMSG_HDRLEN + head;
+
+	text[0] = '\0';
+	if (!(message->nlmsg_flags & NLM_F_ACK_TLVS))
+		return;
+	while (at + sizeof(struct nlattr) <= message->nlmsg_len) {
+		const struct nlattr *attribute = (const void *)((const uint8_t *)message + at);
+
+		if (attribute->nla_len < sizeof *attribute || at + attribute->nla_len > message->nlmsg_len)
+			return;
+		if ((attribute->nla_type & NLA_TYPE_MASK) == NLMSGERR_ATTR_MSG) {
+			size_t length = attribute->nla_len - sizeof *attribute;
+
+			if (length >= room)
+				length = room - 1;
+			memcpy(text, attribute + 1, length);
+			text[length] = '\0';
+		}
+		at += NLA_ALIGN(attribute->nla_len);
+	}
+}
+
+/* Errno of an NLMSG_ERROR (0: an ACK), with its text. */
+static int error_of(const struct nlmsghdr *message, char *text, size_t room)
+{
+	const struct nlmsgerr *error = NLMSG_DATA(message);
+	size_t head = sizeof *error;
+
+	text[0] = '\0';
+	if (message->nlmsg_len < NLMSG_LENGTH(sizeof *error))
+		return EBADMSG;
+	if (!(message->nlmsg_flags & NLM_F_CAPPED) && error->error != 0 && error->msg.nlmsg_len > NLMSG_HDRLEN)
+		head += NLMSG_ALIGN(error->msg.nlmsg_len) - NLMSG_HDRLEN;
+	extended_text(message, head, text, room);
+	return error->error < 0 ? -error->error : error->error;
+}
+
+struct batch {
+	uint32_t first_seq;
+	uint32_t first_index;
+	uint32_t count;
+	/* The message that was asked for an ACK. */
+	uint32_t ack_seq;
+	int transaction;
+};
+
+/* Reads until the batch's ACK. ENOBUFS means that errors may be lost: every message then counts as failed. */
+static int collect(struct ls_socket *s, const struct batch *batch, uint8_t *buffer, struct ls_failures *failures)
+{
+	for (;;) {
+		ssize_t got = receive(s, buffer, PIECE, 0);
+		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
+
+		if (got < 0) {
+			for (uint32_t i = 0; i < batch->count; i++)
+				if (add_failure(failures, batch->first_index + i, (int)-got, ""))
+					return ENOMEM;
+			return 0;
+		}
+		for (size_t left = (size_t)got; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+			char text[160];
+			uint32_t offset = message->nlmsg_seq - batch->first_seq;
+			int error;
+
+			if (message->nlmsg_type != NLMSG_ERROR || offset >= batch->count)
+				continue; /* a late answer of an earlier batch */
+			error = error_of(message, text, sizeof text);
+			if (error && add_failure(failures, batch->first_index + offset, error, text))
+				return ENOMEM;
+			if (message->nlmsg_seq == batch->ack_seq)
+				return 0;
+			/* A transaction whose begin or commit failed answers with the number of its first message. */
+			if (error && batch->transaction && offset == 0)
+				return 0;
+		}
+	}
+}
+
+int ls_request(struct ls_socket *s, uint8_t *data, size_t length, uint32_t per_batch, struct ls_failures *failures)
+{
+	uint8_t *buffer = malloc(PIECE);
+	size_t at = 0;
+	uint32_t index = 0;
+	int result = 0;
+
+	if (!buffer)
+		return ENOMEM;
+	while (result == 0 && at < length) {
+		struct batch batch = { .first_seq = s->seq + 1, .first_index = index, .transaction = per_batch == 0 };
+		struct nlmsghdr *asked = NULL;
+		size_t start = at;
+
+		while (at < length && (per_batch == 0 || batch.count < per_batch)) {
+			struct nlmsghdr *message = (struct nlmsghdr *)(data + at);
+
+			if (length - at < sizeof *message || message->nlmsg_len < sizeof *message ||
+			    NLMSG_ALIGN(message->nlmsg_len) > length - at) {
+				free(buffer);
+				return EINVAL;
+			}
+			message->nlmsg_seq = ++s->seq;
+			message->nlmsg_pid = 0;
+			/* BATCH_END itself is not acknowledged (net/netfilter/nfnetlink.c): ask the message before it. */
+			if (!(batch.transaction && message->nlmsg_type == NFNL_BATCH_END))
+				asked = message;
+			batch.count++;
+			at += NLMSG_ALIGN(message->nlmsg_len);
+		}
+		if (asked == NULL || (batch.transaction && asked->nlmsg_type == NFNL_BATCH_BEGIN)) {
+			/* An empty transaction changes nothing and answers nothing. */
+			index += batch.count;
+			continue;
+		}
+		asked->nlmsg_flags |= NLM_F_ACK;
+		batch.ack_seq = asked->nlmsg_seq;
+		int error = send_all(s, data + start, at - start);
+
+		if (error) {
+			for (uint32_t i = 0; i < batch.count && result == 0; i++)
+				result = add_failure(failures, index + i, error, "");
+		} else {
+			result = collect(s, &batch, buffer, failures);
+		}
+		index += batch.count;
+	}
+	free(buffer);
+	return result;
+}
+
+static int append(struct ls_bytes *bytes, const void *data, size_t length)
+{
+	if (bytes->room - bytes->length < length) {
+		size_t room = bytes->room ? bytes->room : CHUNK + PIECE;
+		uint8_t *grown;
+
+		while (room - bytes->length < length)
+			room *= 2;
+		grown = realloc(bytes->data, room);
+		if (!grown)
+			return ENOMEM;
+		bytes->data = grown;
+		bytes->room = room;
+	}
+	memcpy(bytes->data + bytes->length, data, length);
+	bytes->length += length;
+	return 0;
+}
+
+static void fail(struct ls_failure *failure, int error, const char *text)
+{
+	failure->index = 0;
+	failure->error = error;
+	strncpy(failure->message, text, sizeof failure->message - 1);
+	failure->message[sizeof failure->message - 1] = '\0';
+}
+
+/* Numbers and sends a single message. */
+static int send_one(struct ls_socket *s, uint8_t *data, size_t length, uint16_t flags)
+{
+	struct nlmsghdr *message = (struct nlmsghdr *)data;
+
+	if (length < sizeof *message || message->nlmsg_len < sizeof *message || message->nlmsg_len > length)
+		return EINVAL;
+	message->nlmsg_seq = ++s->seq;
+	message->nlmsg_pid = 0;
+	message->nlmsg_flags |= flags;
+	return send_all(s, data, length);
+}
+
+int ls_query(struct ls_socket *s, uint8_t *data, size_t length, struct ls_bytes *answer, struct ls_failure *failure)
+{
+	uint8_t *buffer = malloc(PIECE);
+	int result = buffer ? send_one(s, data, length, NLM_F_ACK) : ENOMEM;
+	int finished = result != 0;
+
+	failure->error = 0;
+	while (!finished) {
+		ssize_t got = receive(s, buffer, PIECE, 0);
+		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
+
+		if (got < 0) {
+			fail(failure, (int)-got, "");
+			break;
+		}
+		for (size_t left = (size_t)got; !finished && NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+			char text[160];
+
+			if (message->nlmsg_seq != s->seq)
+				continue;
+			if (message->nlmsg_type == NLMSG_ERROR) {
+				int error = error_of(message, text, sizeof text);
+
+				if (error)
+					fail(failure, error, text);
+				finished = 1;
+			} else {
+				result = append(answer, message, NLMSG_ALIGN(message->nlmsg_len));
+				finished = result != 0;
+			}
+		}
+	}
+	free(buffer);
+	return result;
+}
+
+int ls_dump_start(struct ls_socket *s, uint8_t *data, size_t length)
+{
+	int error = send_one(s, data, length, NLM_F_DUMP);
+
+	s->dump_seq = s->seq;
+	s->dumping = error == 0;
+	return error;
+}
+
+int ls_dump_next(struct ls_socket *s, struct ls_bytes *chunk, int *done, int *interrupted, struct ls_failure *failure)
+{
+	uint8_t *buffer = malloc(PIECE);
+	int result = 0;
+
+	*done = 0;
+	*interrupted = 0;
+	failure->error = 0;
+	if (!buffer)
+		return ENOMEM;
+	while (result == 0 && !*done && chunk->length < CHUNK) {
+		ssize_t got = receive(s, buffer, PIECE, chunk->length ? MSG_DONTWAIT : 0);
+		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
+
+		if (got == -EAGAIN)
+			break;
+		if (got < 0) {
+			fail(failure, (int)-got, "");
+			*done = 1;
+			break;
+		}
+		for (size_t left = (size_t)got; result == 0 && NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+			char text[160];
+
+			if (message->nlmsg_seq != s->dump_seq)
+				continue;
+			if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+				*interrupted = 1;
+			if (message->nlmsg_type == NLMSG_ERROR) {
+				int error = error_of(message, text, sizeof text);
+
+				fail(failure, error, text);
+				*done = 1;
+			} else if (message->nlmsg_type == NLMSG_DONE) {
+				int error = message->nlmsg_len >= NLMSG_LENGTH(sizeof error) ? *(int *)NLMSG_DATA(message) : 0;
+
+				if (error < 0) {
+					extended_text(message, sizeof error, text, sizeof text);
+					fail(failure, -error, text);
+				}
+				*done = 1;
+			} else if (message->nlmsg_type >= NLMSG_MIN_TYPE) {
+				result = append(chunk, message, NLMSG_ALIGN(message->nlmsg_len));
+			}
+		}
+	}
+	if (*done)
+		s->dumping = 0;
+	free(buffer);
+	return result;
+}
+
+int ls_subscribe(int protocol, const uint32_t *groups, size_t count, int buffer_bytes, int *fd)
+{
+	struct sockaddr_nl address;
+
+	*fd = open_bound(protocol, &address);
+	if (*fd < 0)
+		return -*fd;
+	force_buffer(*fd, SO_RCVBUFFORCE, SO_RCVBUF, buffer_bytes);
+	for (size_t i = 0; i < count; i++) {
+		if (setsockopt(*fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof groups[i]) != 0) {
+			int error = errno;
+
+			close(*fd);
+			*fd = -1;
+			return error;
+		}
+	}
+	return 0;
+}
+
+int ls_notify(const char *path, const char *state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t length = strlen(path);
+	ssize_t sent;
+	int error = 0;
+	int fd;
+
+	if (length == 0 || length >= sizeof address.sun_path)
+		return EINVAL;
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return errno;
+	sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+	if (sent < 0)
+		error = errno;
+	close(fd);
+	return error;
+}

@@ -1,0 +1,42 @@
+/**
+ * scripts/bench [NAME...] [--json]: measures, prints a table, exits 1 where a bound is missed.
+ *
+ * Every bench is a module with `run(): Promise<Figure[]>`. Benches make their own namespaces and remove them. Bounds that
+ * compare are ratios within one run; the median of five unless a bench says otherwise.
+ */
+import { formatTable } from './figure.ts'
+import type { Figure } from './figure.ts'
+
+const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure[]> }>>> = {
+  routes: () => import('./routes.ts'),
+  audit: () => import('./audit.ts'),
+  change: () => import('./change.ts'),
+  memory: () => import('./memory.ts'),
+  idle: () => import('./idle.ts'),
+  start: () => import('./start.ts'),
+  restart: () => import('./restart.ts'),
+}
+
+const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
+const names = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
+const unknown = [
+  ...options.filter((option) => option !== '--json'),
+  ...names.filter((name) => !Object.hasOwn(benches, name)),
+]
+if (unknown.length > 0) {
+  console.error(
+    `bench: unknown ${unknown.join(', ')}; usage: scripts/bench [--json] [${Object.keys(benches).join('|')}]...`,
+  )
+  process.exit(2)
+}
+const json = options.includes('--json')
+
+const figures: Figure[] = []
+for (const [name, load] of Object.entries(benches)) {
+  if (names.length > 0 && !names.includes(name)) continue
+  if (!json) console.error(`${name} ...`)
+  const { run } = await load()
+  figures.push(...(await run()))
+}
+console.log(json ? JSON.stringify(figures, null, 2) : formatTable(figures))
+process.exit(figures.every(({ ok }) => ok) ? 0 : 1)
