@@ -131,18 +131,19 @@ const rankOf: { readonly [K in Kind]?: (object: KernelObject) => number } = {
 
 /** A device takes a port only after the one that had it moved off. */
 function freeingPorts(replaces: readonly Replace[]): Op[] {
-  const waiting = new Map<number, Replace>()
-  for (const op of replaces) waiting.set((op.before as Device).listenPort, op)
-  const ordered: Op[] = []
+  const holderOf = new Map<number, Replace>()
+  for (const op of replaces) holderOf.set((op.before as Device).listenPort, op)
+  const ordered = new Set<Op>()
+  const visited = new Set<Op>()
   const place = (op: Replace): void => {
-    if (waiting.get((op.before as Device).listenPort) !== op) return
-    waiting.delete((op.before as Device).listenPort)
-    const holder = waiting.get((op.object as Device).listenPort)
+    if (visited.has(op)) return
+    visited.add(op)
+    const holder = holderOf.get((op.object as Device).listenPort)
     if (holder !== undefined) place(holder)
-    ordered.push(op)
+    ordered.add(op)
   }
   for (const op of replaces) place(op)
-  return ordered
+  return [...ordered]
 }
 
 function append(to: Op[], ops: readonly Op[]): void {

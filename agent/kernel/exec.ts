@@ -4,9 +4,15 @@
  * No shell, ever: a program and its argument array. The environment is PATH and LC_ALL=C, so messages are in English and
  * nothing of ours leaks into a child. Every run has a deadline. Secrets go in by stdin; such a run is `quiet`, because
  * `wg` quotes a key it dislikes in its error text.
+ *
+ * Input is a file in memory that has no name: `wg` and `nft` open /dev/stdin, which fails (ENXIO) on the sockets that Node
+ * calls pipes.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { LinkspanError } from '../errors.ts'
 
 export interface RunOptions {
@@ -48,10 +54,11 @@ async function* stream(
 ): AsyncGenerator<string, void> {
   const { signal, timeoutMs = 10_000 } = options
   signal?.throwIfAborted()
+  const input = options.input === undefined ? undefined : await nameless(options.input)
   const child = spawn(file, args, {
     env: { PATH: process.env['PATH'] ?? standardPath, LC_ALL: 'C' },
     cwd: '/',
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: [input?.fd ?? 'ignore', 'pipe', 'pipe'],
     detached: options.detached ?? false,
   })
   const deadline = AbortSignal.timeout(timeoutMs)
@@ -62,11 +69,8 @@ async function* stream(
   let complete = false
   try {
     const stderr = tail(child)
-    // A program that exits without reading closes the pipe (EPIPE); its exit code says more than that.
-    child.stdin.on('error', () => undefined)
-    child.stdin.end(options.input ?? '')
-    child.stdout.setEncoding('utf8')
-    for await (const piece of child.stdout) yield piece as string
+    await input?.close() // the child has its own
+    for await (const piece of child.stdout?.setEncoding('utf8') ?? []) yield piece as string
     const failure = await end
     complete = true
     signal?.throwIfAborted()
@@ -83,6 +87,24 @@ async function* stream(
     deadline.removeEventListener('abort', kill)
     signal?.removeEventListener('abort', kill)
     if (!complete) kill() // the reader left early
+  }
+}
+
+/** O_TMPFILE: a file that never had a name; not among Node's constants. */
+const temporary = 0o20000000 | constants.O_DIRECTORY
+
+/** The text in an open file, its offset at the start. In memory, so that a key never reaches a disk. */
+async function nameless(text: string | Uint8Array): Promise<FileHandle> {
+  const file = await open('/dev/shm', temporary | constants.O_RDWR, 0o600)
+  try {
+    const bytes = typeof text === 'string' ? Buffer.from(text) : text
+    for (let at = 0; at < bytes.length;) {
+      at += (await file.write(bytes, at, bytes.length - at, at)).bytesWritten
+    }
+    return file
+  } catch (error) {
+    await file.close()
+    throw error
   }
 }
 

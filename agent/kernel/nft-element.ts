@@ -6,13 +6,23 @@
  * transaction that failed is looked into: elements that are already as wanted are left out, the rest is halved until the
  * bad one stands alone.
  */
+import { getSystemErrorName } from 'node:util'
+import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { nftTable } from '../model/kernel-number.ts'
 import type { SetElement } from '../model/kernel-object.ts'
 import { addressBytes, formatAddress } from '../model/prefix.ts'
 import type { Address } from '../model/prefix.ts'
 import type { Addon, Failure, NetlinkSocket } from './addon.ts'
-import { MessageWriter } from './message.ts'
+import {
+  be32At,
+  findAttribute,
+  flag,
+  forEachAttribute,
+  forEachMessage,
+  MessageWriter,
+  valueLength,
+} from './message.ts'
 
 export interface ElementOp {
   readonly verb: 'add' | 'remove'
@@ -42,9 +52,6 @@ const deleteElements = nftables | 14
 const getGeneration = nftables | 16
 const batchBegin = 0x10
 const batchEnd = 0x11
-const request = 1
-const create = 0x400
-const dump = 0x300
 
 const ENOENT = 2
 const EEXIST = 17
@@ -58,8 +65,7 @@ const attempts = 5
 const inetHeader = Uint8Array.of(1, 0, 0, 0)
 const batchHeader = Uint8Array.of(0, 0, 0, 10)
 
-const ascii = new TextEncoder()
-const tableName = ascii.encode(`${nftTable}\0`)
+const attribute = { table: 1, set: 2, elements: 3, element: 1, key: 1, value: 1, generation: 1 } as const
 
 export function openElements(addon: Addon): Elements {
   const socket = addon.openSocket(netfilter)
@@ -143,7 +149,7 @@ async function keysOf(socket: NetlinkSocket, set: string): Promise<Set<string> |
 }
 
 function refusal({ element }: ElementOp, { errno, message }: Failure, said?: string): Reason {
-  const reason = said ?? `errno ${errno}${message === '' ? '' : `: ${message}`}`
+  const reason = said ?? textOf(errno, message)
   return { code: 'netlink', object: `nft element ${element.set} ${element.key}`, reason }
 }
 
@@ -178,20 +184,21 @@ function encode(ops: readonly ElementOp[], part: readonly number[]): Uint8Array 
     else group.keys.push(op.element.key)
   }
   const writer = new MessageWriter()
-  writer.begin(batchBegin, request)
+  writer.begin(batchBegin, flag.request)
   writer.bytes(batchHeader)
   writer.end()
   for (const { verb, set, keys } of groups.values()) {
     for (let from = 0; from < keys.length; from += messageElements) {
-      writer.begin(verb === 'add' ? newElements : deleteElements, verb === 'add' ? request | create : request)
+      if (verb === 'add') writer.begin(newElements, flag.request | flag.create)
+      else writer.begin(deleteElements, flag.request)
       writer.bytes(inetHeader)
-      writer.attr(1, tableName)
-      writer.attr(2, ascii.encode(`${set}\0`))
-      writer.nest(3)
+      writer.attrString(attribute.table, nftTable)
+      writer.attrString(attribute.set, set)
+      writer.nest(attribute.elements)
       for (const key of keys.slice(from, from + messageElements)) {
-        writer.nest(1)
-        writer.nest(1)
-        writer.attr(1, addressBytes(key as Address))
+        writer.nest(attribute.element)
+        writer.nest(attribute.key)
+        writer.attr(attribute.value, addressBytes(key as Address))
         writer.endNest()
         writer.endNest()
       }
@@ -199,7 +206,7 @@ function encode(ops: readonly ElementOp[], part: readonly number[]): Uint8Array 
       writer.end()
     }
   }
-  writer.begin(batchEnd, request)
+  writer.begin(batchEnd, flag.request)
   writer.bytes(batchHeader)
   writer.end()
   return writer.take()
@@ -209,4 +216,75 @@ interface Group {
   readonly verb: 'add' | 'remove'
   readonly set: string
   readonly keys: string[]
+}
+
+async function dumpSet(socket: NetlinkSocket, set: string): Promise<SetElement[][] | undefined> {
+  const writer = new MessageWriter(256)
+  writer.begin(getElements, flag.request | flag.dump)
+  writer.bytes(inetHeader)
+  writer.attrString(attribute.table, nftTable)
+  writer.attrString(attribute.set, set)
+  writer.end()
+  const message = writer.take()
+  for (let attempt = 1; ; attempt++) {
+    const parts: SetElement[][] = []
+    const outcome = await socket.dump(message, (chunk) => {
+      parts.push(readElements(set, chunk))
+    })
+    if ('errno' in outcome) {
+      if (outcome.errno === ENOENT) return undefined
+      throw netlinkError(`nft set ${set}`, outcome)
+    }
+    if (!outcome.interrupted) return parts
+    if (attempt === attempts) {
+      throw new LinkspanError({
+        code: 'netlink',
+        object: `nft set ${set}`,
+        reason: `the set changed during each of ${attempts} dumps`,
+      })
+    }
+  }
+}
+
+function readElements(set: string, chunk: Uint8Array): SetElement[] {
+  const found: SetElement[] = []
+  forEachMessage(chunk, (type, _flags, _seq, _pid, start, end) => {
+    if (type !== newElements) return
+    const list = findAttribute(chunk, start + inetHeader.length, end, attribute.elements)
+    if (list < 0) return
+    forEachAttribute(chunk, list, list + valueLength(chunk, list), (_type, from, to) => {
+      const key = findAttribute(chunk, from, to, attribute.key)
+      const value = key < 0 ? -1 : findAttribute(chunk, key, key + valueLength(chunk, key), attribute.value)
+      if (value < 0) return
+      const bytes = chunk.subarray(value, value + valueLength(chunk, value))
+      found.push({ kind: 'element', set, key: formatAddress(bytes) })
+    })
+  })
+  return found
+}
+
+async function generation(socket: NetlinkSocket): Promise<number> {
+  const writer = new MessageWriter(64)
+  writer.begin(getGeneration, flag.request)
+  writer.bytes(inetHeader)
+  writer.end()
+  const answer = await socket.query(writer.take())
+  if ('errno' in answer) throw netlinkError('nft generation', answer)
+  let id = -1
+  forEachMessage(answer, (_type, _flags, _seq, _pid, start, end) => {
+    const at = findAttribute(answer, start + inetHeader.length, end, attribute.generation)
+    if (at >= 0) id = be32At(answer, at)
+  })
+  if (id < 0)
+    throw netlinkError('nft generation', { index: 0, errno: 0, message: 'no generation in the answer' })
+  return id
+}
+
+function netlinkError(object: string, { errno, message }: Failure): LinkspanError {
+  return new LinkspanError({ code: 'netlink', object, reason: textOf(errno, message) })
+}
+
+function textOf(errno: number, message: string): string {
+  const name = errno === 0 ? '' : getSystemErrorName(-errno)
+  return [name, message].filter((part) => part !== '').join(': ')
 }

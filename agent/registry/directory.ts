@@ -60,7 +60,7 @@ export async function readDocument(path: string): Promise<ReadResult> {
   const most = path.endsWith('/fabric.json') ? maxFabricBytes : maxDocumentBytes
   try {
     // Not blocking: opening a FIFO would wait for a writer.
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_CLOEXEC)
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
       const stats = await file.stat({ bigint: true })
       if (!stats.isFile()) return unreadable(path, 'is not a regular file', 'delete it')

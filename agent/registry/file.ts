@@ -30,6 +30,8 @@ export interface FileRegistryOptions {
 
 /** When a half-written file is read again, in ms; after the last it is passed on as it is. */
 const retriesMs = [50, 200, 1000]
+/** Between two walks while the directory itself cannot be read. */
+const unreachableMs = 2000
 /** Files read at the same time. */
 const concurrency = 16
 
@@ -54,14 +56,15 @@ export class FileRegistry implements Registry {
         watch.renew()
         let bag = await reader.walk()
         if (bag !== undefined) yield bag
-        const walkAt = performance.now() + this.#walkMs
+        const walkAt =
+          performance.now() + (reader.reachable ? this.#walkMs : Math.min(this.#walkMs, unreachableMs))
         while (!isAborted(signal)) {
           const left = Math.min(walkAt, reader.retryAt) - performance.now()
           await changes.wait(left)
           if (isAborted(signal)) return
           await changes.settle(this.#coalesceMs)
           const { files, walk } = changes.take()
-          if (walk || !reader.started || performance.now() >= walkAt) break
+          if (walk || !reader.reachable || performance.now() >= walkAt) break
           bag = await reader.reread(files)
           if (bag !== undefined) yield bag
         }
@@ -126,14 +129,15 @@ class Reader {
   /** Files that looked half written: how often they were read, and when next. */
   readonly #partial = new Map<string, { reads: number; atMs: number }>()
   #complete = false
+  #reachable = false
 
   constructor(directory: string) {
     this.#directory = directory
   }
 
-  /** A complete bag was delivered. */
-  get started(): boolean {
-    return this.#complete
+  /** The directory could be listed the last time. */
+  get reachable(): boolean {
+    return this.#reachable
   }
 
   get retryAt(): number {
@@ -143,6 +147,7 @@ class Reader {
   /** Lists everything and reads what is new or different. Undefined: nothing to say. */
   async walk(): Promise<Bag | undefined> {
     const listing = await listRegistry(this.#directory)
+    this.#reachable = listing.readable
     if (!listing.readable) return this.#report([], [], listing.unreadable)
     const first = !this.#complete
     const wanted = [...listing.files].filter(([origin, stamp]) => this.#known.get(origin) !== stamp)

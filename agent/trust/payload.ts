@@ -29,10 +29,13 @@ const most = Number.MAX_SAFE_INTEGER
 
 export const nameRule = 'a name of 1 to 63 lower-case letters, digits, "-" and "."'
 
-export const name: Decoder<string> = text(namePattern, nameRule, (wrong) => {
+/** What a refused name was probably meant to be. */
+export function nameHint(wrong: string): string | undefined {
   const repaired = wrong.trim().toLowerCase().replaceAll('_', '-')
   return namePattern.test(repaired) ? `did you mean "${repaired}"?` : undefined
-})
+}
+
+export const name: Decoder<string> = text(namePattern, nameRule, nameHint)
 
 const words = text(/^[\w ./:@+-]{0,63}$/, 'at most 63 letters, digits, spaces and ./:@+-_')
 const labels = dictionary(
@@ -56,11 +59,9 @@ const address: Decoder<Address> = (value, at, key) => {
     : fail(at, key, `"${value}" is not in canonical form`, `did you mean "${parsed}"?`)
 }
 
-/** Raw 32 bytes: the last character carries 4 significant bits. */
-export const identity = text(
-  /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/,
-  'an Ed25519 public key: 43 characters of base64url',
-)
+/** Raw 32 bytes as base64url: the last character carries 4 significant bits. */
+export const identityPattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
+export const identity = text(identityPattern, 'an Ed25519 public key: 43 characters of base64url')
 
 const tunnelKey: Decoder<PublicKey> = (value, at, key) =>
   (typeof value === 'string' ? parsePublicKey(value) : undefined) ??

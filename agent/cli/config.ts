@@ -1,0 +1,296 @@
+/**
+ * /etc/linkspan/config.yml: what one gateway is told by its operator. zod checks the form, yaml.ts says where each problem
+ * is, and all problems are told at once. Prefixes go through ip-cidr and then through the strict parser of the model.
+ */
+import { hostname } from 'node:os'
+import { isAbsolute } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import IPCIDR from 'ip-cidr'
+import { z } from 'zod'
+import { defaultConfigFile, defaultMetrics } from '../model/config.ts'
+import type { Config } from '../model/config.ts'
+import { defaultBasePort, devices } from '../model/device.ts'
+import { namePattern } from '../model/fabric.ts'
+import { familyOf, isMalformed, parseAddress, parsePrefix } from '../model/prefix.ts'
+import type { Address, Prefix } from '../model/prefix.ts'
+import { prefixHint } from '../trust/cidr.ts'
+import type { Problem } from '../trust/decode.ts'
+import { quoted } from '../trust/excerpt.ts'
+import { identityPattern, isUnreachable, nameHint, nameRule } from '../trust/payload.ts'
+import { didYouMean } from '../trust/spelling.ts'
+import { YamlFile } from './yaml.ts'
+
+/** Reads and checks the file. Throws config-invalid with every problem in it. */
+export async function readConfig(file: string = defaultConfigFile): Promise<Config> {
+  return configOf(await YamlFile.read(file))
+}
+
+/** A refinement's message, with a hint that travels in the issue's params. */
+function refuse(
+  context: z.RefinementCtx,
+  message: string,
+  hint?: string,
+  path: (string | number)[] = [],
+): never {
+  context.addIssue({ code: 'custom', message, path, params: { hint } })
+  return z.NEVER
+}
+
+const name = z.string().superRefine((value, context) => {
+  if (!namePattern.test(value))
+    refuse(context, `expected ${nameRule}, found ${quoted(value)}`, nameHint(value))
+})
+
+const prefix = z.string().transform((value, context): Prefix => {
+  const parsed = parsePrefix(value)
+  if (isMalformed(parsed)) return refuse(context, parsed.malformed, prefixHint(value, parsed))
+  // Two opinions on what a file says are better than one: the strict parser and ip-cidr must agree.
+  return IPCIDR.isValidCIDR(value) ? parsed : refuse(context, `"${value}" is not a prefix`)
+})
+
+const address = z.string().transform((value, context): Address => {
+  const parsed = parseAddress(value)
+  if (isMalformed(parsed)) return refuse(context, parsed.malformed)
+  return IPCIDR.isValidAddress(value) ? parsed : refuse(context, `"${value}" is not an address`)
+})
+
+const endpointAddress = address.superRefine((value, context) => {
+  if (isUnreachable(value))
+    refuse(context, `no other host can reach ${value}`, 'give the address by which peers reach it')
+})
+
+/** dev_valid_name() in net/core/dev.c: 1 to 15 bytes, no slash, colon or space. */
+const link = z.string().superRefine((value, context) => {
+  if (!/^[^\s/:]{1,15}$/.test(value) || value === '.' || value === '..') {
+    refuse(context, `expected a link name of 1 to 15 characters, found ${quoted(value)}`)
+  } else if (value.startsWith('ls-')) refuse(context, `"${value}" is a name of linkspan's own links`)
+})
+
+const words = z
+  .string()
+  .regex(/^[\w ./:@+-]{0,63}$/, 'expected at most 63 letters, digits, spaces and ./:@+-_')
+const port = z.int().min(1).max(65_535)
+
+const label = z.string().regex(/^[A-Za-z0-9][\w./-]{0,62}$/, 'expected a label of letters, digits and ./-_')
+const siteFields = z.strictObject({
+  name,
+  provider: words.default(''),
+  region: words.default(''),
+  labels: z.record(label, words).default({}),
+})
+const site = z.union([
+  name.transform((value) => ({ name: value, provider: '', region: '', labels: {} })),
+  siteFields,
+])
+
+const registry = z.string().transform((value, context): Config['registry'] => {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(value)?.[1]?.toLowerCase()
+  if (scheme === 'https' || scheme === 'etcd') {
+    return refuse(context, `${scheme}: registries are not supported yet`, 'use file:///DIRECTORY')
+  }
+  if (scheme === undefined && isAbsolute(value)) {
+    return refuse(context, 'expected a URL', `did you mean "file://${value}"?`)
+  }
+  if (!/^file:\/\/\/[^?#]*$/i.test(value) || !URL.canParse(value)) {
+    return refuse(context, `expected a URL such as "file:///var/lib/registry", found ${quoted(value)}`)
+  }
+  return { kind: 'file', directory: fileURLToPath(value).replace(/(?<=.)\/+$/, '') }
+})
+
+const metrics = z.union([
+  z.literal(false),
+  z.string().transform((value, context) => {
+    const parts = /^(?:\[(.+)\]|([^:]+)):([0-9]{1,5})$/.exec(value)
+    const host = parseAddress(parts?.[1] ?? parts?.[2] ?? '')
+    const listen = Number(parts?.[3])
+    if (isMalformed(host) || !(listen >= 1 && listen <= 65_535)) {
+      return refuse(
+        context,
+        `expected ADDRESS:PORT such as "127.0.0.1:9586", or false; found ${quoted(value)}`,
+      )
+    }
+    return { address: host, port: listen }
+  }),
+])
+
+/** A list that names nothing twice. */
+function unique<T extends z.ZodArray>(list: T, by: (element: z.output<T>[number]) => string): T {
+  return list.superRefine((elements, context) => {
+    const seen = new Set<string>()
+    for (const [i, element] of elements.entries()) {
+      const key = by(element)
+      if (seen.has(key)) refuse(context, `${quoted(key)} is given twice`, 'keep one of the two', [i])
+      seen.add(key)
+    }
+  })
+}
+
+const endpoint = z.strictObject({
+  underlay: name,
+  address: endpointAddress.optional(),
+  port: z
+    .int()
+    .min(1)
+    .max(65_536 - devices)
+    .default(defaultBasePort),
+  interface: link.optional(),
+  mtu: z.int().min(1280).max(65_535).optional(),
+})
+const network = z.strictObject({ name, interfaces: unique(z.array(link), (value) => value).default([]) })
+const service = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port })
+
+const shape = z.strictObject({
+  fabric: name,
+  authority: z
+    .string()
+    .regex(identityPattern, 'expected an Ed25519 public key: 43 characters of base64url')
+    .optional(),
+  site,
+  registry,
+  gateway: name.optional(),
+  prefixes: unique(z.array(prefix), (value) => value).default([]),
+  endpoints: unique(z.array(endpoint).min(1), ({ underlay, address: at }) =>
+    at === undefined ? underlay : `${underlay} IPv${familyOf(at)}`,
+  ).optional(),
+  interfaces: unique(z.array(link), (value) => value).optional(),
+  exclude: unique(z.array(prefix), (value) => value).default([]),
+  networks: unique(z.array(network), ({ name: of }) => of).default([]),
+  services: unique(z.array(service), ({ protocol, port: at }) => `${protocol} ${at}`).default([]),
+  metrics: metrics.optional(),
+})
+
+/** The keys that each object of the file may have, by its path without list positions. */
+const keysAt: Readonly<Record<string, readonly string[]>> = {
+  '': Object.keys(shape.shape),
+  site: Object.keys(siteFields.shape),
+  endpoints: Object.keys(endpoint.shape),
+  networks: Object.keys(network.shape),
+  services: Object.keys(service.shape),
+}
+
+export function configOf(yaml: YamlFile): Config {
+  const parsed = shape.safeParse(yaml.value ?? {}, { reportInput: true })
+  if (!parsed.success) throw yaml.error(problemsOf(parsed.error.issues))
+  const { fabric, authority, registry: registryAt, prefixes, metrics: metricsAt, ...own } = parsed.data
+  const gateway = own.gateway ?? hostGateway(yaml)
+  return {
+    file: yaml.file,
+    fabric,
+    ...(authority === undefined ? {} : { authority }),
+    site: own.site,
+    registry: registryAt,
+    prefixes,
+    metrics: metricsAt ?? (defaultMetrics as Config['metrics']),
+    own: {
+      gateway,
+      site: own.site.name,
+      exclude: own.exclude,
+      networks: own.networks,
+      services: own.services,
+      registryAddresses: [],
+      ...(own.interfaces === undefined ? {} : { interfaces: own.interfaces }),
+      ...(own.endpoints === undefined ? {} : { endpoints: own.endpoints.map(present) }),
+    },
+  }
+}
+
+function problemsOf(issues: readonly z.core.$ZodIssue[], within: readonly PropertyKey[] = []): Problem[] {
+  return issues.flatMap((issue): Problem[] => {
+    const path = [...within, ...issue.path].map((step) => (typeof step === 'number' ? step : String(step)))
+    const problem = (reason: string, hint?: string): Problem[] => [
+      { path, part: 'value', reason, ...(hint === undefined ? {} : { hint }) },
+    ]
+    switch (issue.code) {
+      case 'unrecognized_keys': {
+        const known = keysAt[path.filter((step) => typeof step === 'string').join('.')] ?? []
+        return issue.keys.map((key) => ({
+          path: [...path, key],
+          part: 'key',
+          reason: `unknown key ${quoted(key)}`,
+          hint: didYouMean(key, known),
+        }))
+      }
+      case 'invalid_union': {
+        // The alternative whose form fits, if one does, says what is wrong inside it.
+        const fitting = issue.errors.find((errors) => !errors.some(isOtherForm))
+        if (fitting !== undefined) return problemsOf(fitting, path)
+        const forms = issue.errors.flatMap((errors) => errors.filter(isOtherForm).map(formOf))
+        return problem(`expected ${forms.join(' or ')}, found ${quoted(issue.input)}`)
+      }
+      case 'invalid_type':
+        if (issue.input === undefined) {
+          const key = String(path.at(-1) ?? '')
+          return [
+            {
+              path: path.slice(0, -1),
+              part: 'value',
+              reason: `the key "${key}" is missing`,
+              ...missing(key),
+            },
+          ]
+        }
+        return problem(`expected ${formOf(issue)}, found ${quoted(issue.input)}`)
+      case 'invalid_value': {
+        const hint =
+          typeof issue.input === 'string' ? didYouMean(issue.input, issue.values.map(String)) : undefined
+        return problem(`expected ${formOf(issue)}, found ${quoted(issue.input)}`, hint)
+      }
+      case 'too_small':
+        return problem(`expected at least ${String(issue.minimum)}, found ${quoted(issue.input)}`)
+      case 'too_big':
+        return problem(`expected at most ${String(issue.maximum)}, found ${quoted(issue.input)}`)
+      case 'invalid_key':
+        return problemsOf(issue.issues, path).map((wrong) => ({ ...wrong, part: 'key' }))
+      case 'invalid_format':
+        return problem(`${issue.message}; found ${quoted(issue.input)}`)
+      case 'custom': {
+        const hint: unknown = issue.params?.['hint']
+        return problem(issue.message, typeof hint === 'string' ? hint : undefined)
+      }
+      default:
+        return problem(issue.message)
+    }
+  })
+}
+
+/** The value is of another kind altogether. */
+function isOtherForm(issue: z.core.$ZodIssue): boolean {
+  return issue.path.length === 0 && (issue.code === 'invalid_type' || issue.code === 'invalid_value')
+}
+
+const forms: Readonly<Record<string, string>> = {
+  string: 'a text',
+  object: 'keys and values',
+  array: 'a list',
+  int: 'an integer',
+  number: 'a number',
+}
+
+function formOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type') return forms[issue.expected] ?? issue.expected
+  return issue.code === 'invalid_value' ? issue.values.map(String).join(' or ') : issue.message
+}
+
+/** What to write for a key that must be there. */
+function missing(key: string): { hint?: string } {
+  const examples: Readonly<Record<string, string>> = {
+    fabric: 'fabric: NAME, the same at all gateways',
+    site: 'site: NAME of the place behind this gateway',
+    registry: 'registry: file:///DIRECTORY',
+    underlay: 'underlay: NAME, one of those in the fabric document',
+  }
+  const example = examples[key]
+  return example === undefined ? {} : { hint: `write ${example}` }
+}
+
+/** For exactOptionalPropertyTypes: zod gives absent keys as undefined. */
+function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as never
+}
+
+function hostGateway(yaml: YamlFile): string {
+  const [first = ''] = hostname().toLowerCase().split('.')
+  if (namePattern.test(first)) return first
+  const reason = `the host name ${quoted(hostname())} cannot be the gateway's name`
+  throw yaml.error([{ path: [], part: 'value', reason, hint: 'give a name: gateway: NAME' }])
+}

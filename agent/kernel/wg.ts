@@ -1,0 +1,184 @@
+/**
+ * The WireGuard driver: devices, peers and AllowedIPs on links that linkspan owns.
+ *
+ * `wg` keys, sets up and shows devices. Peers and AllowedIPs change through a channel that only adds: generic netlink for
+ * the kernel's WireGuard, the configuration socket for wireguard-go. Private keys pass through here on their way into
+ * `wg`'s stdin and come back in the first column of a dump, where they are cut off unread.
+ */
+import { LinkspanError, reasonOf } from '../errors.ts'
+import type { Reason } from '../errors.ts'
+import type { Device, KernelObject } from '../model/kernel-object.ts'
+import type { Op, OpResult } from '../model/op.ts'
+import type { Addon } from './addon.ts'
+import type { Exec } from './exec.ts'
+import { peerChanges } from './peer-change.ts'
+import type { PeerChange, PeerChannel } from './peer-change.ts'
+import { readDump } from './wg-dump.ts'
+import { NetlinkChannel } from './wg-netlink.ts'
+import { socketChannel } from './wg-socket.ts'
+import { openWireGuardGo } from './wireguard-go.ts'
+import type { WireGuardGo } from './wireguard-go.ts'
+
+export interface WireGuard {
+  /** Processes that stand in for the kernel. Their names stay listed when the kernel can do it later. */
+  readonly go: WireGuardGo
+  /** Device, Peer and AllowedIP objects of these links, in portions. A link that is gone has none. */
+  observe(links: ReadonlySet<string>, signal: AbortSignal): AsyncIterable<KernelObject[]>
+  /** Ops on devices, peers and AllowedIPs. Removing a device is done with its link. */
+  apply(ops: readonly Op[], signal: AbortSignal): Promise<OpResult[]>
+  close(): void
+}
+
+export interface WireGuardOptions {
+  readonly addon: Addon
+  readonly exec: Exec
+  /** Base64; the index is that of `ls-wg<index>`. */
+  readonly privateKey: (deviceIndex: number) => string
+  readonly stateDirectory: string
+}
+
+type Numbered = readonly [number, Op]
+
+export async function openWireGuard(options: WireGuardOptions): Promise<WireGuard> {
+  const { addon, exec, privateKey, stateDirectory } = options
+  const go = await openWireGuardGo({ exec, stateDirectory })
+  let netlink: NetlinkChannel | undefined
+
+  function channelOf(device: string): PeerChannel {
+    if (go.names.has(device)) return socketChannel
+    netlink ??= new NetlinkChannel(addon)
+    return netlink
+  }
+
+  async function* observe(
+    links: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): AsyncGenerator<KernelObject[], void> {
+    for (const link of links) {
+      const object = `wg ${link}`
+      // stderr never holds a key here, but the dump does: no text of this run goes into an error.
+      const dump = exec.stream('wg', ['show', link, 'dump'], { signal, object, timeoutMs: 60_000 })
+      try {
+        yield* readDump(link, dump)
+      } catch (error) {
+        if (!(error instanceof LinkspanError && error.reason.includes('No such device'))) throw error
+      }
+    }
+  }
+
+  async function apply(ops: readonly Op[], signal: AbortSignal): Promise<OpResult[]> {
+    const errors: (Reason | undefined)[] = new Array<undefined>(ops.length)
+    const byDevice = new Map<string, Numbered[]>()
+    for (const [at, op] of ops.entries()) {
+      const name = deviceOf(op)
+      if (name === undefined) {
+        errors[at] = { code: 'internal', object: op.object.kind, reason: 'is no business of WireGuard' }
+        continue
+      }
+      const list = byDevice.get(name)
+      if (list === undefined) byDevice.set(name, [[at, op]])
+      else list.push([at, op])
+    }
+    for (const [name, list] of byDevice) await applyDevice(name, list, errors, signal)
+    return ops.map((op, at) => {
+      const error = errors[at]
+      return error === undefined ? { op } : { op, error }
+    })
+  }
+
+  /** Runs of peer and AllowedIP ops go together, a device op on its own, all in order. */
+  async function applyDevice(
+    name: string,
+    list: readonly Numbered[],
+    errors: (Reason | undefined)[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    let run: Numbered[] = []
+    for (const [at, op] of [...list, undefined].map((entry) => entry ?? ([-1, undefined] as const))) {
+      if (op !== undefined && op.object.kind !== 'device') {
+        run.push([at, op])
+        continue
+      }
+      if (run.length > 0) await applyPeers(name, run, errors, signal)
+      run = []
+      if (op?.object.kind === 'device' && op.verb !== 'remove') {
+        errors[at] = await setDevice(op.object, signal)
+      }
+    }
+  }
+
+  async function applyPeers(
+    name: string,
+    run: readonly Numbered[],
+    errors: (Reason | undefined)[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const changes = peerChanges(run)
+    let answers: readonly (Reason | undefined)[]
+    try {
+      answers = await channelOf(name).send(name, changes, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      const reason = reasonOf(error, `wg ${name}`)
+      answers = changes.map(() => reason)
+    }
+    const missing = new Map<string, Reason>()
+    for (const [i, change] of changes.entries()) {
+      const error = answers[i] ?? dependsOn(missing, change)
+      if (error === undefined) continue
+      if (change.verb === 'set') missing.set(change.publicKey, error)
+      for (const at of change.ops) errors[at] = error
+    }
+  }
+
+  async function setDevice(device: Device, signal: AbortSignal): Promise<Reason | undefined> {
+    const { name, listenPort, fwmark } = device
+    const object = `wg ${name}`
+    try {
+      const key = privateKey(indexOf(name))
+      const settings = [
+        'private-key',
+        '/dev/stdin',
+        'listen-port',
+        String(listenPort),
+        'fwmark',
+        String(fwmark),
+      ]
+      await exec.run('wg', ['set', name, ...settings], { input: `${key}\n`, quiet: true, object, signal })
+      return undefined
+    } catch (error) {
+      signal.throwIfAborted()
+      return reasonOf(error, object)
+    }
+  }
+
+  return {
+    go,
+    observe,
+    apply,
+    close: () => {
+      netlink?.close()
+    },
+  }
+}
+
+/** AllowedIPs of a peer that could not be made went nowhere: they are given to existing peers only. */
+function dependsOn(missing: ReadonlyMap<string, Reason>, change: PeerChange): Reason | undefined {
+  return change.verb === 'allow' ? missing.get(change.publicKey) : undefined
+}
+
+function deviceOf({ object }: Op): string | undefined {
+  switch (object.kind) {
+    case 'device':
+      return object.name
+    case 'peer':
+    case 'allowed-ip':
+      return object.device
+    default:
+      return undefined
+  }
+}
+
+function indexOf(name: string): number {
+  return Number(name.replace(/^ls-wg/, ''))
+}
