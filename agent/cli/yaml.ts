@@ -40,7 +40,8 @@ export class YamlFile {
       bytes = await readFile(file)
     } catch (error) {
       const reason = `cannot be read: ${error instanceof Error ? error.message : String(error)}`
-      throw new LinkspanError({ code: 'config-invalid', object: file, reason }, { cause: error })
+      const next = 'write it, or name another file or directory by an option'
+      throw new LinkspanError({ code: 'config-invalid', object: file, reason, next }, { cause: error })
     }
     return YamlFile.parse(file, bytes)
   }

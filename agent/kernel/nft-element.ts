@@ -6,16 +6,14 @@
  * transaction that failed is looked into: elements that are already as wanted are left out, the rest is halved until the
  * bad one stands alone.
  */
-import { getSystemErrorName } from 'node:util'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { nftTable } from '../model/kernel-number.ts'
 import type { SetElement } from '../model/kernel-object.ts'
 import { addressBytes, formatAddress } from '../model/prefix.ts'
 import type { Address } from '../model/prefix.ts'
-import type { Addon, Failure, NetlinkSocket } from './addon.ts'
+import type { Failure, NetlinkSocket } from './addon.ts'
 import {
-  be32At,
   findAttribute,
   flag,
   forEachAttribute,
@@ -23,6 +21,15 @@ import {
   MessageWriter,
   valueLength,
 } from './message.ts'
+import {
+  batchHeader,
+  ENOENT,
+  failureText,
+  headerLength,
+  inetHeader,
+  message,
+  netlinkError,
+} from './nft-message.ts'
 
 export interface ElementOp {
   readonly verb: 'add' | 'remove'
@@ -36,24 +43,6 @@ export interface ElementOutcome {
   readonly transactions: number
 }
 
-export interface Elements {
-  apply(ops: readonly ElementOp[], signal: AbortSignal): Promise<ElementOutcome>
-  /** Undefined where there is no such set. In portions as the kernel gave them. */
-  dump(set: string): Promise<SetElement[][] | undefined>
-  generation(): Promise<number>
-  close(): void
-}
-
-const netfilter = 12
-const nftables = 10 << 8
-const newElements = nftables | 12
-const getElements = nftables | 13
-const deleteElements = nftables | 14
-const getGeneration = nftables | 16
-const batchBegin = 0x10
-const batchEnd = 0x11
-
-const ENOENT = 2
 const EEXIST = 17
 
 /** Elements of one message (a nested attribute holds 64 KiB) and of one transaction (a send buffer of 208 KiB). */
@@ -61,23 +50,7 @@ const messageElements = 1000
 const transactionElements = 4000
 const attempts = 5
 
-/** struct nfgenmsg: family inet, version 0, resource id in network order. */
-const inetHeader = Uint8Array.of(1, 0, 0, 0)
-const batchHeader = Uint8Array.of(0, 0, 0, 10)
-
-const attribute = { table: 1, set: 2, elements: 3, element: 1, key: 1, value: 1, generation: 1 } as const
-
-export function openElements(addon: Addon): Elements {
-  const socket = addon.openSocket(netfilter)
-  return {
-    apply: (ops, signal) => apply(socket, ops, signal),
-    dump: (set) => dumpSet(socket, set),
-    generation: () => generation(socket),
-    close: () => {
-      socket.close()
-    },
-  }
-}
+const attribute = { table: 1, set: 2, elements: 3, element: 1, key: 1, value: 1 } as const
 
 /** Results while a list of ops is worked off. */
 interface Progress {
@@ -85,7 +58,8 @@ interface Progress {
   transactions: number
 }
 
-async function apply(
+/** Carries out the ops, in transactions of some thousands; the order among them does not matter. */
+export async function applyElements(
   socket: NetlinkSocket,
   ops: readonly ElementOp[],
   signal: AbortSignal,
@@ -148,8 +122,8 @@ async function keysOf(socket: NetlinkSocket, set: string): Promise<Set<string> |
   return parts && new Set(parts.flat().map(({ key }) => key))
 }
 
-function refusal({ element }: ElementOp, { errno, message }: Failure, said?: string): Reason {
-  const reason = said ?? textOf(errno, message)
+function refusal({ element }: ElementOp, failure: Failure, said?: string): Reason {
+  const reason = said ?? failureText(failure)
   return { code: 'netlink', object: `nft element ${element.set} ${element.key}`, reason }
 }
 
@@ -184,13 +158,13 @@ function encode(ops: readonly ElementOp[], part: readonly number[]): Uint8Array 
     else group.keys.push(op.element.key)
   }
   const writer = new MessageWriter()
-  writer.begin(batchBegin, flag.request)
+  writer.begin(message.batchBegin, flag.request)
   writer.bytes(batchHeader)
   writer.end()
   for (const { verb, set, keys } of groups.values()) {
     for (let from = 0; from < keys.length; from += messageElements) {
-      if (verb === 'add') writer.begin(newElements, flag.request | flag.create)
-      else writer.begin(deleteElements, flag.request)
+      if (verb === 'add') writer.begin(message.newElement, flag.request | flag.create)
+      else writer.begin(message.deleteElement, flag.request)
       writer.bytes(inetHeader)
       writer.attrString(attribute.table, nftTable)
       writer.attrString(attribute.set, set)
@@ -206,7 +180,7 @@ function encode(ops: readonly ElementOp[], part: readonly number[]): Uint8Array 
       writer.end()
     }
   }
-  writer.begin(batchEnd, flag.request)
+  writer.begin(message.batchEnd, flag.request)
   writer.bytes(batchHeader)
   writer.end()
   return writer.take()
@@ -218,17 +192,18 @@ interface Group {
   readonly keys: string[]
 }
 
-async function dumpSet(socket: NetlinkSocket, set: string): Promise<SetElement[][] | undefined> {
+/** Undefined where there is no such set. In portions as the kernel gave them. */
+export async function dumpSet(socket: NetlinkSocket, set: string): Promise<SetElement[][] | undefined> {
   const writer = new MessageWriter(256)
-  writer.begin(getElements, flag.request | flag.dump)
+  writer.begin(message.getElement, flag.request | flag.dump)
   writer.bytes(inetHeader)
   writer.attrString(attribute.table, nftTable)
   writer.attrString(attribute.set, set)
   writer.end()
-  const message = writer.take()
+  const request = writer.take()
   for (let attempt = 1; ; attempt++) {
     const parts: SetElement[][] = []
-    const outcome = await socket.dump(message, (chunk) => {
+    const outcome = await socket.dump(request, (chunk) => {
       parts.push(readElements(set, chunk))
     })
     if ('errno' in outcome) {
@@ -249,8 +224,8 @@ async function dumpSet(socket: NetlinkSocket, set: string): Promise<SetElement[]
 function readElements(set: string, chunk: Uint8Array): SetElement[] {
   const found: SetElement[] = []
   forEachMessage(chunk, (type, _flags, _seq, _pid, start, end) => {
-    if (type !== newElements) return
-    const list = findAttribute(chunk, start + inetHeader.length, end, attribute.elements)
+    if (type !== message.newElement) return
+    const list = findAttribute(chunk, start + headerLength, end, attribute.elements)
     if (list < 0) return
     forEachAttribute(chunk, list, list + valueLength(chunk, list), (_type, from, to) => {
       const key = findAttribute(chunk, from, to, attribute.key)
@@ -261,30 +236,4 @@ function readElements(set: string, chunk: Uint8Array): SetElement[] {
     })
   })
   return found
-}
-
-async function generation(socket: NetlinkSocket): Promise<number> {
-  const writer = new MessageWriter(64)
-  writer.begin(getGeneration, flag.request)
-  writer.bytes(inetHeader)
-  writer.end()
-  const answer = await socket.query(writer.take())
-  if ('errno' in answer) throw netlinkError('nft generation', answer)
-  let id = -1
-  forEachMessage(answer, (_type, _flags, _seq, _pid, start, end) => {
-    const at = findAttribute(answer, start + inetHeader.length, end, attribute.generation)
-    if (at >= 0) id = be32At(answer, at)
-  })
-  if (id < 0)
-    throw netlinkError('nft generation', { index: 0, errno: 0, message: 'no generation in the answer' })
-  return id
-}
-
-function netlinkError(object: string, { errno, message }: Failure): LinkspanError {
-  return new LinkspanError({ code: 'netlink', object, reason: textOf(errno, message) })
-}
-
-function textOf(errno: number, message: string): string {
-  const name = errno === 0 ? '' : getSystemErrorName(-errno)
-  return [name, message].filter((part) => part !== '').join(': ')
 }

@@ -1,45 +1,33 @@
 /**
- * Ruleset objects and libnftables-json(5): one transaction that replaces chains and rules and keeps every set that stays,
- * elements included; and the fingerprint of a listing, by which a table is recognised as untouched.
+ * A Ruleset as libnftables-json(5): one transaction that replaces chains and rules and keeps every set that stays, with
+ * its elements.
  */
-import { createHash } from 'node:crypto'
 import type { NftChain, NftSet, Ruleset } from '../model/kernel-object.ts'
-
-/** What a listing shows of the table. */
-export interface Listing {
-  readonly sets: readonly { readonly name: string; readonly type: unknown; readonly flags: unknown }[]
-  readonly chains: readonly Shape[]
-  /** Equal for equal content: handles, counters and the order inside anonymous sets left out. */
-  readonly fingerprint: string
-}
-
-interface Shape {
-  readonly name: string
-  readonly hook: string
-  readonly prio: number
-  readonly policy: string
-}
+import { keyType } from './nft-table.ts'
+import type { PresentChain, Table } from './nft-table.ts'
 
 const family = 'inet'
+/** enum nf_inet_hooks, and verdicts (include/uapi/linux/netfilter.h). */
+const hooks = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const
+const policies = { drop: 0, accept: 1 } as const
 
-/** Commands that turn the listed table (undefined: there is none) into the ruleset, for one `nft -j -f -`. */
-export function replacement(ruleset: Ruleset, listing: Listing | undefined): string {
+/** Commands that turn the table as it is (undefined: there is none) into the ruleset, for one `nft -j -f -`. */
+export function replacement(ruleset: Ruleset, present: Table | undefined): string {
   const { table } = ruleset
   const at = { family, table }
   const chains = new Map(ruleset.chains.map((chain) => [chain.name, chain]))
   const sets = new Map(ruleset.sets.map((set) => [set.name, set]))
   const commands: unknown[] = [{ add: { table: { family, name: table } } }]
   // Rules go first: they hold the chains and sets that go next.
-  for (const { name } of listing?.chains ?? []) commands.push({ flush: { chain: { ...at, name } } })
-  for (const present of listing?.chains ?? []) {
-    if (!sameChain(chains.get(present.name), present)) {
-      commands.push({ delete: { chain: { ...at, name: present.name } } })
+  for (const { name } of present?.chains ?? []) commands.push({ flush: { chain: { ...at, name } } })
+  for (const chain of present?.chains ?? []) {
+    if (!sameChain(chains.get(chain.name), chain)) {
+      commands.push({ delete: { chain: { ...at, name: chain.name } } })
     }
   }
-  for (const present of listing?.sets ?? []) {
-    if (!sameSet(sets.get(present.name), present)) {
-      commands.push({ delete: { set: { ...at, name: present.name } } })
-    }
+  for (const set of present?.sets ?? []) {
+    if (!sameSet(sets.get(set.name), set.keyType))
+      commands.push({ delete: { set: { ...at, name: set.name } } })
   }
   for (const { name, type, flags } of ruleset.sets) {
     commands.push({ add: { set: { ...at, name, type, ...(flags === undefined ? {} : { flags }) } } })
@@ -57,66 +45,19 @@ export function removal(table: string): string {
   return JSON.stringify({ nftables: [{ delete: { table: { family, name: table } } }] })
 }
 
-function sameChain(chain: NftChain | undefined, present: Shape): boolean {
-  return chain?.hook === present.hook && chain.priority === present.prio && chain.policy === present.policy
-}
-
-function sameSet(
-  set: NftSet | undefined,
-  present: { readonly type: unknown; readonly flags: unknown },
-): boolean {
+function sameChain(chain: NftChain | undefined, present: PresentChain): boolean {
   return (
-    set !== undefined &&
-    JSON.stringify(set.type) === JSON.stringify(present.type) &&
-    JSON.stringify(set.flags ?? []) === JSON.stringify(present.flags ?? [])
+    chain !== undefined &&
+    hooks[chain.hook] === present.hook &&
+    chain.priority === present.priority &&
+    policies[chain.policy] === present.policy
   )
 }
 
-/** Reads `nft -j -t list table`. Throws SyntaxError or TypeError on what is not a listing. */
-export function readListing(text: string): Listing {
-  const { nftables } = JSON.parse(text) as { nftables: readonly Entry[] }
-  const sets: Listing['sets'][number][] = []
-  const chains: Shape[] = []
-  const content: unknown[] = []
-  for (const entry of nftables) {
-    if (entry.metainfo !== undefined) continue
-    if (entry.set !== undefined) {
-      sets.push({ name: String(entry.set['name']), type: entry.set['type'], flags: entry.set['flags'] })
-    }
-    if (entry.chain !== undefined) {
-      const { name, hook, prio, policy } = entry.chain
-      chains.push({
-        name: String(name),
-        hook: String(hook),
-        prio: typeof prio === 'number' ? prio : NaN,
-        policy: String(policy),
-      })
-    }
-    content.push(normal(entry))
-  }
-  return { sets, chains, fingerprint: createHash('sha256').update(JSON.stringify(content)).digest('hex') }
-}
-
-interface Entry {
-  readonly metainfo?: unknown
-  readonly set?: Readonly<Record<string, unknown>>
-  readonly chain?: Readonly<Record<string, unknown>>
-}
-
-function normal(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(normal)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([key]) => key !== 'handle' && key !== 'elem')
-      .map(([key, inner]) => {
-        if (key === 'counter') return [key, null]
-        if (key === 'set' && Array.isArray(inner)) return [key, inner.map(normal).map(textOf).sort()]
-        return [key, normal(inner)]
-      }),
+/** Sets of other types than addresses cannot be told apart here: they are made anew. */
+function sameSet(set: NftSet | undefined, present: number): boolean {
+  return (
+    (set?.type === 'ipv4_addr' && present === keyType.ipv4) ||
+    (set?.type === 'ipv6_addr' && present === keyType.ipv6)
   )
-}
-
-function textOf(value: unknown): string {
-  return JSON.stringify(value)
 }

@@ -3,22 +3,23 @@
  *
  * Chains and rules are few and go through `nft -j`, one transaction a change. Elements are many and go through nfnetlink
  * (nft-element.ts). The kernel counts generations of the whole ruleset, one per transaction: while the count is the one our own last
- * transaction made, nobody else wrote, and nothing needs listing. What a table of ours looks like in a listing is kept as
- * a fingerprint beside the digest of the Ruleset it came from, so that a restarted agent knows its own table again.
+ * transaction made, nobody else wrote, and nothing needs listing. The fingerprint of the table as we left it is kept
+ * beside the digest of the Ruleset it came from, so that a restarted agent knows its own table again.
  */
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { LinkspanError, reasonOf } from '../errors.ts'
+import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { nftTable } from '../model/kernel-number.ts'
 import type { KernelObject, Ruleset } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import type { Addon } from './addon.ts'
 import type { Exec } from './exec.ts'
-import { openElements } from './nft-element.ts'
+import { applyElements, dumpSet } from './nft-element.ts'
 import type { ElementOp } from './nft-element.ts'
-import { readListing, removal, replacement } from './nft-ruleset.ts'
-import type { Listing } from './nft-ruleset.ts'
+import { netfilter, readGeneration } from './nft-message.ts'
+import { removal, replacement } from './nft-ruleset.ts'
+import { keyType, readTable } from './nft-table.ts'
 
 export interface Nft {
   /** The Ruleset and its elements; nothing where there is no table. */
@@ -48,53 +49,42 @@ interface Saved {
 
 const object = `nft table inet ${nftTable}`
 const attempts = 3
-/** nft's words, in LC_ALL=C, for a table that is not there. */
-const noTable = 'No such file or directory'
 
 export async function openNft({ addon, exec, stateDirectory }: NftOptions): Promise<Nft> {
-  const elements = openElements(addon)
+  const socket = addon.openSocket(netfilter)
+  const generation = (): Promise<number> => readGeneration(socket)
   const file = path.join(stateDirectory, 'nft.json')
   let saved = await readSaved(file)
   /** The generation up to which the caller knows everything. */
   let known: number | undefined
 
-  async function list(signal: AbortSignal): Promise<Listing | undefined> {
-    try {
-      const args = ['-j', '-t', 'list', 'table', 'inet', nftTable]
-      return readListing(await exec.run('nft', args, { object, signal }))
-    } catch (error) {
-      if (error instanceof LinkspanError && error.reason.includes(noTable)) return undefined
-      throw error
-    }
-  }
-
   async function* observe(signal: AbortSignal): AsyncGenerator<KernelObject[], void> {
     known = undefined
     let found: KernelObject[][] = []
     for (let attempt = 0; attempt < attempts && known === undefined; attempt++) {
-      const before = await elements.generation()
+      const before = await generation()
       found = await look(signal)
-      if ((await elements.generation()) === before) known = before
+      if ((await generation()) === before) known = before
     }
     yield* found
   }
 
   async function look(signal: AbortSignal): Promise<KernelObject[][]> {
-    const listing = await list(signal)
-    if (listing === undefined) return []
-    const digest = listing.fingerprint === saved?.fingerprint ? saved.digest : 'foreign'
+    const table = await readTable(socket)
+    if (table === undefined) return []
+    const digest = table.fingerprint === saved?.fingerprint ? saved.digest : 'foreign'
     const ruleset: Ruleset = { kind: 'ruleset', table: nftTable, sets: [], chains: [], digest }
     const found: KernelObject[][] = [[ruleset]]
-    for (const { name, type } of listing.sets) {
-      if (type !== 'ipv4_addr' && type !== 'ipv6_addr') continue // not one of ours; goes with the ruleset
+    for (const set of table.sets) {
+      if (set.keyType !== keyType.ipv4 && set.keyType !== keyType.ipv6) continue // not one of ours; goes with the ruleset
       signal.throwIfAborted()
-      for (const part of (await elements.dump(name)) ?? []) found.push(part)
+      for (const part of (await dumpSet(socket, set.name)) ?? []) found.push(part)
     }
     return found
   }
 
   async function apply(ops: readonly Op[], signal: AbortSignal): Promise<OpResult[]> {
-    const before = await elements.generation()
+    const before = await generation()
     const clean = before === known
     known = undefined
     const errors: (Reason | undefined)[] = []
@@ -103,7 +93,7 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
       signal.throwIfAborted()
       const run = elementRun(ops, at)
       if (run.length > 0) {
-        const outcome = await elements.apply(run, signal)
+        const outcome = await applyElements(socket, run, signal)
         transactions += outcome.transactions
         for (const error of outcome.errors) errors.push(error)
         at += run.length
@@ -115,7 +105,7 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
         errors.push(error)
       }
     }
-    const after = await elements.generation()
+    const after = await generation()
     // A transaction that found everything done already is not counted by the kernel, hence "at most".
     if (clean && after - before <= transactions && errors.every((error) => error === undefined)) known = after
     return ops.map((op, at) => {
@@ -129,15 +119,15 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
       return { code: 'internal', object, reason: `no op for ${op.object.kind}` }
     try {
       if (op.verb === 'remove') {
-        if ((await list(signal)) !== undefined) await load(removal(op.object.table), signal)
+        if ((await readTable(socket)) !== undefined) await load(removal(op.object.table), signal)
         return undefined
       }
-      const before = await elements.generation()
-      await load(replacement(op.object, await list(signal)), signal)
-      const listing = await list(signal)
+      const before = await generation()
+      await load(replacement(op.object, await readTable(socket)), signal)
+      const table = await readTable(socket)
       // Somebody else's change in between would be taken for ours: then better no fingerprint, and one more replacement.
-      const alone = (await elements.generation()) === before + 1
-      saved = alone && listing ? { digest: op.object.digest, fingerprint: listing.fingerprint } : undefined
+      const alone = (await generation()) === before + 1
+      saved = alone && table ? { digest: op.object.digest, fingerprint: table.fingerprint } : undefined
       await writeSaved(file, saved)
       return undefined
     } catch (error) {
@@ -153,10 +143,10 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
   return {
     observe,
     apply,
-    generation: () => elements.generation(),
-    unchanged: async () => known !== undefined && (await elements.generation()) === known,
+    generation,
+    unchanged: async () => known !== undefined && (await generation()) === known,
     close: () => {
-      elements.close()
+      socket.close()
     },
   }
 }

@@ -26,6 +26,12 @@ export interface Kernel {
   /** Carries out ops in order; one that fails does not stop the rest. Results are in the order of the ops. */
   apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]>
 
+  /**
+   * True where nobody but us wrote to table inet linkspan since it was last observed: an audit may then leave out
+   * `ruleset` and `element`, which cost most to list.
+   */
+  firewallUnchanged(signal: AbortSignal): Promise<boolean>
+
   /** Changes made by others, coalesced. Ends when the signal aborts. */
   changes(signal: AbortSignal): AsyncIterable<Change>
 

@@ -20,6 +20,11 @@ export function isRefusal(parsed: Document | Refusal): parsed is Refusal {
   return 'rule' in parsed
 }
 
+/** The documents among what was delivered; those that parse. */
+export function documentsOf(delivered: readonly Delivered[]): Document[] {
+  return delivered.map(parseDocument).flatMap((parsed) => (isRefusal(parsed) ? [] : [parsed]))
+}
+
 /** The document, or why it is none. */
 export function parseDocument({ origin, bytes }: Delivered): Document | Refusal {
   const text = decodeText(bytes)

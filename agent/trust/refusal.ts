@@ -28,3 +28,11 @@ export function compareRefusals(a: Refusal, b: Refusal): number {
 export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
+
+/** Several lines: what and why, the source line with a caret, and what to do. */
+export function formatRefusal({ object, reason, excerpt, next }: Refusal): string {
+  const lines = [`${object}: ${reason}`]
+  if (excerpt !== undefined) lines.push(excerpt)
+  if (next !== undefined) lines.push(`  hint: ${next}`)
+  return lines.join('\n')
+}

@@ -62,7 +62,7 @@ await isolated(import.meta.url, async (directory) => {
   const open = (): Promise<Nft> => openNft({ addon: addon(), exec, stateDirectory: directory })
   const nft = await open()
   const first = ruleset(input('10.2.0.0/16'))
-  const second = ruleset(input('10.2.0.0/16', '10.9.9.0/24', 'fd00:2::/48'))
+  const second = ruleset(input('10.2.0.0/16', '10.9.9.0/24', 'fd00:2::/56'))
 
   await t.test('from nothing', async (t) => {
     t.same(await collect(nft), [])
@@ -88,14 +88,14 @@ await isolated(import.meta.url, async (directory) => {
     const results = await nft.apply([{ verb: 'replace', object: second, before: first }], signal)
     t.equal(results[0]?.error, undefined)
     t.ok(await nft.unchanged())
-    await nft.apply([add(remote('10.9.9.0/24')), add(remote('fd00:2::/48'))], signal)
+    await nft.apply([add(remote('10.9.9.0/24')), add(remote('fd00:2::/56'))], signal)
     const found = await collect(nft)
     t.equal(digestOf(found), second.digest)
     t.same(elementsOf(found), [
       'remote4_16 10.2.0.0',
       'remote4_16 10.4.0.0',
       'remote4_24 10.9.9.0',
-      'remote6_48 fd00:2::',
+      'remote6_56 fd00:2::',
     ])
     await nft.apply([{ verb: 'replace', object: first, before: second }], signal)
     t.same(
@@ -134,7 +134,7 @@ await isolated(import.meta.url, async (directory) => {
     )
     t.match(results[1]?.error?.reason, 'no such set')
     t.notOk(await nft.unchanged(), 'after a failure everything is looked at again')
-    t.match(elementsOf(await collect(nft)), [
+    t.same(elementsOf(await collect(nft)), [
       'remote4_16 10.2.0.0',
       'remote4_16 10.4.0.0',
       'remote4_24 10.11.1.0',

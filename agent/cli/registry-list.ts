@@ -1,0 +1,91 @@
+/** What `registry list` shows: every gateway that a document speaks of, and where it stands. */
+import type { Reason } from '../errors.ts'
+import type { Delivered, Document } from '../model/document.ts'
+import type { Name } from '../model/fabric.ts'
+import type { Snapshot } from '../model/gateway.ts'
+import { documentsOf } from '../trust/parse.ts'
+import type { Refusal } from '../trust/refusal.ts'
+
+interface Row {
+  gateway: Name
+  number?: number
+  site?: Name
+  plane?: number
+  /** `in force`, or what it waits for. */
+  state: string
+  prefixes: number
+}
+
+export function listing(
+  directory: string,
+  documents: readonly Delivered[],
+  snapshot: Snapshot | undefined,
+  refusals: readonly Refusal[],
+  unreadable: readonly Reason[],
+): { json: object; text: string } {
+  const parsed = documentsOf(documents)
+  const gateways = new Set(
+    parsed.flatMap(({ type, payload }) => (type === 'fabric' ? [] : [payload.gateway])),
+  )
+  const rows = [...gateways].sort().map((gateway) => rowOf(gateway, parsed, snapshot, refusals))
+  const { fabric } = snapshot ?? {}
+  const head =
+    fabric === undefined
+      ? `${directory}: no fabric document in force`
+      : `fabric ${fabric.fabric}, serial ${fabric.serial}, ${snapshot?.gateways.size ?? 0} gateways in force`
+  const lines = rows.map((row) => [
+    row.gateway,
+    String(row.number ?? '-'),
+    row.site ?? '-',
+    String(row.plane ?? '-'),
+    String(row.prefixes),
+    row.state,
+  ])
+  const text = [head, ...table([['GATEWAY', 'NUMBER', 'SITE', 'PLANE', 'PREFIXES', 'STATE'], ...lines])]
+  return {
+    json: { directory, fabric: fabric ?? null, gateways: rows, refusals, unreadable },
+    text: rows.length === 0 ? head : text.join('\n'),
+  }
+}
+
+function rowOf(
+  gateway: Name,
+  documents: readonly Document[],
+  snapshot: Snapshot | undefined,
+  refusals: readonly Refusal[],
+): Row {
+  const of = (type: Document['type']): Document | undefined =>
+    documents.find(
+      (document) =>
+        document.type === type && document.type !== 'fabric' && document.payload.gateway === gateway,
+    )
+  const [certificate, record, request] = [of('certificate'), of('record'), of('request')]
+  const inForce = snapshot?.gateways.get(gateway)
+  const placed = certificate?.type === 'certificate' ? certificate.payload : undefined
+  const refused = refusals.some(
+    (refusal) => refusal.gateway === gateway || refusal.origin.endsWith(`s/${gateway}.json`),
+  )
+  const state = ((): string => {
+    if (inForce !== undefined)
+      return refused ? 'in force, in part' : inForce.state === 'active' ? 'in force' : inForce.state
+    if (refused) return 'refused'
+    if (certificate === undefined) return request === undefined ? 'no certificate' : 'asks for a certificate'
+    return record?.type === 'record' ? record.payload.state : 'no record yet'
+  })()
+  return {
+    gateway,
+    ...(placed === undefined ? {} : { number: placed.number, site: placed.site.name, plane: placed.plane }),
+    state,
+    prefixes: inForce?.prefixes.length ?? 0,
+  }
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+}
