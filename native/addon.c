@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "netlink.h"
@@ -54,6 +53,17 @@ static napi_value throw_errno(napi_env env, const char *what, int error)
 	snprintf(text, sizeof text, "%s: %s", what, strerror(error));
 	napi_throw_error(env, "ERR_NETLINK", text);
 	return NULL;
+}
+
+/* The bytes of a Uint8Array argument; false where it is something else. */
+static bool bytes_of(napi_env env, napi_value value, void **bytes, size_t *length)
+{
+	napi_typedarray_type type;
+	bool is_array = false;
+
+	return napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
+	       napi_get_typedarray_info(env, value, &type, length, bytes, NULL, NULL) == napi_ok &&
+	       type == napi_uint8_array;
 }
 
 static napi_value number(napi_env env, double value)
@@ -213,7 +223,6 @@ static napi_value call(napi_env env, napi_callback_info info)
 	struct work *work;
 	uint32_t verb = 0, batch = 0;
 	void *bytes = NULL;
-	bool is_array = false;
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
 	if (count < 4 || napi_get_value_external(env, arguments[0], (void **)&handle) != napi_ok || handle == NULL)
@@ -222,16 +231,16 @@ static napi_value call(napi_env env, napi_callback_info info)
 		return throw_errno(env, "netlink socket", handle->closed ? EBADF : EBUSY);
 	napi_get_value_uint32(env, arguments[1], &verb);
 	napi_get_value_uint32(env, arguments[3], &batch);
-	if (napi_is_typedarray(env, arguments[2], &is_array) != napi_ok || !is_array || verb > DUMP_NEXT)
+	if (!bytes_of(env, arguments[2], &bytes, &length) || verb > DUMP_NEXT)
 		return throw_errno(env, "netlink request", EINVAL);
-	napi_get_typedarray_info(env, arguments[2], NULL, &length, &bytes, NULL, NULL);
 	work = calloc(1, sizeof *work);
 	if (!work || !(work->data = malloc(length ? length : 1))) {
 		free(work);
 		return throw_errno(env, "netlink request", ENOMEM);
 	}
 	/* A copy, because the sequence numbers are written into it on another thread. */
-	memcpy(work->data, bytes, length);
+	if (length)
+		memcpy(work->data, bytes, length);
 	work->length = length;
 	work->verb = (enum verb)verb;
 	work->batch = batch;
@@ -284,6 +293,7 @@ static napi_value close_socket(napi_env env, napi_callback_info info)
 struct subscription {
 	int fd;
 	int wake;
+	uint8_t *buffer;
 	pthread_t thread;
 	napi_threadsafe_function deliver;
 	int closed;
@@ -296,14 +306,17 @@ struct event {
 };
 
 #define EVENT_CHUNK (128 << 10)
+/* After a delivery the thread lets events gather this long: a burst becomes few, large chunks. */
+#define GATHER_MILLISECONDS 2
 
 static void deliver(napi_env env, napi_value callback, void *context, void *data)
 {
 	struct event *event = data;
-	napi_value buffer, argument, receiver;
+	napi_value buffer, argument, receiver, thrown;
 	void *bytes;
 
 	(void)context;
+	/* Without env the process is on its way out. */
 	if (env && callback) {
 		napi_get_undefined(env, &receiver);
 		if (event->length == 0) {
@@ -313,61 +326,62 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 			memcpy(bytes, event->bytes, event->length);
 			napi_create_typedarray(env, napi_uint8_array, event->length, buffer, 0, &argument);
 		}
-		napi_call_function(env, receiver, callback, 1, &argument, NULL);
+		/* An error of the callback goes where every uncaught error goes, not into a warning (DEP0168). */
+		if (napi_call_function(env, receiver, callback, 1, &argument, NULL) == napi_pending_exception &&
+		    napi_get_and_clear_last_exception(env, &thrown) == napi_ok)
+			napi_fatal_exception(env, thrown);
 	}
 	free(event);
+}
+
+/* Hands one event to JavaScript, waiting where 16 are unread. False: the subscription is being closed. */
+static bool hand_over(struct subscription *subscription, const uint8_t *bytes, size_t length)
+{
+	struct event *event = malloc(sizeof *event + length);
+
+	if (!event)
+		abort(); /* events would be lost without a word */
+	event->length = length;
+	if (length)
+		memcpy(event->bytes, bytes, length);
+	if (napi_call_threadsafe_function(subscription->deliver, event, napi_tsfn_blocking) == napi_ok)
+		return true;
+	free(event);
+	return false;
 }
 
 static void *listen_thread(void *data)
 {
 	struct subscription *subscription = data;
-	uint8_t *buffer = malloc(EVENT_CHUNK);
-	int stop = buffer == NULL;
+	uint8_t *buffer = subscription->buffer;
 
-	while (!stop) {
-		struct pollfd waits[2] = { { .fd = subscription->fd, .events = POLLIN },
-					   { .fd = subscription->wake, .events = POLLIN } };
-		size_t filled = 0;
-		int overflow = 0;
+	for (;;) {
+		struct pollfd waits[2] = { { .fd = subscription->wake, .events = POLLIN },
+					   { .fd = subscription->fd, .events = POLLIN } };
+		size_t filled;
+		int overflow;
 
-		if (poll(waits, 2, -1) < 0 && errno != EINTR)
+		if (poll(waits, 2, -1) < 0)
+			continue;
+		if (waits[0].revents)
 			break;
-		if (waits[1].revents)
-			break;
-		/* A multicast message is at most a page or two; leave room for one more. */
-		while (filled + 16384 <= EVENT_CHUNK) {
-			ssize_t got = recv(subscription->fd, buffer + filled, EVENT_CHUNK - filled, MSG_DONTWAIT);
-
-			if (got < 0 && errno == EINTR)
-				continue;
-			if (got < 0 && errno == ENOBUFS) {
-				overflow = 1;
-				continue;
-			}
-			if (got <= 0)
-				break;
-			filled += (size_t)got;
-		}
-		for (int i = 0; i < 2 && !stop; i++) {
-			size_t length = i == 0 ? filled : 0;
-			struct event *event;
-
-			if (i == 0 ? filled == 0 : !overflow)
-				continue;
-			event = malloc(sizeof *event + length);
-			if (!event)
-				break;
-			event->length = length;
-			memcpy(event->bytes, buffer, length);
-			if (napi_call_threadsafe_function(subscription->deliver, event, napi_tsfn_blocking) != napi_ok) {
-				free(event);
-				stop = 1;
-			}
-		}
+		filled = ls_read_events(subscription->fd, buffer, EVENT_CHUNK, &overflow);
+		/* A refused call has also given up this thread's use of the function: it must not be released again. */
+		if ((filled && !hand_over(subscription, buffer, filled)) ||
+		    (overflow && !hand_over(subscription, NULL, 0)))
+			return NULL;
+		poll(waits, 1, GATHER_MILLISECONDS);
 	}
-	free(buffer);
 	napi_release_threadsafe_function(subscription->deliver, napi_tsfn_release);
 	return NULL;
+}
+
+static void release_subscription(struct subscription *subscription)
+{
+	close(subscription->fd);
+	close(subscription->wake);
+	free(subscription->buffer);
+	subscription->buffer = NULL;
 }
 
 static void end_subscription(struct subscription *subscription)
@@ -378,10 +392,10 @@ static void end_subscription(struct subscription *subscription)
 		return;
 	subscription->closed = 1;
 	napi_release_threadsafe_function(subscription->deliver, napi_tsfn_abort);
-	if (write(subscription->wake, &one, sizeof one) == sizeof one)
-		pthread_join(subscription->thread, NULL);
-	close(subscription->fd);
-	close(subscription->wake);
+	if (write(subscription->wake, &one, sizeof one) != sizeof one)
+		abort(); /* an eventfd takes its first write */
+	pthread_join(subscription->thread, NULL);
+	release_subscription(subscription);
 }
 
 static void end_at_exit(void *data)
@@ -409,40 +423,48 @@ static napi_value unsubscribe(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-/* subscribe(protocol, Uint32Array groups, bufferBytes, callback): an external; the callback gets bytes or null. */
+/* subscribe(protocol, Uint8Array of u32 groups, bufferBytes, callback): an external; the callback gets bytes or null. */
 static napi_value subscribe(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[4], external, name;
-	size_t count = 4, groups = 0;
+	size_t count = 4, length = 0;
 	int32_t protocol = 0, buffer_bytes = 0;
-	void *list = NULL;
-	struct subscription *subscription = calloc(1, sizeof *subscription);
+	void *groups = NULL;
+	struct subscription *subscription;
 	int error;
 
-	if (!subscription)
-		return throw_errno(env, "netlink subscription", ENOMEM);
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
 	napi_get_value_int32(env, arguments[0], &protocol);
-	napi_get_typedarray_info(env, arguments[1], NULL, &groups, &list, NULL, NULL);
 	napi_get_value_int32(env, arguments[2], &buffer_bytes);
-	error = ls_subscribe(protocol, list, groups, buffer_bytes, &subscription->fd);
+	if (!bytes_of(env, arguments[1], &groups, &length))
+		return throw_errno(env, "netlink subscription", EINVAL);
+	subscription = calloc(1, sizeof *subscription);
+	if (!subscription)
+		return throw_errno(env, "netlink subscription", ENOMEM);
+	error = ls_subscribe(protocol, groups, length / sizeof(uint32_t), buffer_bytes, &subscription->fd);
 	if (error) {
 		free(subscription);
 		return throw_errno(env, "netlink subscription", error);
 	}
 	subscription->wake = eventfd(0, EFD_CLOEXEC);
+	subscription->buffer = malloc(EVENT_CHUNK);
 	napi_create_string_utf8(env, "linkspan netlink events", NAPI_AUTO_LENGTH, &name);
-	napi_create_threadsafe_function(env, arguments[3], NULL, name, 16, 1, NULL, NULL, NULL, deliver,
-					&subscription->deliver);
+	if (subscription->wake < 0 || !subscription->buffer ||
+	    napi_create_threadsafe_function(env, arguments[3], NULL, name, 16, 1, NULL, NULL, NULL, deliver,
+					    &subscription->deliver) != napi_ok) {
+		release_subscription(subscription);
+		free(subscription);
+		return throw_errno(env, "netlink subscription", ENOMEM);
+	}
 	/* Waiting for events alone keeps no process alive. */
 	napi_unref_threadsafe_function(env, subscription->deliver);
 	/* One use for us, one for the thread. */
 	napi_acquire_threadsafe_function(subscription->deliver);
 	error = pthread_create(&subscription->thread, NULL, listen_thread, subscription);
 	if (error) {
-		close(subscription->fd);
-		close(subscription->wake);
+		napi_release_threadsafe_function(subscription->deliver, napi_tsfn_release);
 		napi_release_threadsafe_function(subscription->deliver, napi_tsfn_abort);
+		release_subscription(subscription);
 		free(subscription);
 		return throw_errno(env, "netlink subscription", error);
 	}
@@ -451,17 +473,33 @@ static napi_value subscribe(napi_env env, napi_callback_info info)
 	return external;
 }
 
+/* A string argument of any length, to be freed; NULL where it is none. */
+static char *text_of(napi_env env, napi_value value)
+{
+	size_t length;
+	char *text;
+
+	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || !(text = malloc(length + 1)))
+		return NULL;
+	napi_get_value_string_utf8(env, value, text, length + 1, NULL);
+	return text;
+}
+
 static napi_value notify(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[2];
 	size_t count = 2;
-	char path[256] = "", state[1024] = "";
+	char *path, *state;
+	int error = EINVAL;
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-	if (napi_get_value_string_utf8(env, arguments[0], path, sizeof path, NULL) != napi_ok ||
-	    napi_get_value_string_utf8(env, arguments[1], state, sizeof state, NULL) != napi_ok)
-		return number(env, EINVAL);
-	return number(env, ls_notify(path, state));
+	path = text_of(env, arguments[0]);
+	state = text_of(env, arguments[1]);
+	if (path && state)
+		error = ls_notify(path, state);
+	free(path);
+	free(state);
+	return number(env, error);
 }
 
 NAPI_MODULE_INIT()

@@ -105,14 +105,26 @@ static int send_all(struct ls_socket *s, const uint8_t *data, size_t length)
 	}
 }
 
+/* The message at `at` of `length` received bytes, or NULL at the end. `at` moves on to the next. */
+static struct nlmsghdr *next_message(uint8_t *bytes, size_t length, size_t *at)
+{
+	struct nlmsghdr *message = (struct nlmsghdr *)(bytes + *at);
+
+	if (*at >= length || length - *at < sizeof *message || message->nlmsg_len < sizeof *message ||
+	    message->nlmsg_len > length - *at)
+		return NULL;
+	*at += NLMSG_ALIGN(message->nlmsg_len);
+	return message;
+}
+
 /* Positive length, or negative errno. */
-static ssize_t receive(struct ls_socket *s, uint8_t *buffer, size_t room, int flags)
+static ssize_t receive(int fd, uint8_t *buffer, size_t room, int flags)
 {
 	for (;;) {
 		struct sockaddr_nl from = { 0 };
 		struct iovec piece = { .iov_base = buffer, .iov_len = room };
 		struct msghdr header = { .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &piece, .msg_iovlen = 1 };
-		ssize_t got = recvmsg(s->fd, &header, flags);
+		ssize_t got = recvmsg(fd, &header, flags);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -125,6 +137,27 @@ static ssize_t receive(struct ls_socket *s, uint8_t *buffer, size_t room, int fl
 			return -EMSGSIZE;
 		return got;
 	}
+}
+
+/*
+ * Empties the socket. After an overrun the kernel drops every answer until the queue has been empty once
+ * (NETLINK_S_CONGESTED), so this must happen before the next request.
+ */
+static void drain(struct ls_socket *s, uint8_t *buffer)
+{
+	ssize_t got;
+
+	do
+		got = receive(s->fd, buffer, PIECE, MSG_DONTWAIT);
+	while (got >= 0 || got == -ENOBUFS || got == -EMSGSIZE);
+}
+
+static void copy_text(char *to, size_t room, const char *from, size_t length)
+{
+	if (length >= room)
+		length = room - 1;
+	memcpy(to, from, length);
+	to[length] = '\0';
 }
 
 static int add_failure(struct ls_failures *failures, uint32_t index, int error, const char *message)
@@ -143,8 +176,7 @@ static int add_failure(struct ls_failures *failures, uint32_t index, int error, 
 	failure = &failures->list[failures->count++];
 	failure->index = index;
 	failure->error = error;
-	strncpy(failure->message, message, sizeof failure->message - 1);
-	failure->message[sizeof failure->message - 1] = '\0';
+	copy_text(failure->message, sizeof failure->message, message, strlen(message));
 	return 0;
 }
 
@@ -161,14 +193,8 @@ static void extended_text(const struct nlmsghdr *message, size_t head, char *tex
 
 		if (attribute->nla_len < sizeof *attribute || at + attribute->nla_len > message->nlmsg_len)
 			return;
-		if ((attribute->nla_type & NLA_TYPE_MASK) == NLMSGERR_ATTR_MSG) {
-			size_t length = attribute->nla_len - sizeof *attribute;
-
-			if (length >= room)
-				length = room - 1;
-			memcpy(text, attribute + 1, length);
-			text[length] = '\0';
-		}
+		if ((attribute->nla_type & NLA_TYPE_MASK) == NLMSGERR_ATTR_MSG)
+			copy_text(text, room, (const char *)(attribute + 1), attribute->nla_len - sizeof *attribute);
 		at += NLA_ALIGN(attribute->nla_len);
 	}
 }
@@ -197,84 +223,117 @@ struct batch {
 	int transaction;
 };
 
-/* Reads until the batch's ACK. ENOBUFS means that errors may be lost: every message then counts as failed. */
-static int collect(struct ls_socket *s, const struct batch *batch, uint8_t *buffer, struct ls_failures *failures)
+/* Every message of the batch failed, or may have: what was collected for single ones is replaced. */
+static int fail_batch(const struct batch *batch, int error, size_t keep, struct ls_failures *failures)
 {
+	failures->count = keep;
+	for (uint32_t i = 0; i < batch->count; i++)
+		if (add_failure(failures, batch->first_index + i, error, ""))
+			return ENOMEM;
+	return 0;
+}
+
+/*
+ * Reads until the batch's ACK. ENOBUFS means that errors may be lost: every message then counts as failed.
+ * `timed_out`: the kernel did not answer at all.
+ */
+static int collect(struct ls_socket *s, const struct batch *batch, uint8_t *buffer, struct ls_failures *failures,
+		   int *timed_out)
+{
+	size_t before = failures->count;
+
 	for (;;) {
-		ssize_t got = receive(s, buffer, PIECE, 0);
-		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
+		ssize_t got = receive(s->fd, buffer, PIECE, 0);
+		struct nlmsghdr *message;
 
 		if (got < 0) {
-			for (uint32_t i = 0; i < batch->count; i++)
-				if (add_failure(failures, batch->first_index + i, (int)-got, ""))
-					return ENOMEM;
-			return 0;
+			*timed_out = got == -ETIMEDOUT;
+			drain(s, buffer);
+			return fail_batch(batch, (int)-got, before, failures);
 		}
-		for (size_t left = (size_t)got; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+		for (size_t at = 0; (message = next_message(buffer, (size_t)got, &at));) {
 			char text[160];
 			uint32_t offset = message->nlmsg_seq - batch->first_seq;
 			int error;
 
+			if (message->nlmsg_type == NLMSG_OVERRUN) {
+				drain(s, buffer);
+				return fail_batch(batch, ENOBUFS, before, failures);
+			}
 			if (message->nlmsg_type != NLMSG_ERROR || offset >= batch->count)
-				continue; /* a late answer of an earlier batch */
+				continue; /* a late answer of an earlier batch, or an echo */
 			error = error_of(message, text, sizeof text);
 			if (error && add_failure(failures, batch->first_index + offset, error, text))
 				return ENOMEM;
 			if (message->nlmsg_seq == batch->ack_seq)
 				return 0;
-			/* A transaction whose begin or commit failed answers with the number of its first message. */
+			/* Refused as a whole (no permission, no memory, failed commit): the answer names the batch begin. */
 			if (error && batch->transaction && offset == 0)
 				return 0;
 		}
 	}
 }
 
+/* Number of messages, or -1 where they are not whole and aligned, or a transaction is not closed. */
+static int64_t count_messages(uint8_t *data, size_t length, int protocol)
+{
+	struct nlmsghdr *message, *first = NULL, *last = NULL;
+	int64_t count = 0;
+	size_t at = 0;
+
+	while ((message = next_message(data, length, &at))) {
+		first = first ? first : message;
+		last = message;
+		count++;
+	}
+	if (at != length)
+		return -1;
+	/* Without its end the kernel checks a transaction, acknowledges it and forgets it. */
+	if (protocol == NETLINK_NETFILTER && first && first->nlmsg_type == NFNL_BATCH_BEGIN &&
+	    last->nlmsg_type != NFNL_BATCH_END)
+		return -1;
+	return count;
+}
+
 int ls_request(struct ls_socket *s, uint8_t *data, size_t length, uint32_t per_batch, struct ls_failures *failures)
 {
-	uint8_t *buffer = malloc(PIECE);
-	size_t at = 0;
+	uint8_t *buffer;
 	uint32_t index = 0;
-	int result = 0;
+	int64_t total = count_messages(data, length, s->protocol);
+	int result = 0, timed_out = 0;
 
+	if (total < 0 || total > UINT32_MAX)
+		return EINVAL;
+	buffer = malloc(PIECE);
 	if (!buffer)
 		return ENOMEM;
-	while (result == 0 && at < length) {
-		struct batch batch = { .first_seq = s->seq + 1, .first_index = index, .transaction = per_batch == 0 };
+	for (size_t at = 0; result == 0 && at < length;) {
+		struct batch batch = { .first_seq = s->seq + 1, .first_index = index };
 		struct nlmsghdr *asked = NULL;
 		size_t start = at;
 
 		while (at < length && (per_batch == 0 || batch.count < per_batch)) {
-			struct nlmsghdr *message = (struct nlmsghdr *)(data + at);
+			struct nlmsghdr *message = next_message(data, length, &at);
 
-			if (length - at < sizeof *message || message->nlmsg_len < sizeof *message ||
-			    NLMSG_ALIGN(message->nlmsg_len) > length - at) {
-				free(buffer);
-				return EINVAL;
-			}
 			message->nlmsg_seq = ++s->seq;
 			message->nlmsg_pid = 0;
-			/* BATCH_END itself is not acknowledged (net/netfilter/nfnetlink.c): ask the message before it. */
-			if (!(batch.transaction && message->nlmsg_type == NFNL_BATCH_END))
+			if (s->protocol == NETLINK_NETFILTER && message->nlmsg_type == NFNL_BATCH_BEGIN)
+				batch.transaction = 1;
+			/* The end of a transaction is not acknowledged before Linux 6.10: ask the message before it. */
+			else if (!batch.transaction || message->nlmsg_type != NFNL_BATCH_END)
 				asked = message;
 			batch.count++;
-			at += NLMSG_ALIGN(message->nlmsg_len);
-		}
-		if (asked == NULL || (batch.transaction && asked->nlmsg_type == NFNL_BATCH_BEGIN)) {
-			/* An empty transaction changes nothing and answers nothing. */
-			index += batch.count;
-			continue;
-		}
-		asked->nlmsg_flags |= NLM_F_ACK;
-		batch.ack_seq = asked->nlmsg_seq;
-		int error = send_all(s, data + start, at - start);
-
-		if (error) {
-			for (uint32_t i = 0; i < batch.count && result == 0; i++)
-				result = add_failure(failures, index + i, error, "");
-		} else {
-			result = collect(s, &batch, buffer, failures);
 		}
 		index += batch.count;
+		if (asked == NULL)
+			continue; /* an empty transaction changes nothing and is not answered */
+		asked->nlmsg_flags |= NLM_F_ACK;
+		batch.ack_seq = asked->nlmsg_seq;
+		/* A kernel that did not answer once is not asked again, or 100,000 messages would wait for hours. */
+		int error = timed_out ? ETIMEDOUT : send_all(s, data + start, at - start);
+
+		result = error ? fail_batch(&batch, error, failures->count, failures)
+			       : collect(s, &batch, buffer, failures, &timed_out);
 	}
 	free(buffer);
 	return result;
@@ -303,8 +362,7 @@ static void fail(struct ls_failure *failure, int error, const char *text)
 {
 	failure->index = 0;
 	failure->error = error;
-	strncpy(failure->message, text, sizeof failure->message - 1);
-	failure->message[sizeof failure->message - 1] = '\0';
+	copy_text(failure->message, sizeof failure->message, text, strlen(text));
 }
 
 /* Numbers and sends a single message. */
@@ -328,14 +386,15 @@ int ls_query(struct ls_socket *s, uint8_t *data, size_t length, struct ls_bytes 
 
 	failure->error = 0;
 	while (!finished) {
-		ssize_t got = receive(s, buffer, PIECE, 0);
-		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
+		ssize_t got = receive(s->fd, buffer, PIECE, 0);
+		struct nlmsghdr *message;
 
 		if (got < 0) {
 			fail(failure, (int)-got, "");
+			drain(s, buffer);
 			break;
 		}
-		for (size_t left = (size_t)got; !finished && NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+		for (size_t at = 0; !finished && (message = next_message(buffer, (size_t)got, &at));) {
 			char text[160];
 
 			if (message->nlmsg_seq != s->seq)
@@ -361,7 +420,6 @@ int ls_dump_start(struct ls_socket *s, uint8_t *data, size_t length)
 	int error = send_one(s, data, length, NLM_F_DUMP);
 
 	s->dump_seq = s->seq;
-	s->dumping = error == 0;
 	return error;
 }
 
@@ -376,17 +434,21 @@ int ls_dump_next(struct ls_socket *s, struct ls_bytes *chunk, int *done, int *in
 	if (!buffer)
 		return ENOMEM;
 	while (result == 0 && !*done && chunk->length < CHUNK) {
-		ssize_t got = receive(s, buffer, PIECE, chunk->length ? MSG_DONTWAIT : 0);
-		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
+		/* A dump's next piece is made when the last one is read: what has been gathered never waits for it. */
+		ssize_t got = receive(s->fd, buffer, PIECE, chunk->length ? MSG_DONTWAIT : 0);
+		struct nlmsghdr *message;
 
 		if (got == -EAGAIN)
 			break;
-		if (got < 0) {
+		if (got < 0)
 			fail(failure, (int)-got, "");
+		if (got == -ENOBUFS || got == -EMSGSIZE)
+			continue; /* a piece is lost, but the kernel goes on until its NLMSG_DONE */
+		if (got < 0) {
 			*done = 1;
 			break;
 		}
-		for (size_t left = (size_t)got; result == 0 && NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+		for (size_t at = 0; result == 0 && (message = next_message(buffer, (size_t)got, &at));) {
 			char text[160];
 
 			if (message->nlmsg_seq != s->dump_seq)
@@ -411,8 +473,6 @@ int ls_dump_next(struct ls_socket *s, struct ls_bytes *chunk, int *done, int *in
 			}
 		}
 	}
-	if (*done)
-		s->dumping = 0;
 	free(buffer);
 	return result;
 }
@@ -435,6 +495,25 @@ int ls_subscribe(int protocol, const uint32_t *groups, size_t count, int buffer_
 		}
 	}
 	return 0;
+}
+
+size_t ls_read_events(int fd, uint8_t *bytes, size_t room, int *overflow)
+{
+	size_t filled = 0;
+
+	*overflow = 0;
+	/* The largest notification is a link's, of a few KiB; one that were cut off counts as lost. */
+	while (room - filled >= 32768) {
+		ssize_t got = receive(fd, bytes + filled, room - filled, MSG_DONTWAIT);
+
+		if (got == -ENOBUFS || got == -EMSGSIZE)
+			*overflow = 1;
+		else if (got <= 0)
+			break;
+		else
+			filled += (size_t)got;
+	}
+	return filled;
 }
 
 int ls_notify(const char *path, const char *state)

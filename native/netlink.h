@@ -13,9 +13,8 @@ struct ls_socket {
 	int protocol;
 	uint32_t port_id;
 	uint32_t seq;
-	/* A dump that has been asked for and whose NLMSG_DONE has not come. */
+	/* Number of the dump under way. */
 	uint32_t dump_seq;
-	int dumping;
 };
 
 struct ls_failure {
@@ -54,6 +53,9 @@ int ls_dump_start(struct ls_socket *socket, uint8_t *message, size_t length);
 int ls_dump_next(struct ls_socket *socket, struct ls_bytes *chunk, int *done, int *interrupted, struct ls_failure *failure);
 
 int ls_subscribe(int protocol, const uint32_t *groups, size_t count, int buffer_bytes, int *fd);
+
+/* Takes the events that are there, without waiting; their length. `overflow`: some were lost. */
+size_t ls_read_events(int fd, uint8_t *bytes, size_t room, int *overflow);
 
 /* sd_notify(3): one datagram to a path or an abstract name (leading '@'). */
 int ls_notify(const char *socket_path, const char *state);

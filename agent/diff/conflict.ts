@@ -7,15 +7,7 @@
 import type { Reason } from '../errors.ts'
 import { formatObject } from '../model/op-text.ts'
 import { rulePriority } from '../model/kernel-number.ts'
-import type {
-  KernelObject,
-  Kind,
-  Link,
-  Nexthop,
-  NexthopGroup,
-  Route,
-  Rule,
-} from '../model/kernel-object.ts'
+import type { KernelObject, Kind, Link, Nexthop, NexthopGroup, Route, Rule } from '../model/kernel-object.ts'
 import { carrierOf } from './ownership.ts'
 import type { KeyedState } from './keyed.ts'
 
@@ -42,7 +34,8 @@ export function leaveOutConflicts(
 ): Reason[] {
   const conflicts: Conflict[] = []
   for (const holder of foreign) {
-    for (const object of inTheWayOf(holder, desired, ourRules)) conflicts.push({ object, holder, leftOut: -1 })
+    for (const object of inTheWayOf(holder, desired, ourRules))
+      conflicts.push({ object, holder, leftOut: -1 })
   }
   if (conflicts.length === 0) return []
   new Withdrawal(desired).withdraw(conflicts)

@@ -107,7 +107,7 @@ export class KeyedState {
   }
 
   of(kind: Kind): Keyed<KernelObject> {
-    return this.byKind[kind] as unknown as Keyed<KernelObject>
+    return this.byKind[kind]
   }
 
   set(object: KernelObject): void {

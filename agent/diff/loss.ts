@@ -56,9 +56,8 @@ export class Loss {
 
   #restOfLink(link: Link): Link | undefined {
     if (this.#links.has(link.name)) return undefined
-    if (link.master === undefined || !this.#links.has(link.master)) return link
-    const { master: _, ...alone } = link
-    return alone
+    const { master, ...alone } = link
+    return master === undefined || !this.#links.has(master) ? link : alone
   }
 
   #restOfGroup(group: NexthopGroup): NexthopGroup | undefined {

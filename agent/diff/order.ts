@@ -51,8 +51,7 @@ export function inOrder(ops: Iterable<Op>): Op[] {
     else bucket.removes.push(op)
   }
   const first = inFront(bucketOf)
-  const ordered: Op[] = backward('link', first.filter(isLinkOp))
-  for (const op of first) if (!isLinkOp(op)) ordered.push(op)
+  const ordered: Op[] = [...first]
   for (const kind of kindOrder) append(ordered, forward(kind, bucketOf(kind)))
   const isFirst = new Set(first)
   for (const kind of [...kindOrder].reverse()) {
@@ -66,14 +65,19 @@ export function inOrder(ops: Iterable<Op>): Op[] {
 /** Removals that cannot wait. */
 function inFront(bucketOf: (kind: Kind) => Bucket): Op[] {
   const links = new Set(bucketOf('link').adds.map((op) => identity(op.object)))
-  const ids = new Set([...bucketOf('nexthop').adds, ...bucketOf('group').adds].map((op) => identity(op.object)))
+  const ids = new Set(
+    [...bucketOf('nexthop').adds, ...bucketOf('group').adds].map((op) => identity(op.object)),
+  )
   const rulesetChanges = bucketOf('ruleset').replaces.length > 0
   return [
     // Nexthops and groups share one space of ids, and neither can become the other in place.
     ...bucketOf('group').removes.filter((op) => ids.has(identity(op.object))),
     ...bucketOf('nexthop').removes.filter((op) => ids.has(identity(op.object))),
-    ...bucketOf('link').removes.filter(
-      ({ object }) => links.has(identity(object)) || (rulesetChanges && (object as Link).type === 'vxlan'),
+    ...backward(
+      'link',
+      bucketOf('link').removes.filter(
+        ({ object }) => links.has(identity(object)) || (rulesetChanges && (object as Link).type === 'vxlan'),
+      ),
     ),
   ]
 }
@@ -81,10 +85,6 @@ function inFront(bucketOf: (kind: Kind) => Bucket): Op[] {
 function identity(object: KernelObject): string | number | undefined {
   if (object.kind === 'link') return object.name
   return object.kind === 'nexthop' || object.kind === 'group' ? object.id : undefined
-}
-
-function isLinkOp(op: Op): boolean {
-  return op.object.kind === 'link'
 }
 
 /** Additions before replacements: AllowedIPs and the like are added first, then moved. */

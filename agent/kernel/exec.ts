@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly object?: string
   /** Keep stderr out of the error: the input holds a key. */
   readonly quiet?: boolean
+  /** Where the program writes its complaints; default stderr. */
+  readonly complaints?: 'stdout'
   /** Start a session of its own, for a program that daemonises. */
   readonly detached?: boolean
 }
@@ -35,6 +37,9 @@ export interface Exec {
   /** The same, stdout in pieces as they come (not cut at line ends): for outputs of megabytes. */
   stream(file: string, args: readonly string[], options?: RunOptions): AsyncGenerator<string, void>
 }
+
+/** What a program that reads files opens to read its input. /dev/stdin is a link to it that not every container has. */
+export const stdinFile = '/proc/self/fd/0'
 
 export const exec: Exec = { run, stream }
 
@@ -70,13 +75,17 @@ async function* stream(
   try {
     const stderr = tail(child)
     await input?.close() // the child has its own
-    for await (const piece of child.stdout?.setEncoding('utf8') ?? []) yield piece as string
+    let written = ''
+    for await (const piece of child.stdout?.setEncoding('utf8') ?? []) {
+      if (options.complaints === 'stdout') written += piece as string
+      yield piece as string
+    }
     const failure = await end
     complete = true
     signal?.throwIfAborted()
     if (failure === undefined) return
     const reason = deadline.aborted ? `no end after ${timeoutMs} ms` : failure
-    const said = options.quiet === true ? '' : stderr()
+    const said = options.quiet === true ? '' : oneLine(options.complaints === 'stdout' ? written : stderr())
     throw new LinkspanError({
       code: 'exec',
       object: options.object ?? [file, ...args].join(' '),
@@ -128,5 +137,9 @@ function tail(child: ChildProcess): () => string {
   child.stderr?.on('data', (piece: string) => {
     text = (text + piece).slice(-stderrTail)
   })
-  return () => text.trim().replace(/\s*\n\s*/g, '; ')
+  return () => text
+}
+
+function oneLine(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, '; ')
 }

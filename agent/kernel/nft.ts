@@ -14,6 +14,7 @@ import { nftTable } from '../model/kernel-number.ts'
 import type { KernelObject, Ruleset } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import type { Addon } from './addon.ts'
+import { stdinFile } from './exec.ts'
 import type { Exec } from './exec.ts'
 import { applyElements, dumpSet } from './nft-element.ts'
 import type { ElementOp } from './nft-element.ts'
@@ -137,7 +138,7 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
   }
 
   async function load(commands: string, signal: AbortSignal): Promise<void> {
-    await exec.run('nft', ['-j', '-f', '-'], { input: commands, object, signal, timeoutMs: 30_000 })
+    await exec.run('nft', ['-j', '-f', stdinFile], { input: commands, object, signal, timeoutMs: 30_000 })
   }
 
   return {

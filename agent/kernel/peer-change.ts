@@ -8,6 +8,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Reason } from '../errors.ts'
+import { keyOf } from '../model/kernel-object.ts'
 import type { AllowedIP, Peer } from '../model/kernel-object.ts'
 import type { PublicKey } from '../model/key.ts'
 import type { Op } from '../model/op.ts'
@@ -39,26 +40,48 @@ export interface PeerChannel {
   ): Promise<readonly (Reason | undefined)[]>
 }
 
-/** Ops on peers and AllowedIPs of one device, in order, with their positions. Runs about one peer become one change. */
-export function peerChanges(ops: readonly (readonly [number, Op])[]): readonly PeerChange[] {
+/** What has to be known of all ops of an apply before the first is carried out. */
+export interface Survey {
+  /** Peers that are removed: their prefixes go with them. */
+  readonly leaving: ReadonlySet<string>
+  /** Where prefixes were given in this apply; only kept where some are taken away too. */
+  readonly given: Map<string, PublicKey> | undefined
+}
+
+export function survey(ops: readonly Op[]): Survey {
   const leaving = new Set<string>()
-  for (const [, op] of ops) {
-    if (op.object.kind === 'peer' && op.verb === 'remove') leaving.add(op.object.publicKey)
+  let taking = false
+  for (const { verb, object } of ops) {
+    if (verb !== 'remove') continue
+    if (object.kind === 'peer') leaving.add(`${object.device} ${object.publicKey}`)
+    if (object.kind === 'allowed-ip') taking = true
   }
-  const owner = new Map<Prefix, PublicKey>()
+  return { leaving, given: taking ? new Map() : undefined }
+}
+
+/** A run of ops on peers and AllowedIPs of one device, by position. Neighbours about one peer become one change. */
+export function peerChanges(
+  ops: readonly Op[],
+  run: readonly number[],
+  { leaving, given }: Survey,
+): readonly PeerChange[] {
   const changes: Growing[] = []
-  for (const [at, op] of ops) {
-    const { object } = op
-    if (object.kind === 'peer') {
-      changes.push(op.verb === 'remove' ? change('remove', object, at) : settings(object, at))
-    } else if (object.kind === 'allowed-ip') {
+  for (const at of run) {
+    const op = ops[at]
+    if (op?.object.kind === 'peer') {
+      const peer = op.object
+      changes.push(op.verb === 'remove' ? change('remove', peer, at) : settings(peer, at))
+    } else if (op?.object.kind === 'allowed-ip') {
+      const { object } = op
       if (op.verb !== 'remove') {
-        owner.set(object.prefix, object.publicKey)
+        given?.set(keyOf(object), object.publicKey)
         grow(changes, 'allow', object, at)
-      } else if ((owner.get(object.prefix) ?? object.publicKey) === object.publicKey) {
-        // A prefix goes with its peer, and one that was given to another peer just now is gone already.
-        if (!leaving.has(object.publicKey)) grow(changes, 'disallow', object, at)
+        continue
       }
+      // A prefix goes with its peer, and one that was given to another peer just now is gone already.
+      const gone = leaving.has(`${object.device} ${object.publicKey}`)
+      const owner = given?.get(keyOf(object)) ?? object.publicKey
+      if (!gone && owner === object.publicKey) grow(changes, 'disallow', object, at)
     }
   }
   return changes

@@ -10,8 +10,9 @@ import type { Reason } from '../errors.ts'
 import type { Device, KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import type { Addon } from './addon.ts'
+import { stdinFile } from './exec.ts'
 import type { Exec } from './exec.ts'
-import { peerChanges } from './peer-change.ts'
+import { peerChanges, survey } from './peer-change.ts'
 import type { PeerChange, PeerChannel } from './peer-change.ts'
 import { readDump } from './wg-dump.ts'
 import { NetlinkChannel } from './wg-netlink.ts'
@@ -37,7 +38,11 @@ export interface WireGuardOptions {
   readonly stateDirectory: string
 }
 
-type Numbered = readonly [number, Op]
+/** `wg` of a link that is gone, or is no WireGuard link (its process died, or the kernel never knew WireGuard). */
+const noWireGuard = /No such device|Protocol not supported|Operation not supported/
+
+/** Ops that are made ready at once, between two turns of the event loop. */
+const runLength = 4000
 
 export async function openWireGuard(options: WireGuardOptions): Promise<WireGuard> {
   const { addon, exec, privateKey, stateDirectory } = options
@@ -61,59 +66,45 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
       try {
         yield* readDump(link, dump)
       } catch (error) {
-        if (!(error instanceof LinkspanError && error.reason.includes('No such device'))) throw error
+        if (!(error instanceof LinkspanError && noWireGuard.test(error.reason))) throw error
       }
     }
   }
 
   async function apply(ops: readonly Op[], signal: AbortSignal): Promise<OpResult[]> {
     const errors: (Reason | undefined)[] = new Array<undefined>(ops.length)
-    const byDevice = new Map<string, Numbered[]>()
+    const byDevice = new Map<string, number[]>()
     for (const [at, op] of ops.entries()) {
       const name = deviceOf(op)
-      if (name === undefined) {
-        errors[at] = { code: 'internal', object: op.object.kind, reason: 'is no business of WireGuard' }
-        continue
-      }
-      const list = byDevice.get(name)
-      if (list === undefined) byDevice.set(name, [[at, op]])
-      else list.push([at, op])
+      const list = name === undefined ? undefined : byDevice.get(name)
+      if (list !== undefined) list.push(at)
+      else if (name !== undefined) byDevice.set(name, [at])
+      else errors[at] = { code: 'internal', object: op.object.kind, reason: 'is no business of WireGuard' }
     }
-    for (const [name, list] of byDevice) await applyDevice(name, list, errors, signal)
+    const found = survey(ops)
+    for (const [name, list] of byDevice) {
+      const missing = new Map<string, Reason>()
+      for (const run of runs(ops, list)) {
+        const [at = -1] = run
+        const device = ops[at]?.object
+        if (device?.kind !== 'device') {
+          await applyPeers(name, peerChanges(ops, run, found), missing, errors, signal)
+        } else if (ops[at]?.verb !== 'remove') errors[at] = await setDevice(device, signal)
+      }
+    }
     return ops.map((op, at) => {
       const error = errors[at]
       return error === undefined ? { op } : { op, error }
     })
   }
 
-  /** Runs of peer and AllowedIP ops go together, a device op on its own, all in order. */
-  async function applyDevice(
-    name: string,
-    list: readonly Numbered[],
-    errors: (Reason | undefined)[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    let run: Numbered[] = []
-    for (const [at, op] of [...list, undefined].map((entry) => entry ?? ([-1, undefined] as const))) {
-      if (op !== undefined && op.object.kind !== 'device') {
-        run.push([at, op])
-        continue
-      }
-      if (run.length > 0) await applyPeers(name, run, errors, signal)
-      run = []
-      if (op?.object.kind === 'device' && op.verb !== 'remove') {
-        errors[at] = await setDevice(op.object, signal)
-      }
-    }
-  }
-
   async function applyPeers(
     name: string,
-    run: readonly Numbered[],
+    changes: readonly PeerChange[],
+    missing: Map<string, Reason>,
     errors: (Reason | undefined)[],
     signal: AbortSignal,
   ): Promise<void> {
-    const changes = peerChanges(run)
     let answers: readonly (Reason | undefined)[]
     try {
       answers = await channelOf(name).send(name, changes, signal)
@@ -122,7 +113,6 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
       const reason = reasonOf(error, `wg ${name}`)
       answers = changes.map(() => reason)
     }
-    const missing = new Map<string, Reason>()
     for (const [i, change] of changes.entries()) {
       const error = answers[i] ?? dependsOn(missing, change)
       if (error === undefined) continue
@@ -136,14 +126,7 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
     const object = `wg ${name}`
     try {
       const key = privateKey(indexOf(name))
-      const settings = [
-        'private-key',
-        '/dev/stdin',
-        'listen-port',
-        String(listenPort),
-        'fwmark',
-        String(fwmark),
-      ]
+      const settings = ['private-key', stdinFile, 'listen-port', String(listenPort), 'fwmark', String(fwmark)]
       await exec.run('wg', ['set', name, ...settings], { input: `${key}\n`, quiet: true, object, signal })
       return undefined
     } catch (error) {
@@ -160,6 +143,21 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
       netlink?.close()
     },
   }
+}
+
+/** Positions in portions: a device op on its own, peer and AllowedIP ops together, all in order. */
+function* runs(ops: readonly Op[], list: readonly number[]): Generator<readonly number[], void> {
+  let run: number[] = []
+  for (const at of list) {
+    const alone = ops[at]?.object.kind === 'device'
+    if (run.length > 0 && (alone || run.length >= runLength)) {
+      yield run
+      run = []
+    }
+    if (alone) yield [at]
+    else run.push(at)
+  }
+  if (run.length > 0) yield run
 }
 
 /** AllowedIPs of a peer that could not be made went nowhere: they are given to existing peers only. */

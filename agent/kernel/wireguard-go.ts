@@ -46,7 +46,12 @@ export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptio
     names.add(name)
     await save()
     await mkdir(socketDirectory, { recursive: true, mode: 0o755 })
-    const options = { object: `link ${name}`, detached: true, ...(signal === undefined ? {} : { signal }) }
+    const options = {
+      object: `link ${name}`,
+      detached: true,
+      complaints: 'stdout' as const,
+      ...(signal === undefined ? {} : { signal }),
+    }
     if (existsSync('/run/systemd/system')) {
       // A scope keeps our namespaces and sandbox; only the cgroup is another.
       const unit = `linkspan-${name}-${process.pid}-${Date.now()}`

@@ -6,21 +6,23 @@
  * gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the prefix lengths in
  * use. All of them depend on Local: our own site, configuration and host.
  */
-import type { Gateway, Snapshot } from '../model/gateway.ts'
+import type { Gateway } from '../model/gateway.ts'
 import { lengthsOfGateway } from './firewall-element.ts'
+import { lengthsInUse } from './firewall.ts'
+import { firewallInput } from './host.ts'
 import type { PlanInput, ShareKey } from './input.ts'
 import { localOf } from './local.ts'
 import type { Local } from './local.ts'
 import { shareKeys } from './share.ts'
 import { attachedNetworks } from './vxlan.ts'
 
-/** Keys whose share may differ, in the order of shareKeys; keys that are gone are among them, last. */
+/** Keys whose share may differ, in the order of shareKeys; keys that are gone are among them. */
 export function affected(before: PlanInput | undefined, after: PlanInput): readonly ShareKey[] {
   if (before === undefined) return shareKeys(after)
   if (before.snapshot === after.snapshot && before.own === after.own && before.facts === after.facts) {
     const touched = new Set<ShareKey>()
     addPaths(touched, before, after)
-    return inOrder(touched, after)
+    return inOrder(touched)
   }
   const left = localOf(before)
   const right = localOf(after)
@@ -35,18 +37,20 @@ export function affected(before: PlanInput | undefined, after: PlanInput): reado
   }
   addGateways(touched, left, right)
   addPaths(touched, before, after)
-  return inOrder(touched, after)
+  return inOrder(touched)
 }
 
 function everything(before: PlanInput, after: PlanInput): readonly ShareKey[] {
   return [...new Set([...shareKeys(after), ...shareKeys(before)])]
 }
 
-function inOrder(touched: ReadonlySet<ShareKey>, after: PlanInput): readonly ShareKey[] {
-  if (touched.size === 0) return []
-  const keys = shareKeys(after).filter((key) => touched.has(key))
-  const gone = [...touched].filter((key) => !keys.includes(key)).sort()
-  return [...keys, ...gone]
+/** As shareKeys would list them, without listing the thousands that nothing happened to. */
+function inOrder(touched: ReadonlySet<ShareKey>): readonly ShareKey[] {
+  return [...touched].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+}
+
+function rank(key: ShareKey): number {
+  return ['host', 'site', 'gateway', 'network'].indexOf(key.split(' ', 1)[0] ?? '')
 }
 
 /** What sites and gateways see of Local. Its parts are compared only where something they come from changed. */
@@ -86,8 +90,11 @@ function addGateways(touched: Set<ShareKey>, left: Local, right: Local): void {
     if (!after.gateways.has(name)) changes.push([gateway, undefined])
   }
   const networks = new Set([...attachedNetworks(left), ...attachedNetworks(right)])
-  for (const pair of changes) addGateway(touched, pair, networks)
-  if (changes.length > 0 && lengthsChanged(changes, before, after)) touched.add('host')
+  for (const pair of changes) {
+    addGateway(touched, pair, networks)
+    if (pair.some((gateway) => gateway?.site.name === right.self.site.name)) touched.add('host')
+  }
+  if (!touched.has('host') && lengthsChanged(changes, left, right)) touched.add('host')
 }
 
 function addGateway(
@@ -115,22 +122,18 @@ function withoutPrefixes(gateway: Gateway): string {
   return JSON.stringify({ ...gateway, prefixes: undefined, certified: undefined })
 }
 
-/** The firewall has one set for each prefix length in use. Lengths are remembered by gateway, so all are asked quickly. */
+/** The firewall has one set for each prefix length in use. Lengths are remembered by gateway, so asking is quick. */
 function lengthsChanged(
   changes: readonly (readonly [Gateway | undefined, Gateway | undefined])[],
-  before: Snapshot,
-  after: Snapshot,
+  left: Local,
+  right: Local,
 ): boolean {
   const of = (gateway: Gateway | undefined): bigint =>
     gateway === undefined ? 0n : lengthsOfGateway(gateway)
-  if (changes.every(([left, right]) => of(left) === of(right))) return false
-  return lengthsOfAll(before) !== lengthsOfAll(after)
-}
-
-function lengthsOfAll({ gateways }: Snapshot): bigint {
-  let lengths = 0n
-  for (const gateway of gateways.values()) lengths |= lengthsOfGateway(gateway)
-  return lengths
+  if (changes.every(([before, after]) => of(before) === of(after))) return false
+  const before = lengthsInUse(firewallInput(left))
+  const after = lengthsInUse(firewallInput(right))
+  return before.remote !== after.remote || before.local !== after.local || before.own !== after.own
 }
 
 /** Sites and gateways with a path that went up or down. */

@@ -5,6 +5,7 @@
 import type { KernelObject } from '../model/kernel-object.ts'
 import { prefixElement } from './firewall-element.ts'
 import { ruleset } from './firewall.ts'
+import type { FirewallInput } from './firewall.ts'
 import type { Note } from './input.ts'
 import type { Local } from './local.ts'
 import { deviceNexthops } from './nexthop.ts'
@@ -13,17 +14,19 @@ import { rules } from './rule.ts'
 import { sysctls } from './sysctl.ts'
 import { deviceObjects, heldDevices } from './wireguard.ts'
 
+/** The certificate says which site is ours; what the configuration calls it is not asked. */
+export function firewallInput({ input, self }: Local): FirewallInput {
+  return { snapshot: input.snapshot, own: { ...input.own, site: self.site.name }, facts: input.facts }
+}
+
 export function hostShare(local: Local): {
   readonly objects: readonly KernelObject[]
   readonly notes: readonly Note[]
 } {
-  const { input, self } = local
   const held = heldDevices(local)
-  // The certificate says which site is ours; what the configuration calls it is not asked.
-  const own = { ...input.own, site: self.site.name }
   const certified = new Set(local.site.flatMap((gateway) => gateway.certified))
   const objects: readonly KernelObject[] = [
-    ruleset({ snapshot: input.snapshot, own, facts: input.facts }),
+    ruleset(firewallInput(local)),
     ...[...certified].map((prefix) => prefixElement('own', prefix)),
     ...deviceObjects(local, held),
     ...sysctls(local, held),

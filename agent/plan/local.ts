@@ -5,7 +5,7 @@
 import type { Fabric, Name } from '../model/fabric.ts'
 import { overlayAddress } from '../model/gateway.ts'
 import type { Gateway } from '../model/gateway.ts'
-import { comparePrefixes, contains, familyOf, holds, lengthOf, prefix, prefixOf } from '../model/prefix.ts'
+import { comparePrefixes, contains, familyOf, lengthOf, prefix, prefixOf } from '../model/prefix.ts'
 import type { Address, Family, Prefix } from '../model/prefix.ts'
 import type { Note, PlanInput } from './input.ts'
 import { Ranges } from './range.ts'
@@ -95,7 +95,7 @@ function build(input: PlanInput, self: Gateway): Local {
     }))
   const throws: Throw[] = []
   const guarded = new Set([...ownPrefixes, ...connected.map(({ prefix }) => prefix), ...own.exclude])
-  for (const range of [...new Set([...guarded, ...registry])].sort(comparePrefixes)) {
+  for (const range of [...new Set([...guarded, ...registry])].sort()) {
     if (!families.includes(familyOf(range))) continue
     const inside = overlay.find((outer) => contains(outer, range))
     if (inside === undefined) throws.push({ prefix: range, guarded: guarded.has(range) })
@@ -146,10 +146,11 @@ function sourcesOf(
   { own, facts }: PlanInput,
   site: readonly Gateway[],
 ): { readonly source: Local['source']; readonly links: readonly Name[] } {
-  const prefixes = site.flatMap((gateway) => gateway.prefixes)
+  const prefixes = new Ranges()
+  for (const prefix of new Set(site.flatMap((gateway) => gateway.prefixes))) prefixes.add(prefix, prefix)
   const candidates = facts.links.flatMap((link) =>
     link.addresses
-      .filter(({ address }) => prefixes.some((prefix) => holds(prefix, address)))
+      .filter(({ address }) => prefixes.holding(prefixOf(address)) !== undefined)
       .map(({ address }) => ({ address, link })),
   )
   const preferred = (link: string): number => (own.interfaces?.includes(link) === true ? 0 : 1)

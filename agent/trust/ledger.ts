@@ -100,6 +100,12 @@ export class Ledger {
     }
   }
 
+  /** The certificate or record in force of a gateway of the fabric, whether or not it is in the snapshot. */
+  documentOf(type: 'certificate' | 'record', gateway: Name): Document | undefined {
+    const fabric = this.#snapshot?.fabric.fabric
+    return fabric === undefined ? undefined : this.#winners.get(`${type} ${fabric} ${gateway}`)?.document
+  }
+
   #receive(delivered: Delivered, incumbent: Fabric | undefined, nowMs: number, touched: Set<string>): void {
     const { origin } = delivered
     const digest = digestOf(delivered.bytes)

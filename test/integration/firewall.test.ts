@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
-import { exec } from '../../agent/kernel/exec.ts'
+import { exec, stdinFile } from '../../agent/kernel/exec.ts'
 import { replacement } from '../../agent/kernel/nft-ruleset.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import { guardElement, prefixElement } from '../../agent/plan/firewall-element.ts'
@@ -126,7 +126,7 @@ function build(): void {
 }
 
 async function load(): Promise<void> {
-  await exec.run('nft', ['-j', '-f', '-'], { input: replacement(ruleset(input), undefined) })
+  await exec.run('nft', ['-j', '-f', stdinFile], { input: replacement(ruleset(input), undefined) })
   const elements = [
     ...['10.1.0.0/16', 'fd00:1::/48'].flatMap((text) => [
       prefixElement('own', prefix(text)),
@@ -148,8 +148,8 @@ function meter(namespace: string, hook: string, match: string): () => number {
     counter seen { }
     chain c { type filter hook ${hook} priority 300; policy accept; ${match} counter name seen; }
   }`
-  if (namespace === '') execFileSync('nft', ['-f', '-'], { input: text })
-  else execFileSync('ip', ['netns', 'exec', namespace, 'nft', '-f', '-'], { input: text })
+  if (namespace === '') execFileSync('nft', ['-f', '/proc/self/fd/0'], { input: text })
+  else execFileSync('ip', ['netns', 'exec', namespace, 'nft', '-f', '/proc/self/fd/0'], { input: text })
   return () => {
     const listing =
       namespace === ''

@@ -1,0 +1,115 @@
+/** Peers as people ask for them: one row a gateway and underlay, with why it is not up and what to do. */
+import type { Kernel } from '../kernel/port.ts'
+import type { Device, Peer } from '../model/kernel-object.ts'
+import { keyOf } from '../model/kernel-object.ts'
+import { underlayOf } from '../model/device.ts'
+import type { Reconciler } from './reconciler.ts'
+import { formatAgo } from './duration.ts'
+
+export type PeerState = 'up' | 'connecting' | 'stale' | 'missing'
+
+export interface PeerView {
+  readonly gateway: string
+  readonly site: string
+  readonly underlay: string
+  readonly device: string
+  readonly state: PeerState
+  readonly publicKey: string
+  readonly endpoint?: string
+  /** Unix seconds; 0: never. */
+  readonly latestHandshake: number
+  readonly receivedBytes: number
+  readonly sentBytes: number
+  readonly prefixes: number
+  readonly reason?: string
+  readonly next?: string
+}
+
+/** A handshake older than this no longer carries packets (REJECT_AFTER_TIME, WireGuard paper section 6.1). */
+export const freshSeconds = 180
+
+const kinds = new Set(['device', 'peer'] as const)
+
+/** Live view; dumps devices and peers. */
+export async function peerViews(
+  reconciler: Reconciler,
+  kernel: Kernel,
+  nowSeconds: number,
+  signal: AbortSignal,
+): Promise<readonly PeerView[]> {
+  const observed = new Map<string, Peer>()
+  const devices = new Map<string, Device>()
+  for await (const part of kernel.observe({ sysctls: [], kinds }, signal)) {
+    for (const object of part) {
+      if (object.kind === 'peer') observed.set(keyOf(object), object)
+      else if (object.kind === 'device') devices.set(object.name, object)
+    }
+  }
+  const { snapshot } = reconciler.admission
+  const views: PeerView[] = []
+  for (const object of reconciler.desired.objects()) {
+    if (object.kind !== 'peer' || object.gateway === undefined) continue
+    const gateway = snapshot?.gateways.get(object.gateway)
+    const live = observed.get(keyOf(object))
+    const u = underlayOf(Number(object.device.slice('ls-wg'.length)))
+    const latestHandshake = live?.latestHandshake ?? 0
+    const state = stateOf(live, latestHandshake, nowSeconds)
+    const endpoint = live?.endpoint ?? object.endpoint
+    views.push({
+      gateway: object.gateway,
+      site: gateway?.site.name ?? '',
+      underlay: snapshot?.fabric.underlays[u]?.name ?? String(u),
+      device: object.device,
+      state,
+      publicKey: object.publicKey,
+      ...(endpoint === undefined ? {} : { endpoint }),
+      latestHandshake,
+      receivedBytes: live?.received ?? 0,
+      sentBytes: live?.sent ?? 0,
+      prefixes: gateway?.prefixes.length ?? 0,
+      ...explain(object, devices.get(object.device), state, latestHandshake, nowSeconds),
+    })
+  }
+  return views.sort((a, b) => compare(a.gateway, b.gateway) || compare(a.device, b.device))
+}
+
+function stateOf(live: Peer | undefined, handshake: number, nowSeconds: number): PeerState {
+  if (live === undefined) return 'missing'
+  if (handshake === 0) return 'connecting'
+  return nowSeconds - handshake < freshSeconds ? 'up' : 'stale'
+}
+
+function explain(
+  { endpoint, device }: Peer,
+  live: Device | undefined,
+  state: PeerState,
+  handshake: number,
+  nowSeconds: number,
+): Pick<PeerView, 'reason' | 'next'> {
+  const port = live?.listenPort ?? 0
+  switch (state) {
+    case 'up':
+      return {}
+    case 'missing':
+      return { reason: `${device} does not hold this peer`, next: 'see the errors below; an audit repairs it' }
+    case 'connecting':
+      return endpoint === undefined
+        ? {
+            reason: 'no handshake yet: it is behind NAT, so we wait to be called',
+            next: `let UDP ${port} in here, and check that its agent runs`,
+          }
+        : {
+            reason: `no handshake yet with ${endpoint}`,
+            next: `let UDP out to ${endpoint} and UDP ${port} in here, and check that its agent runs`,
+          }
+    case 'stale':
+      return {
+        reason: `the last handshake was ${formatAgo(nowSeconds - handshake)}`,
+        next: `check that ${endpoint ?? 'the gateway'} is up and that UDP ${port} still comes in here`,
+      }
+  }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

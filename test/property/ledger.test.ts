@@ -1,0 +1,292 @@
+/**
+ * The ledger against its specification: after any sequence of bags, in any order within a bag, its outcome is that of
+ * verify() over the documents in force; and what did not change keeps its identity.
+ */
+import fc from 'fast-check'
+import t from 'tap'
+import type { Bag, Delivered, Document } from '../../agent/model/document.ts'
+import type { Certificate, Fabric, GatewayRecord } from '../../agent/model/fabric.ts'
+import type { Snapshot } from '../../agent/model/gateway.ts'
+import { address, prefix } from '../../agent/model/prefix.ts'
+import { admissible, Ledger } from '../../agent/trust/ledger.ts'
+import { isRefusal } from '../../agent/trust/parse.ts'
+import type { Refusal } from '../../agent/trust/refusal.ts'
+import { subjectOf } from '../../agent/trust/subject.ts'
+import { verify } from '../../agent/trust/verify.ts'
+import {
+  certificateOf,
+  delivered,
+  fabricOf,
+  identityOf,
+  placeOf,
+  recordOf,
+  tunnelKeysOf,
+} from '../support/documents.ts'
+
+// Small ranges, so that conflicts of every rule are common.
+const pick = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
+const number = fc.integer({ min: 1, max: 5 })
+const serial = fc.integer({ min: 1, max: 3 })
+const advertised = [
+  '10.1.0.0/16',
+  '10.1.5.0/24',
+  '10.1.5.128/25',
+  '10.2.0.0/16',
+  '10.0.0.0/8',
+  '0.0.0.0/0',
+  '127.0.0.0/8',
+  '100.127.3.0/24',
+  'fd00:1::/48',
+  'fd00:1:0:5::/64',
+].map(prefix)
+const fabricName = fc.oneof(
+  { weight: 12, arbitrary: fc.constant('prod') },
+  { weight: 1, arbitrary: fc.constant('other') },
+)
+
+const fabricDocument: fc.Arbitrary<Document> = fc
+  .record({
+    fabric: fabricName,
+    serial,
+    removed: fc.subarray(['g1', 'g2', 'g3']),
+    networks: fc.subarray<Fabric['networks'][number]>([
+      { name: 'lan', vni: 7001, kind: 'l2' },
+      { name: 'blue', vni: 5001, kind: 'l3' },
+    ]),
+    underlays: pick<Fabric['underlays']>(
+      [{ name: 'internet' }],
+      [{ name: 'internet' }, { name: 'dx' }],
+      [{ name: 'dx' }],
+    ),
+    revoked: pick<Fabric['revoked']>(
+      { serials: [], identities: [] },
+      { serials: [2], identities: [] },
+      { serials: [], identities: [identityOf('g2')] },
+    ),
+    mesh: pick<Fabric['mesh']>('all', []),
+  })
+  .map((change) => ({ type: 'fabric', payload: fabricOf({ ...change, prefer: [] }) }))
+
+const certificateDocument: fc.Arbitrary<Document> = fc
+  .tuple(
+    number,
+    fc.record({
+      fabric: fabricName,
+      serial,
+      number,
+      plane: fc.integer({ min: 0, max: 1 }),
+      site: pick('s1', 's2', 's3').map((name) => ({ name, provider: '', region: '', labels: {} })),
+      identity: pick('g1', 'g2', 'g3', 'g4', 'g5').map(identityOf),
+      prefixes: fc.uniqueArray(
+        fc.tuple(pick(...advertised), fc.boolean()).map(([of, open]) => {
+          const maxLength = of.includes(':') ? 64 : 25
+          return open ? { prefix: of, maxLength } : { prefix: of }
+        }),
+        { selector: (grant) => grant.prefix, maxLength: 4 },
+      ),
+      networks: pick<Certificate['networks']>(
+        [],
+        [{ name: 'lan' }],
+        [{ name: 'blue', prefixes: [prefix('10.50.0.0/16')] }],
+      ),
+      grants: pick<Certificate['grants']>([], [], ['defaultRoute']),
+    }),
+  )
+  .map(([gateway, change]) => ({ type: 'certificate', payload: certificateOf(gateway, change) }))
+
+const recordDocument: fc.Arbitrary<Document> = fc
+  .tuple(
+    number,
+    fc.record({
+      fabric: fabricName,
+      serial,
+      tunnelKeys: fc.oneof(fc.constant(undefined), pick('g1', 'g2', 'g3')),
+      prefixes: fc.subarray(advertised),
+      networks: pick<GatewayRecord['networks']>(
+        [],
+        [{ name: 'lan' }],
+        [{ name: 'blue', prefixes: [prefix('10.50.1.0/24')] }],
+      ),
+      endpoints: pick<GatewayRecord['endpoints']>(
+        [{ underlay: 'internet', address: address('192.0.2.9'), port: 51820 }],
+        [{ underlay: 'dx', port: 51820 }],
+        [{ underlay: 'internet', address: address('127.0.0.1'), port: 51820 }],
+      ),
+      state: pick<GatewayRecord['state']>('active', 'active', 'active', 'withdrawn', 'draining'),
+    }),
+  )
+  .map(([gateway, { tunnelKeys, ...change }]) => ({
+    type: 'record',
+    payload: recordOf(gateway, { ...change, tunnelKeys: tunnelKeysOf(tunnelKeys ?? `g${gateway}`) }),
+  }))
+
+const document = fc.oneof(
+  { weight: 1, arbitrary: fabricDocument },
+  { weight: 4, arbitrary: certificateDocument },
+  { weight: 5, arbitrary: recordDocument },
+)
+
+/** One file of a bag: a good document in its place or in another, or nonsense where a document was. */
+const file: fc.Arbitrary<Delivered> = fc.oneof(
+  { weight: 10, arbitrary: document.map((of) => delivered(of)) },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(document, pick('a.json', 'z.json')).map(([of, origin]) => delivered(of, origin)),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(document, fc.nat({ max: 400 }))
+      .map(([of, length]) => ({ origin: placeOf(of), bytes: delivered(of).bytes.subarray(0, length) })),
+  },
+)
+
+const bag: fc.Arbitrary<Bag> = fc
+  .record({
+    documents: fc.uniqueArray(file, { selector: ({ origin }) => origin, maxLength: 8 }),
+    complete: fc.oneof(
+      { weight: 3, arbitrary: fc.constant(false) },
+      { weight: 1, arbitrary: fc.constant(true) },
+    ),
+    gone: fc.subarray(['records/g1.json', 'certificates/g2.json', 'fabric.json', 'a.json']),
+  })
+  .map(({ gone, ...rest }) => ({ ...rest, gone, unreadable: [] }))
+
+/** Which documents are in force, written as simply as can be: every good version in a list, no indexes. */
+class Model {
+  #versions: { origin: string; subject: string; bytes: Uint8Array; gone: boolean }[] = []
+  #bad = new Map<string, Delivered>()
+  #refused: Refusal[] = []
+  #files = new Map<string, string>()
+
+  admit(of: Bag): void {
+    const incumbent = this.outcome().snapshot?.fabric
+    for (const one of of.documents) {
+      const text = Buffer.from(one.bytes).toString()
+      if (this.#files.get(one.origin) === text) continue
+      this.#files.set(one.origin, text)
+      this.#bad.delete(one.origin)
+      this.#refused = this.#refused.filter(({ origin }) => origin !== one.origin)
+      const judged = admissible(one, incumbent)
+      const spoken = this.#versions.filter(({ origin, gone }) => origin === one.origin && !gone)
+      if (isRefusal(judged)) {
+        if (judged.rule === 'document') this.#bad.set(one.origin, one)
+        else this.#refused.push(judged)
+        // The file is there again, if only with nonsense in it: its newest good version counts as there.
+        const last = this.#versions.findLast(({ origin }) => origin === one.origin)
+        if (last !== undefined) last.gone = false
+        continue
+      }
+      for (const version of spoken) version.gone = true
+      const subject = subjectOf(judged)
+      this.#versions = this.#versions.filter(
+        (version) => version.origin !== one.origin || version.subject !== subject,
+      )
+      this.#versions.push({ ...one, subject, gone: false })
+    }
+    const there = new Set(of.documents.map(({ origin }) => origin))
+    const gone = of.complete ? [...this.#files.keys()] : (of.gone ?? [])
+    for (const origin of gone.filter((one) => !there.has(one))) {
+      this.#files.delete(origin)
+      this.#bad.delete(origin)
+      this.#refused = this.#refused.filter((refusal) => refusal.origin !== origin)
+      for (const version of this.#versions) if (version.origin === origin) version.gone = true
+    }
+    const present = new Set(this.#versions.filter((version) => !version.gone).map(({ subject }) => subject))
+    this.#versions = this.#versions.filter((version) => !version.gone || !present.has(version.subject))
+  }
+
+  outcome(): { snapshot: Snapshot | undefined; refusals: readonly Refusal[] } {
+    const verdict = verify([...this.#versions, ...this.#bad.values()], 0)
+    return { snapshot: verdict.snapshot, refusals: [...verdict.refusals, ...this.#refused] }
+  }
+}
+
+const plain = (snapshot: Snapshot | undefined): unknown =>
+  snapshot && {
+    fabric: snapshot.fabric,
+    gateways: [...snapshot.gateways],
+    sites: [...snapshot.sites],
+  }
+const sorted = (refusals: readonly Refusal[]): string[] =>
+  refusals.map((refusal) => JSON.stringify(refusal)).sort()
+
+const runs = Number(process.env['LINKSPAN_RUNS'] ?? 300)
+
+void t.test('after any sequence of bags the outcome is that of verify()', (t) => {
+  const seen = new Map<string, number>()
+  fc.assert(
+    fc.property(fc.array(bag, { minLength: 1, maxLength: 10 }), (bags) => {
+      const ledger = new Ledger()
+      const model = new Model()
+      let before: Snapshot | undefined
+      for (const one of bags) {
+        const admission = ledger.admit(one, 0)
+        model.admit(one)
+        const wanted = model.outcome()
+        const context = JSON.stringify(
+          bags.map((b) => b.documents.map((d) => [d.origin, Buffer.from(d.bytes).toString()])),
+        )
+        if (JSON.stringify(plain(admission.snapshot)) !== JSON.stringify(plain(wanted.snapshot))) {
+          throw new Error(
+            `snapshot\n${JSON.stringify(plain(admission.snapshot))}\n${JSON.stringify(plain(wanted.snapshot))}\n${context}`,
+          )
+        }
+        const [got, should] = [sorted(admission.refusals), sorted(wanted.refusals)]
+        if (got.join('\n') !== should.join('\n'))
+          throw new Error(`refusals\n${got.join('\n')}\n---\n${should.join('\n')}`)
+        for (const { rule } of wanted.refusals) seen.set(rule, (seen.get(rule) ?? 0) + 1)
+        if (admission.changed !== (before !== admission.snapshot)) throw new Error('changed is wrong')
+        for (const [name, gateway] of admission.snapshot?.gateways ?? []) {
+          const old = before?.gateways.get(name)
+          if (old !== gateway && JSON.stringify(old) === JSON.stringify(gateway))
+            throw new Error(`${name} lost its identity`)
+        }
+        before = admission.snapshot
+      }
+    }),
+    { numRuns: runs },
+  )
+  // A property over conflicts proves little where no conflict came up.
+  const common = [
+    'two-sites',
+    'number',
+    'plane',
+    'identity',
+    'tunnel-key',
+    'other-site',
+    'certified',
+    'removed',
+    'endpoint',
+  ]
+  for (const rule of [...common, 'duplicate', 'fabric', 'network', 'overlay', 'reserved', 'succession']) {
+    t.ok(seen.has(rule), `the rule ${rule} came up`)
+  }
+  t.end()
+})
+
+void t.test('permuting the documents of a bag changes nothing', (t) => {
+  const scene = fc
+    .uniqueArray(file, { selector: ({ origin }) => origin, minLength: 4, maxLength: 12 })
+    .chain((documents) =>
+      fc.tuple(fc.constant(documents), fc.shuffledSubarray(documents, { minLength: documents.length })),
+    )
+  fc.assert(
+    fc.property(scene, ([documents, shuffled]) => {
+      const outcome = (of: Delivered[]): string => {
+        const admission = new Ledger().admit({ documents: of, complete: true, unreadable: [] }, 0)
+        const verdict = verify(of, 0)
+        return JSON.stringify([
+          plain(admission.snapshot),
+          admission.refusals,
+          plain(verdict.snapshot),
+          verdict.refusals,
+        ])
+      }
+      return outcome(documents) === outcome(shuffled)
+    }),
+    { numRuns: runs },
+  )
+  t.pass('the same snapshot and refusals in any order')
+  t.end()
+})

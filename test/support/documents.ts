@@ -1,0 +1,122 @@
+/**
+ * Documents for tests: valid payloads with every field, to be changed one field at a time, and their bytes.
+ */
+import { createHash } from 'node:crypto'
+import { formatDocument } from '../../agent/model/document.ts'
+import type { Delivered, Document, Request } from '../../agent/model/document.ts'
+import type { Certificate, Fabric, GatewayRecord } from '../../agent/model/fabric.ts'
+import { parsePublicKey } from '../../agent/model/key.ts'
+import type { PublicKey } from '../../agent/model/key.ts'
+import { address, prefix } from '../../agent/model/prefix.ts'
+
+export function fabricOf(change: Partial<Fabric> = {}): Fabric {
+  return {
+    fabric: 'prod',
+    serial: 1,
+    freshUntil: 2,
+    overlay: { ipv4: prefix('100.127.0.0/16'), ipv6: prefix('fd4c:53aa:bb00::/48') },
+    underlays: [{ name: 'internet' }],
+    prefer: ['internet'],
+    mesh: 'all',
+    networks: [{ name: 'lan', vni: 7001, kind: 'l2' }],
+    policy: { default: 'allow', rules: [] },
+    probe: { port: 18620, intervalMs: 200, retryMs: 60, downAfter: 10, underlays: {} },
+    rotation: { days: 0 },
+    removed: [],
+    revoked: { serials: [], identities: [] },
+    ...change,
+  }
+}
+
+/** A certificate of gateway `g<number>` at site `s<number>` for 10.<number>.0.0/16. */
+export function certificateOf(number: number, change: Partial<Certificate> = {}): Certificate {
+  return {
+    fabric: 'prod',
+    serial: 1,
+    gateway: `g${number}`,
+    number,
+    site: { name: `s${number}`, provider: '', region: '', labels: {} },
+    plane: 0,
+    identity: identityOf(`g${number}`),
+    notBefore: 0,
+    notAfter: 1,
+    prefixes: [{ prefix: prefix(`10.${number}.0.0/16`) }],
+    networks: [],
+    grants: [],
+    ...change,
+  }
+}
+
+export function recordOf(number: number, change: Partial<GatewayRecord> = {}): GatewayRecord {
+  return {
+    fabric: 'prod',
+    serial: 1,
+    gateway: `g${number}`,
+    generation: 0,
+    tunnelKeys: tunnelKeysOf(`g${number}`),
+    endpoints: [{ underlay: 'internet', address: address(`192.0.2.${number}`), port: 51820 }],
+    prefixes: [prefix(`10.${number}.0.0/16`)],
+    networks: [],
+    weight: 1,
+    state: 'active',
+    ...change,
+  }
+}
+
+export function requestOf(number: number, change: Partial<Request> = {}): Request {
+  const { fabric, gateway, identity, site } = certificateOf(number)
+  return {
+    fabric,
+    gateway,
+    identity,
+    site,
+    prefixes: [prefix(`10.${number}.0.0/16`)],
+    networks: [],
+    ...change,
+  }
+}
+
+export function identityOf(seed: string): string {
+  return createHash('sha256').update(`identity ${seed}`).digest('base64url')
+}
+
+export function tunnelKeyOf(seed: string): PublicKey {
+  const key = parsePublicKey(createHash('sha256').update(`tunnel ${seed}`).digest('base64'))
+  if (key === undefined) throw new TypeError('not a key')
+  return key
+}
+
+export function tunnelKeysOf(seed: string): Record<string, PublicKey> {
+  return Object.fromEntries(Array.from({ length: 8 }, (_, i) => [i, tunnelKeyOf(`${seed} ${i}`)]))
+}
+
+export const fabricDocument = (change?: Partial<Fabric>): Document => ({
+  type: 'fabric',
+  payload: fabricOf(change),
+})
+export const certificateDocument = (number: number, change?: Partial<Certificate>): Document => ({
+  type: 'certificate',
+  payload: certificateOf(number, change),
+})
+export const recordDocument = (number: number, change?: Partial<GatewayRecord>): Document => ({
+  type: 'record',
+  payload: recordOf(number, change),
+})
+export const requestDocument = (number: number, change?: Partial<Request>): Document => ({
+  type: 'request',
+  payload: requestOf(number, change),
+})
+
+/** As a file registry delivers it; `origin` defaults to the document's own place. */
+export function delivered(document: Document, origin = placeOf(document)): Delivered {
+  return { origin, bytes: Buffer.from(formatDocument(document)) }
+}
+
+export function placeOf(document: Document): string {
+  return document.type === 'fabric' ? 'fabric.json' : `${document.type}s/${document.payload.gateway}.json`
+}
+
+/** Text in place of a document. */
+export function deliveredText(text: string, origin = 'records/x.json'): Delivered {
+  return { origin, bytes: Buffer.from(text) }
+}
