@@ -11,7 +11,6 @@
 #include <node_api.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -46,12 +45,10 @@ struct work {
 	struct ls_bytes answer;
 };
 
-static napi_value throw_errno(napi_env env, const char *what, int error)
+/* agent/kernel/addon.ts says what it was about. */
+static napi_value throw_errno(napi_env env, int error)
 {
-	char text[128];
-
-	snprintf(text, sizeof text, "%s: %s", what, strerror(error));
-	napi_throw_error(env, "ERR_NETLINK", text);
+	napi_throw_error(env, "ERR_NETLINK", strerror(error));
 	return NULL;
 }
 
@@ -135,7 +132,8 @@ static void execute(napi_env env, void *data)
 		work->error = ls_dump_start(socket, work->data, work->length);
 		if (work->error)
 			break;
-		/* fall through: the first chunk comes with the start */
+		/* The first chunk comes with the start. */
+		__attribute__((fallthrough));
 	case DUMP_NEXT:
 		work->error = ls_dump_next(socket, &work->answer, &work->done, &work->interrupted, &work->failure);
 		break;
@@ -226,17 +224,17 @@ static napi_value call(napi_env env, napi_callback_info info)
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
 	if (count < 4 || napi_get_value_external(env, arguments[0], (void **)&handle) != napi_ok || handle == NULL)
-		return throw_errno(env, "netlink socket", EINVAL);
+		return throw_errno(env, EINVAL);
 	if (handle->closed || handle->busy)
-		return throw_errno(env, "netlink socket", handle->closed ? EBADF : EBUSY);
+		return throw_errno(env, handle->closed ? EBADF : EBUSY);
 	napi_get_value_uint32(env, arguments[1], &verb);
 	napi_get_value_uint32(env, arguments[3], &batch);
 	if (!bytes_of(env, arguments[2], &bytes, &length) || verb > DUMP_NEXT)
-		return throw_errno(env, "netlink request", EINVAL);
+		return throw_errno(env, EINVAL);
 	work = calloc(1, sizeof *work);
 	if (!work || !(work->data = malloc(length ? length : 1))) {
 		free(work);
-		return throw_errno(env, "netlink request", ENOMEM);
+		return throw_errno(env, ENOMEM);
 	}
 	/* A copy, because the sequence numbers are written into it on another thread. */
 	if (length)
@@ -267,7 +265,7 @@ static napi_value open_socket(napi_env env, napi_callback_info info)
 	error = handle ? ls_open(&handle->socket, protocol) : ENOMEM;
 	if (error) {
 		free(handle);
-		return throw_errno(env, "netlink socket", error);
+		return throw_errno(env, error);
 	}
 	napi_create_object(env, &result);
 	napi_create_external(env, handle, collect_handle, NULL, &external);
@@ -437,14 +435,14 @@ static napi_value subscribe(napi_env env, napi_callback_info info)
 	napi_get_value_int32(env, arguments[0], &protocol);
 	napi_get_value_int32(env, arguments[2], &buffer_bytes);
 	if (!bytes_of(env, arguments[1], &groups, &length))
-		return throw_errno(env, "netlink subscription", EINVAL);
+		return throw_errno(env, EINVAL);
 	subscription = calloc(1, sizeof *subscription);
 	if (!subscription)
-		return throw_errno(env, "netlink subscription", ENOMEM);
+		return throw_errno(env, ENOMEM);
 	error = ls_subscribe(protocol, groups, length / sizeof(uint32_t), buffer_bytes, &subscription->fd);
 	if (error) {
 		free(subscription);
-		return throw_errno(env, "netlink subscription", error);
+		return throw_errno(env, error);
 	}
 	subscription->wake = eventfd(0, EFD_CLOEXEC);
 	subscription->buffer = malloc(EVENT_CHUNK);
@@ -454,7 +452,7 @@ static napi_value subscribe(napi_env env, napi_callback_info info)
 					    &subscription->deliver) != napi_ok) {
 		release_subscription(subscription);
 		free(subscription);
-		return throw_errno(env, "netlink subscription", ENOMEM);
+		return throw_errno(env, ENOMEM);
 	}
 	/* Waiting for events alone keeps no process alive. */
 	napi_unref_threadsafe_function(env, subscription->deliver);
@@ -466,7 +464,7 @@ static napi_value subscribe(napi_env env, napi_callback_info info)
 		napi_release_threadsafe_function(subscription->deliver, napi_tsfn_abort);
 		release_subscription(subscription);
 		free(subscription);
-		return throw_errno(env, "netlink subscription", error);
+		return throw_errno(env, error);
 	}
 	napi_create_external(env, subscription, collect_subscription, NULL, &external);
 	napi_add_env_cleanup_hook(env, end_at_exit, subscription);

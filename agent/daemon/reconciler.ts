@@ -50,6 +50,8 @@ export interface ReconcilerOptions {
   readonly events: Events
   /** Called after each turn that changed what the registry says or what the host is. */
   readonly onInputs?: (reconciler: Reconciler) => Promise<void>
+  /** Called after every turn. */
+  readonly onTurn?: () => void
   /** Unix ms. */
   readonly now?: () => number
   readonly random?: () => number
@@ -111,6 +113,11 @@ export class Reconciler {
     return this.#ledger.documentOf(type, gateway)
   }
 
+  /** Own as configured, resolved against that fabric and host. */
+  ownNow(fabric: Fabric, facts: HostFacts): Own {
+    return this.#options.ownOf(fabric, facts)
+  }
+
   /** Hands a bag in; the loop takes it up. */
   deliver(bag: Bag): void {
     this.#bags.push(bag)
@@ -124,7 +131,9 @@ export class Reconciler {
     try {
       while (!signal.aborted) {
         await this.schedule.due(signal, () => this.#bags.length > 0)
-        if (!signal.aborted) await this.#inTurn(() => this.turn(signal))
+        if (signal.aborted) break
+        await this.#inTurn(() => this.turn(signal))
+        this.#options.onTurn?.()
       }
     } catch (error) {
       if (!signal.aborted) throw error

@@ -26,7 +26,9 @@ export interface NetlinkSocket {
   /**
    * Sends complete, 4-byte aligned, concatenated messages, `batch` of them a sendmsg (default 64; 0: all in one, for
    * nfnetlink transactions). The addon fills in nlmsg_seq and asks for an ACK on the last message of each sendmsg; the
-   * kernel reports every error by itself. Resolves with the failures, in order of index.
+   * kernel reports every error by itself. Resolves with the failures, in order of index; with ENOBUFS or ETIMEDOUT for a
+   * whole batch where answers were lost. A transaction (BATCH_BEGIN first, BATCH_END last) with any failure changed nothing;
+   * index 0 is its BATCH_BEGIN and means the whole was refused. Rejects where the messages are not whole, or after close().
    */
   request(messages: Uint8Array, options?: { readonly batch?: number }): Promise<readonly Failure[]>
   /** One message that is answered without a dump (a get); resolves with the answer's messages, errors as Failure. */
@@ -34,12 +36,13 @@ export interface NetlinkSocket {
   /**
    * One dump request (NLM_F_DUMP is set by the caller). `onChunk` gets buffers of whole messages, control messages left
    * out, valid during the call only; the reader waits while JavaScript works. `interrupted`: NLM_F_DUMP_INTR was seen,
-   * dump again. An error of the dump comes as Failure.
+   * dump again. An error of the dump comes as Failure. Rejects with what `onChunk` throws, or after close().
    */
   dump(
     message: Uint8Array,
     onChunk: (chunk: Uint8Array) => void,
   ): Promise<{ readonly interrupted: boolean } | Failure>
+  /** The call under way ends as it would (a dump: after the chunk it reads); calls that wait reject. */
   close(): void
 }
 
@@ -52,7 +55,8 @@ export interface Addon {
   openSocket(protocol: number): NetlinkSocket
   /**
    * Joins multicast groups with a receive buffer of `bufferBytes` (SO_RCVBUFFORCE) and reads on a thread of its own.
-   * `onOverflow`: ENOBUFS, events were lost.
+   * `onOverflow`: ENOBUFS, events were lost. Bursts are gathered for 2 ms; chunks hold up to 128 KiB. Keeps no process
+   * alive; runs until close(). What a callback throws is an uncaught exception.
    */
   subscribe(
     protocol: number,
@@ -73,7 +77,7 @@ interface Native {
   call(handle: Handle, verb: 1 | 2 | 3, bytes: Uint8Array, batch: number): Promise<Answer>
   subscribe(
     protocol: number,
-    groups: Uint32Array,
+    groups: Uint8Array,
     bufferBytes: number,
     deliver: (chunk: Uint8Array | null) => void,
   ): object
@@ -109,12 +113,16 @@ class Socket implements NetlinkSocket {
 
   request(messages: Uint8Array, options: { readonly batch?: number } = {}): Promise<readonly Failure[]> {
     const batch = options.batch ?? 64
-    return this.#inTurn(() => this.#native.call(this.#handle, verb.request, messages, batch))
+    return this.#inTurn(() =>
+      attempt('netlink request', () => this.#native.call(this.#handle, verb.request, messages, batch)),
+    )
   }
 
   query(message: Uint8Array): Promise<Uint8Array | Failure> {
     return this.#inTurn(async () => {
-      const answer = await this.#native.call(this.#handle, verb.query, message, 0)
+      const answer = await attempt('netlink query', () =>
+        this.#native.call(this.#handle, verb.query, message, 0),
+      )
       return answer.failure ?? answer.bytes
     })
   }
@@ -125,15 +133,14 @@ class Socket implements NetlinkSocket {
   ): Promise<{ readonly interrupted: boolean } | Failure> {
     return this.#inTurn(async () => {
       let interrupted = false
+      let failure: Failure | undefined
       let thrown: { readonly error: unknown } | undefined
+      let bytes = message
       for (let step: 2 | 3 = verb.dumpStart; ; step = verb.dumpNext) {
-        const answer = await this.#native.call(
-          this.#handle,
-          step,
-          step === verb.dumpStart ? message : nothing,
-          0,
-        )
+        const answer = await attempt('netlink dump', () => this.#native.call(this.#handle, step, bytes, 0))
+        bytes = nothing
         interrupted ||= answer.interrupted
+        failure ??= answer.failure
         // A visitor that throws must not leave half a dump in the socket: read on, then throw.
         if (thrown === undefined && answer.bytes.length > 0) {
           try {
@@ -144,7 +151,7 @@ class Socket implements NetlinkSocket {
         }
         if (!answer.done) continue
         if (thrown !== undefined) throw thrown.error
-        return answer.failure ?? { interrupted }
+        return failure ?? { interrupted }
       }
     })
   }
@@ -161,21 +168,52 @@ class Socket implements NetlinkSocket {
 }
 
 function wrap(native: Native): Addon {
+  // A subscription lives until it is closed, whether or not its opener keeps it.
+  const subscriptions = new Set<object>()
   return {
-    openSocket: (protocol) => new Socket(native, protocol),
+    openSocket: (protocol) =>
+      attemptNow(`netlink socket of protocol ${protocol}`, () => new Socket(native, protocol)),
     subscribe: (protocol, groups, bufferBytes, onChunk, onOverflow) => {
-      const subscription = native.subscribe(protocol, new Uint32Array(groups), bufferBytes, (chunk) => {
+      const deliver = (chunk: Uint8Array | null): void => {
         if (chunk === null) onOverflow()
         else onChunk(chunk)
-      })
+      }
+      const numbers = new Uint8Array(new Uint32Array(groups).buffer)
+      const subscription = attemptNow(`netlink groups ${groups.join(', ')} of protocol ${protocol}`, () =>
+        native.subscribe(protocol, numbers, bufferBytes, deliver),
+      )
+      subscriptions.add(subscription)
       return {
         close: () => {
+          subscriptions.delete(subscription)
           native.unsubscribe(subscription)
         },
       }
     },
     notify: (socket, state) => native.notify(socket, state),
   }
+}
+
+async function attempt<T>(object: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    throw refusal(object, cause)
+  }
+}
+
+function attemptNow<T>(object: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    throw refusal(object, cause)
+  }
+}
+
+/** What the compiled file throws is the text of an errno. */
+function refusal(object: string, cause: unknown): LinkspanError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new LinkspanError({ code: 'netlink', object, reason }, { cause })
 }
 
 let loaded: Addon | undefined

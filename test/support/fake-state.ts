@@ -71,9 +71,9 @@ export class FakeState {
 
   /** Carries out one op; throws Errno. */
   apply(op: Op): void {
-    if (op.verb === 'remove') return this.remove(op.object)
+    if (op.verb === 'remove') { this.remove(op.object); return; }
     const before = this.#objects.get(identity(op.object))
-    if (op.object.kind === 'sysctl') return this.#write(op.object)
+    if (op.object.kind === 'sysctl') { this.#write(op.object); return; }
     if (op.verb === 'add' && before !== undefined) throw new Errno('EEXIST', identity(op.object))
     if (op.verb === 'replace' && before === undefined) throw new Errno('ENOENT', identity(op.object))
     if (before !== undefined && !isOurs(before)) throw new Errno('EPERM', `foreign ${identity(before)}`)
@@ -91,7 +91,7 @@ export class FakeState {
       if (object.kind === 'sysctl') return
       throw new Errno('ENOENT', identity(object))
     }
-    if (before.kind === 'sysctl') return this.#restore(before)
+    if (before.kind === 'sysctl') { this.#restore(before); return; }
     if (!isOurs(before)) throw new Errno('EPERM', `foreign ${identity(before)}`)
     this.#objects.delete(identity(before))
     if (before.kind === 'link') this.#linkGone(before.name)
@@ -107,12 +107,12 @@ export class FakeState {
   #require(object: KernelObject, before: KernelObject | undefined): void {
     switch (object.kind) {
       case 'link':
-        return this.#requireLink(object, before as Link | undefined)
+        { this.#requireLink(object, before as Link | undefined); return; }
       case 'device':
         this.#needLink(object.name)
-        return this.#requirePort(object)
+        { this.#requirePort(object); return; }
       case 'peer':
-        return this.#needLink(object.device)
+        { this.#needLink(object.device); return; }
       case 'allowed-ip':
         this.#needLink(object.device)
         if (this.get({ kind: 'peer', device: object.device, publicKey: object.publicKey, keepalive: 0 }))
@@ -120,18 +120,18 @@ export class FakeState {
         throw new Errno('ENOENT', `peer ${object.publicKey} on ${object.device}`)
       case 'address':
       case 'fdb':
-        return this.#needLink(object.link)
+        { this.#needLink(object.link); return; }
       case 'port':
         if (!this.hostLinks.has(object.link)) throw new Errno('ENODEV', object.link)
-        return this.#needLink(object.master)
+        { this.#needLink(object.master); return; }
       case 'nexthop':
-        return this.#requireNexthop(object, before)
+        { this.#requireNexthop(object, before); return; }
       case 'group':
-        return this.#requireGroup(object, before)
+        { this.#requireGroup(object, before); return; }
       case 'route':
-        return this.#requireRoute(object)
+        { this.#requireRoute(object); return; }
       case 'element':
-        return this.#requireSet(object)
+        { this.#requireSet(object); return; }
       default:
         return
     }

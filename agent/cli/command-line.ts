@@ -1,0 +1,74 @@
+/**
+ * The command line: one yargs table, one file per command.
+ *
+ * yargs has habits that must not reach a gateway: a `fail` handler that returns lets the command run, `--json=flase`
+ * silently means false, and its own exit() cuts output short. So: strict parsing, failures are thrown, boolean values are
+ * checked as they were typed. Commands import what they need when they run; `registry` and `keys`, whose options need more,
+ * are loaded only where the command line names them.
+ */
+import yargs from 'yargs'
+import type { Argv, CommandModule } from 'yargs'
+import { LinkspanError } from '../errors.ts'
+import { agentCommand } from './agent.ts'
+import { downCommand } from './down.ts'
+import { eventsCommand } from './events.ts'
+import { peersCommand } from './peers.ts'
+import { planCommand } from './plan.ts'
+import { routesCommand } from './routes.ts'
+import { statusCommand } from './status.ts'
+
+/** Parses and runs. Throws `usage` before anything has run where the line is wrong, and whatever the command throws. */
+export async function runCommandLine(line: readonly string[], version: string): Promise<void> {
+  const parser = yargs([...line])
+    .scriptName('linkspan')
+    .usage('$0 <command>: private network between sites over WireGuard and VXLAN')
+    .version(version)
+    .help()
+    .alias('help', 'h')
+    .parserConfiguration({ 'dot-notation': false, 'duplicate-arguments-array': false, 'camel-case-expansion': false })
+    .strict()
+    .recommendCommands()
+    .demandCommand(1, 'Which command?')
+    .exitProcess(false)
+    .wrap(Math.min(110, process.stdout.columns || 110))
+    .fail((message: string | null, error: Error | undefined) => {
+      if (error instanceof Error) throw error
+      throw usage(message ?? 'cannot be understood')
+    })
+    .check((given) => checkBooleans(line, given))
+  add(parser, agentCommand, planCommand, statusCommand, peersCommand, routesCommand, eventsCommand, downCommand)
+  await addLazily(parser, line)
+  await parser.parseAsync()
+}
+
+function add(parser: Argv, ...commands: readonly CommandModule<object, never>[]): void {
+  for (const command of commands) parser.command(command as CommandModule)
+}
+
+async function addLazily(parser: Argv, line: readonly string[]): Promise<void> {
+  const described = [
+    ['registry', 'Work on a file registry'],
+    ['keys', 'The keys of this gateway'],
+  ] as const
+  for (const [name, describe] of described) {
+    if (!line.includes(name)) parser.command(`${name} <command>`, describe)
+    else if (name === 'registry') parser.command((await import('./registry.ts')).registryCommand)
+    else parser.command((await import('./keys.ts')).keysCommand)
+  }
+}
+
+/** `--json=flase`: yargs makes it false; the operator meant something. */
+function checkBooleans(line: readonly string[], given: Readonly<Record<string, unknown>>): true {
+  for (const word of line) {
+    if (word === '--') break
+    const [, no, name = '', value] = /^--(no-)?([^=]+)=(.*)$/s.exec(word) ?? []
+    if (value === undefined || typeof given[name] !== 'boolean') continue
+    if (no === undefined && (value === 'true' || value === 'false')) continue
+    throw usage(`--${no ?? ''}${name} is on or off: expected --${name} or --no-${name}, found "${word}"`)
+  }
+  return true
+}
+
+function usage(reason: string): LinkspanError {
+  return new LinkspanError({ code: 'usage', object: 'linkspan', reason: reason.trim(), next: 'linkspan --help' })
+}

@@ -1,0 +1,133 @@
+/**
+ * Prometheus metrics on 127.0.0.1:9586. prom-client keeps the process's own metrics; series by peer are many and are
+ * written out by hand from one view of the peers (10,000 series: 4 ms against 50 to 100). Series of a peer that is gone
+ * go with it. Labels are names, never keys.
+ */
+import type { IncomingMessage, Server } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { httpServer, listen } from './http.ts'
+import type { PeerView } from './peer-view.ts'
+import type { Reconciler } from './reconciler.ts'
+import type { StatusView } from './status.ts'
+import { durationBuckets } from './tally.ts'
+
+export interface MetricsOptions {
+  readonly address: string
+  readonly port: number
+  readonly reconciler: Reconciler
+  readonly view: StatusView
+  readonly version: string
+}
+
+export async function openMetrics(options: MetricsOptions): Promise<Server> {
+  const { address, port, reconciler, view, version } = options
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const delay = monitorEventLoopDelay({ resolution: 10 })
+  delay.enable()
+  const server = httpServer(
+    {
+      'GET /metrics': async () => ({
+        type: registry.contentType,
+        body: [
+          await registry.metrics(),
+          ...own(reconciler, version, delay.max / 1e9),
+          ...peers(await view.peers()),
+          '',
+        ].join('\n'),
+      }),
+      'GET /healthz': () => ({ body: 'ok\n' }),
+      'GET /readyz': () =>
+        reconciler.settled ? { body: 'ready\n' } : { status: 503, body: 'waiting for the first audit\n' },
+    },
+    // A page in somebody's browser must not read us through a name of its own (DNS rebinding).
+    isLiteralHost,
+  )
+  await listen(server, { host: address, port })
+  server.unref()
+  return server
+}
+
+function isLiteralHost({ headers }: IncomingMessage): boolean {
+  return /^(localhost|[0-9.]+|\[[0-9a-f:]+\])(:[0-9]+)?$/i.test(headers.host ?? '')
+}
+
+type Sample = readonly [labels: Readonly<Record<string, string>>, value: number]
+
+function family(name: string, type: string, help: string, samples: readonly Sample[]): string[] {
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples.map(([labels, value]) => line(name, labels, value))]
+}
+
+function line(name: string, labels: Readonly<Record<string, string>>, value: number): string {
+  const text = Object.entries(labels).map(([label, of]) => `${label}="${escape(of)}"`)
+  return `${name}${text.length === 0 ? '' : `{${text.join(',')}}`} ${value}`
+}
+
+function escape(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
+}
+
+function own(reconciler: Reconciler, version: string, stallSeconds: number): string[] {
+  const { tally, desired, troubles, admission, registryAtMs } = reconciler
+  const counts = (map: ReadonlyMap<string, number>, label: string): Sample[] =>
+    [...map].map(([name, value]) => [{ [label]: name }, value])
+  const routes = new Map<string, number>()
+  for (const object of desired.objects()) {
+    if (object.kind === 'route') routes.set(object.type, (routes.get(object.type) ?? 0) + 1)
+  }
+  const ops = [...tally.done].map(([name, value]): Sample => {
+    const [object = '', verb = ''] = name.split(' ')
+    return [{ object, verb }, value]
+  })
+  return [
+    ...family('linkspan_build_info', 'gauge', 'Always 1.', [[{ version }, 1]]),
+    ...family('linkspan_routes', 'gauge', 'Desired routes by type.', counts(routes, 'type')),
+    ...family('linkspan_kernel_operations_total', 'counter', 'Ops carried out.', ops),
+    ...family('linkspan_drift_repaired_total', 'counter', 'Objects that an audit repaired.', counts(tally.repaired, 'object')),
+    ...family('linkspan_errors_total', 'counter', 'Errors by stage.', counts(tally.failed, 'stage')),
+    ...family('linkspan_failures', 'gauge', 'Objects whose last op failed.', [[{}, troubles.failures.length]]),
+    ...family('linkspan_conflicts', 'gauge', 'Objects held by somebody else.', [[{}, troubles.conflicts.length]]),
+    ...family('linkspan_documents_refused', 'gauge', 'Refused documents.', [[{}, admission.refusals.length]]),
+    ...family('linkspan_documents_vanished', 'gauge', 'Documents in force that the registry lacks.', [[{}, admission.vanished.length]]),
+    ...(registryAtMs === undefined
+      ? []
+      : family('linkspan_registry_last_success_timestamp_seconds', 'gauge', 'When the registry was last read.', [
+          [{}, registryAtMs / 1000],
+        ])),
+    ...family('linkspan_event_loop_stall_max_seconds', 'gauge', 'Longest stall of the event loop so far.', [
+      [{}, stallSeconds],
+    ]),
+    ...durations(reconciler),
+  ]
+}
+
+function durations({ tally }: Reconciler): string[] {
+  const name = 'linkspan_reconcile_duration_seconds'
+  const lines = [`# HELP ${name} Duration of a pass or audit.`, `# TYPE ${name} histogram`]
+  for (const [kind, { counts, sum, count }] of tally.durations) {
+    for (const [i, bound] of durationBuckets.entries()) {
+      lines.push(line(`${name}_bucket`, { kind, le: String(bound) }, counts[i] ?? 0))
+    }
+    lines.push(
+      line(`${name}_bucket`, { kind, le: '+Inf' }, count),
+      line(`${name}_sum`, { kind }, sum),
+      line(`${name}_count`, { kind }, count),
+    )
+  }
+  return lines
+}
+
+function peers(views: readonly PeerView[]): string[] {
+  const each = (value: (view: PeerView) => number): Sample[] =>
+    views.map((view) => [
+      { gateway: view.gateway, site: view.site, underlay: view.underlay, interface: view.device },
+      value(view),
+    ])
+  return [
+    ...family('linkspan_peer_up', 'gauge', '1 where a handshake is fresh.', each(({ state }) => (state === 'up' ? 1 : 0))),
+    ...family('wireguard_latest_handshake_seconds', 'gauge', 'Unix time of the latest handshake.', each((view) => view.latestHandshake)),
+    ...family('wireguard_received_bytes_total', 'counter', 'Bytes received from the peer.', each((view) => view.receivedBytes)),
+    ...family('wireguard_sent_bytes_total', 'counter', 'Bytes sent to the peer.', each((view) => view.sentBytes)),
+  ]
+}
