@@ -421,25 +421,31 @@ static napi_value unsubscribe(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-/* subscribe(protocol, Uint8Array of u32 groups, bufferBytes, callback): an external; the callback gets bytes or null. */
+/*
+ * subscribe(protocol, groups, bufferBytes, filter, callback): an external; the callback gets bytes or null. Groups are a
+ * Uint8Array of u32, the filter one of struct sock_filter, empty for none.
+ */
 static napi_value subscribe(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[4], external, name;
-	size_t count = 4, length = 0;
-	int32_t protocol = 0, buffer_bytes = 0;
-	void *groups = NULL;
+	napi_value arguments[5], external, name;
+	size_t count = 5;
+	struct ls_wish wish = { 0 };
+	void *groups, *filter;
 	struct subscription *subscription;
 	int error;
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-	napi_get_value_int32(env, arguments[0], &protocol);
-	napi_get_value_int32(env, arguments[2], &buffer_bytes);
-	if (!bytes_of(env, arguments[1], &groups, &length))
+	napi_get_value_int32(env, arguments[0], &wish.protocol);
+	napi_get_value_int32(env, arguments[2], &wish.buffer_bytes);
+	if (!bytes_of(env, arguments[1], &groups, &wish.groups_length) ||
+	    !bytes_of(env, arguments[3], &filter, &wish.filter_length))
 		return throw_errno(env, EINVAL);
+	wish.groups = groups;
+	wish.filter = filter;
 	subscription = calloc(1, sizeof *subscription);
 	if (!subscription)
 		return throw_errno(env, ENOMEM);
-	error = ls_subscribe(protocol, groups, length / sizeof(uint32_t), buffer_bytes, &subscription->fd);
+	error = ls_subscribe(&wish, &subscription->fd);
 	if (error) {
 		free(subscription);
 		return throw_errno(env, error);
@@ -448,7 +454,7 @@ static napi_value subscribe(napi_env env, napi_callback_info info)
 	subscription->buffer = malloc(EVENT_CHUNK);
 	napi_create_string_utf8(env, "linkspan netlink events", NAPI_AUTO_LENGTH, &name);
 	if (subscription->wake < 0 || !subscription->buffer ||
-	    napi_create_threadsafe_function(env, arguments[3], NULL, name, 16, 1, NULL, NULL, NULL, deliver,
+	    napi_create_threadsafe_function(env, arguments[4], NULL, name, 16, 1, NULL, NULL, NULL, deliver,
 					    &subscription->deliver) != napi_ok) {
 		release_subscription(subscription);
 		free(subscription);

@@ -9,6 +9,7 @@
 #include "netlink.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -477,24 +478,33 @@ int ls_dump_next(struct ls_socket *s, struct ls_bytes *chunk, int *done, int *in
 	return result;
 }
 
-int ls_subscribe(int protocol, const uint32_t *groups, size_t count, int buffer_bytes, int *fd)
+static int join(int fd, const struct ls_wish *wish)
+{
+	struct sock_fprog program = { .len = (unsigned short)(wish->filter_length / sizeof(struct sock_filter)),
+				      .filter = wish->filter };
+
+	/* The filter first: nothing unwanted gets in between. */
+	if (program.len && setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+		return errno;
+	for (size_t at = 0; at + sizeof(uint32_t) <= wish->groups_length; at += sizeof(uint32_t))
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, (uint8_t *)wish->groups + at, sizeof(uint32_t)) != 0)
+			return errno;
+	return 0;
+}
+
+int ls_subscribe(const struct ls_wish *wish, int *fd)
 {
 	struct sockaddr_nl address;
+	int error;
 
-	*fd = open_bound(protocol, &address);
+	*fd = open_bound(wish->protocol, &address);
 	if (*fd < 0)
 		return -*fd;
-	force_buffer(*fd, SO_RCVBUFFORCE, SO_RCVBUF, buffer_bytes);
-	for (size_t i = 0; i < count; i++) {
-		if (setsockopt(*fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof groups[i]) != 0) {
-			int error = errno;
-
-			close(*fd);
-			*fd = -1;
-			return error;
-		}
-	}
-	return 0;
+	force_buffer(*fd, SO_RCVBUFFORCE, SO_RCVBUF, wish->buffer_bytes);
+	error = join(*fd, wish);
+	if (error)
+		close(*fd);
+	return error;
 }
 
 size_t ls_read_events(int fd, uint8_t *bytes, size_t room, int *overflow)

@@ -52,7 +52,17 @@ int ls_query(struct ls_socket *socket, uint8_t *message, size_t length, struct l
 int ls_dump_start(struct ls_socket *socket, uint8_t *message, size_t length);
 int ls_dump_next(struct ls_socket *socket, struct ls_bytes *chunk, int *done, int *interrupted, struct ls_failure *failure);
 
-int ls_subscribe(int protocol, const uint32_t *groups, size_t count, int buffer_bytes, int *fd);
+/* Multicast groups to join (u32 each) and a classic BPF program (struct sock_filter each) that drops what is unwanted. */
+struct ls_wish {
+	int32_t protocol;
+	int32_t buffer_bytes;
+	void *groups;
+	size_t groups_length;
+	void *filter;
+	size_t filter_length;
+};
+
+int ls_subscribe(const struct ls_wish *wish, int *fd);
 
 /* Takes the events that are there, without waiting; their length. `overflow`: some were lost. */
 size_t ls_read_events(int fd, uint8_t *bytes, size_t room, int *overflow);

@@ -12,8 +12,8 @@ import { encodeRouteDump, encodeRouteMatch, RouteDecoder } from './route.ts'
 import type { RouteSocket } from './route-socket.ts'
 import { mainTable, message, scope } from './rtnetlink.ts'
 
-/** Somewhere that only a default route leads to: TEST-NET-1 (RFC 5737) and the documentation range (RFC 3849). */
-const farAway = [address('192.0.2.1'), address('2001:db8::1')]
+/** Somewhere that only a default route leads to: reserved space (RFC 1112 section 4), documentation space (RFC 9637). */
+const farAway = [address('240.0.0.1'), address('3fff:fff::1')]
 const rtaOif = 4
 
 export async function gatherFacts(

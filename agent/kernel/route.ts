@@ -184,7 +184,8 @@ export class RouteDecoder {
     const shared: Omit<Route, 'prefix'> = {
       kind: 'route',
       table,
-      type,
+      // A route to a group that holds the blackhole is listed as a blackhole (net/ipv4/fib_semantics.c fib_dump_info).
+      type: nexthop === 0 ? type : 'unicast',
       ...(nexthop === 0 ? {} : { nexthop }),
       ...(mtu === 0 ? {} : { mtu }),
       ...(sourceText === '' ? {} : { src: sourceText as Address }),

@@ -2,7 +2,6 @@
  * The guards with packets: a gateway between its site, two tunnels (veth links under the names of tunnels: the guards go
  * by name) and an underlay. Meters behind the guards count what got through.
  */
-import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { exec, stdinFile } from '../../agent/kernel/exec.ts'
 import { replacement } from '../../agent/kernel/nft-ruleset.ts'
@@ -148,8 +147,8 @@ function meter(namespace: string, hook: string, match: string): () => number {
     counter seen { }
     chain c { type filter hook ${hook} priority 300; policy accept; ${match} counter name seen; }
   }`
-  if (namespace === '') execFileSync('nft', ['-f', '/proc/self/fd/0'], { input: text })
-  else execFileSync('ip', ['netns', 'exec', namespace, 'nft', '-f', '/proc/self/fd/0'], { input: text })
+  if (namespace === '') run('nft', text)
+  else runIn(namespace, 'nft', text)
   return () => {
     const listing =
       namespace === ''

@@ -35,7 +35,9 @@ export function fabricWith(change: Partial<Fabric> = {}): Fabric {
   }
 }
 
-export interface GatewayText extends Partial<Omit<Gateway, 'site' | 'prefixes' | 'certified' | 'endpoints' | 'networks'>> {
+export interface GatewayText extends Partial<
+  Omit<Gateway, 'site' | 'prefixes' | 'certified' | 'endpoints' | 'networks'>
+> {
   readonly site?: string | Partial<Site>
   readonly prefixes?: readonly string[]
   /** Absent: the prefixes. */

@@ -138,7 +138,7 @@ const cases: readonly Case[] = [
   {
     name: 'unknown field',
     text: edited(record, '"weight"', '"wieght"'),
-    at: '11:5',
+    at: '12:5',
     reason: /unknown field "wieght"/,
     hint: /did you mean "weight"/,
   },

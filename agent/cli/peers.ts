@@ -1,0 +1,18 @@
+/** `linkspan peers`: one line a peer and underlay. */
+import type { CommandModule } from 'yargs'
+import type { PeerView } from '../daemon/peer-view.ts'
+import { ask } from './client.ts'
+import { withJson, withRunDirectory } from './option.ts'
+import type { JsonOption, RunDirectoryOption } from './option.ts'
+import { formatPeers } from './status.ts'
+
+export const peersCommand: CommandModule<object, JsonOption & RunDirectoryOption> = {
+  command: 'peers',
+  describe: 'Peers with endpoint, handshake and traffic',
+  builder: (yargs) => withRunDirectory(withJson(yargs)),
+  handler: async (options) => {
+    const answer = (await ask(options['run-directory'], '/peers')) as { readonly peers: readonly PeerView[] }
+    const text = options.json ? [JSON.stringify(answer)] : formatPeers(answer.peers, Date.now() / 1000)
+    process.stdout.write(`${text.join('\n')}\n`)
+  },
+}

@@ -1,0 +1,172 @@
+/**
+ * `linkspan status`: is it well, who are the peers, what is wrong and what to do about it, in that order. Loads no more
+ * than it needs: it must answer within 0.2 s.
+ */
+import type { CommandModule } from 'yargs'
+import { LinkspanError } from '../errors.ts'
+import type { Reason } from '../errors.ts'
+import { formatAgo, formatBytes } from '../daemon/duration.ts'
+import type { PeerView } from '../daemon/peer-view.ts'
+import type { Status } from '../daemon/status.ts'
+import { ask, defaultRunDirectory } from './client.ts'
+import { exitCode } from './exit-code.ts'
+import { count, table } from './table.ts'
+
+export interface StatusArguments {
+  readonly gateway?: string
+  readonly json: boolean
+  readonly 'run-directory'?: string
+}
+
+export const statusCommand: CommandModule<object, StatusArguments> = {
+  command: 'status [gateway]',
+  describe: 'Health, peers, problems and what to do; exit code 3 when degraded',
+  builder: async (yargs) => {
+    const { withJson, withRunDirectory } = await import('./option.ts')
+    return withRunDirectory(withJson(yargs)).positional('gateway', {
+      type: 'string',
+      describe: 'One peer in full',
+    })
+  },
+  handler: showStatus,
+}
+
+export async function showStatus(options: StatusArguments): Promise<void> {
+  const status = (await ask(options['run-directory'] ?? defaultRunDirectory, '/status')) as Status
+  const { gateway } = options
+  const nowSeconds = Date.now() / 1000
+  if (gateway !== undefined) {
+    const peers = status.peers.filter((peer) => peer.gateway === gateway)
+    const notes = status.notes.filter((note) => note.gateway === gateway)
+    if (peers.length === 0 && notes.length === 0) throw unknownGateway(gateway, status)
+    if (options.json) print(JSON.stringify({ schema: status.schema, peers, notes }))
+    else print(formatGateway(gateway, peers, status, nowSeconds))
+    process.exitCode = peers.some(({ state }) => state === 'up') ? exitCode.ok : exitCode.degraded
+    return
+  }
+  print(options.json ? JSON.stringify(status) : formatStatus(status, nowSeconds))
+  process.exitCode = status.health === 'ok' ? exitCode.ok : exitCode.degraded
+}
+
+/** The whole answer, health first. */
+export function formatStatus(status: Status, nowSeconds: number): string {
+  const { health, summary, gateway, site, fabric, number, dataPlane, registry } = status
+  const where = `gateway ${gateway}${number === undefined ? '' : ` (number ${number})`}, site ${site}, fabric ${fabric}`
+  const lines = [`${health}: ${summary}`, where, `version ${status.version}, up ${formatFor(status.uptimeSeconds)}`]
+  if (status.overlay.length > 0) lines.push(`overlay address ${status.overlay.join(', ')}`)
+  if (dataPlane !== 'kernel') {
+    lines.push(
+      '',
+      'ATTENTION: this kernel has no WireGuard, so wireguard-go encrypts in user space: several times slower.',
+      '           Use a kernel with CONFIG_WIREGUARD (any stock kernel since 5.6), then restart the gateway.',
+    )
+  }
+  if (status.peers.length > 0) lines.push('', ...formatPeers(status.peers, nowSeconds))
+  const problems = problemLines(status, nowSeconds)
+  if (problems.length > 0) lines.push('', 'Problems', ...problems)
+  const remarks = remarkLines(status, nowSeconds)
+  if (remarks.length > 0) lines.push('', 'Remarks', ...remarks)
+  const age = registry.ageSeconds === undefined ? 'never read' : `last news ${formatAgo(registry.ageSeconds)}`
+  lines.push('', `registry ${registry.source}: ${age}; ${count(status.routes, 'route')} planned`)
+  return lines.join('\n')
+}
+
+/** One line a peer. */
+export function formatPeers(peers: readonly PeerView[], nowSeconds: number): string[] {
+  const underlays = new Set(peers.map(({ underlay }) => underlay)).size > 1
+  const head = ['PEER', 'SITE', ...(underlays ? ['UNDERLAY'] : []), 'STATE', 'ENDPOINT', 'HANDSHAKE', 'RX/TX', 'PREFIXES']
+  const rows = peers.map((peer) => [
+    peer.gateway,
+    peer.site,
+    ...(underlays ? [peer.underlay] : []),
+    peer.state,
+    peer.endpoint ?? '-',
+    handshakeOf(peer, nowSeconds),
+    `${formatBytes(peer.receivedBytes)} / ${formatBytes(peer.sentBytes)}`,
+    String(peer.prefixes),
+  ])
+  return table([head, ...rows])
+}
+
+function formatGateway(gateway: string, peers: readonly PeerView[], status: Status, nowSeconds: number): string {
+  const site = peers[0]?.site
+  const lines = [`gateway ${gateway}${site === undefined ? '' : `, site ${site}`}`]
+  for (const peer of peers) {
+    lines.push(
+      '',
+      `underlay ${peer.underlay}: ${peer.state}`,
+      `  device: ${peer.device}`,
+      `  public key: ${peer.publicKey}`,
+      `  endpoint: ${peer.endpoint ?? 'none; it calls us'}`,
+      `  latest handshake: ${handshakeOf(peer, nowSeconds)}`,
+      `  transfer: ${formatBytes(peer.receivedBytes)} received, ${formatBytes(peer.sentBytes)} sent`,
+      `  prefixes: ${peer.prefixes}; see them with \`linkspan routes\``,
+      ...(peer.reason === undefined ? [] : [`  reason: ${peer.reason}`]),
+      ...(peer.next === undefined ? [] : [`  next: ${peer.next}`]),
+    )
+  }
+  const notes = status.notes.filter((note) => note.gateway === gateway)
+  if (notes.length > 0) lines.push('', ...notes.map(({ reason }) => `note: ${reason}`))
+  return lines.join('\n')
+}
+
+/** What is wrong, each with what to do. */
+function problemLines(status: Status, nowSeconds: number): string[] {
+  const lines: string[] = []
+  const add = ({ object, reason, next }: Omit<Reason, 'code'>): void => {
+    lines.push(`  ${object}: ${reason}`)
+    if (next !== undefined) lines.push(`    next: ${next}`)
+  }
+  for (const reason of status.registry.unreadable) add(reason)
+  for (const { gateway, underlay, reason, next } of status.peers) {
+    if (reason !== undefined) add({ object: `${gateway} over ${underlay}`, reason, ...(next === undefined ? {} : { next }) })
+  }
+  for (const conflict of status.conflicts) add(conflict)
+  for (const { object, reason, next, times, sinceMs } of status.failures) {
+    const since = formatAgo(nowSeconds - sinceMs / 1000)
+    add({ object, reason: `${reason}; failed ${times} times, first ${since}`, ...(next === undefined ? {} : { next }) })
+  }
+  for (const { origin, object, reason, next } of status.refusals) {
+    const place = object.startsWith(origin) ? object : `${origin}: ${object}`
+    add({ object: place, reason: `refused: ${reason}`, ...(next === undefined ? {} : { next }) })
+  }
+  return lines
+}
+
+/** More of one kind than this are counted, not listed. */
+const listed = 8
+
+/** What is as it should be and may surprise. */
+function remarkLines(status: Status, nowSeconds: number): string[] {
+  const lines = status.notes.slice(0, listed).map(({ object, reason }) => `  ${object}: ${reason}`)
+  if (status.notes.length > listed) lines.push(`  and ${status.notes.length - listed} more: \`linkspan routes\`, \`status --json\``)
+  for (const { origin, sinceMs } of status.vanished.slice(0, listed)) {
+    lines.push(`  ${origin}: gone from the registry since ${formatAgo(nowSeconds - sinceMs / 1000)}, still in force`)
+  }
+  if (status.vanished.length > 0) {
+    lines.push('    to remove a gateway, list it under `removed:` in the fabric document')
+  }
+  return lines
+}
+
+function handshakeOf({ latestHandshake }: PeerView, nowSeconds: number): string {
+  return latestHandshake === 0 ? 'never' : formatAgo(nowSeconds - latestHandshake)
+}
+
+function formatFor(seconds: number): string {
+  return seconds < 1 ? '0 seconds' : formatAgo(seconds).replace(/ ago$/, '')
+}
+
+function unknownGateway(gateway: string, { peers }: Status): LinkspanError {
+  const known = [...new Set(peers.map((peer) => peer.gateway))].slice(0, 20).join(', ')
+  return new LinkspanError({
+    code: 'usage',
+    object: gateway,
+    reason: 'is no peer of this gateway',
+    next: known === '' ? 'there are no peers' : `peers are: ${known}`,
+  })
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

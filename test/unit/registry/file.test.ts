@@ -1,0 +1,347 @@
+import { execFileSync } from 'node:child_process'
+import {
+  appendFile,
+  chmod,
+  cp,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { formatDocument } from '../../../agent/model/document.ts'
+import type { Bag } from '../../../agent/model/document.ts'
+import { FileRegistry, readRegistry } from '../../../agent/registry/file.ts'
+import {
+  certificateDocument,
+  fabricDocument,
+  recordDocument,
+  requestDocument,
+} from '../../support/documents.ts'
+
+const text = formatDocument(recordDocument(1))
+
+/** A registry directory inside a directory of its own, with one record. */
+async function registry(t: Test): Promise<string> {
+  const directory = join(t.testdir(), 'registry')
+  await mkdir(join(directory, 'records'), { recursive: true })
+  await writeFile(join(directory, 'fabric.json'), formatDocument(fabricDocument()))
+  await writeFile(join(directory, 'records', 'g1.json'), text)
+  return directory
+}
+
+/** Takes bags one by one, and fails where one does not come. */
+class Follower {
+  readonly #stop = new AbortController()
+  readonly #bags: AsyncIterator<Bag>
+  readonly #directory: string
+  #pending: Promise<IteratorResult<Bag>> | undefined
+
+  constructor(directory: string, options: { walkMs?: number } = {}) {
+    this.#directory = directory
+    this.#bags = new FileRegistry(directory, options).watch(this.#stop.signal)[Symbol.asyncIterator]()
+  }
+
+  /** The next bag; undefined where none comes in time. */
+  async next(timeoutMs = 5000): Promise<Bag | undefined> {
+    this.#pending ??= this.#bags.next()
+    const late = new Promise<undefined>((resolve) => {
+      setTimeout(resolve, timeoutMs, undefined).unref()
+    })
+    const first = await Promise.race([this.#pending, late])
+    if (first === undefined) return undefined
+    this.#pending = undefined
+    return first.done === true ? undefined : first.value
+  }
+
+  /** Paths of a bag's documents, relative to the registry. */
+  async files(timeoutMs?: number): Promise<string[] | undefined> {
+    const bag = await this.next(timeoutMs)
+    return bag?.documents.map(({ origin }) => origin.slice(this.#directory.length + 1)).sort()
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#pending
+    await this.#bags.return?.()
+  }
+}
+
+async function replace(path: string, content: string): Promise<void> {
+  await writeFile(`${path}.tmp`, content)
+  await rename(`${path}.tmp`, path)
+}
+
+void t.test('first everything, then what changes', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  const first = await follower.next()
+  t.equal(first?.complete, true)
+  t.same(first?.unreadable, [])
+  t.same(first?.documents.map(({ origin }) => origin).sort(), [
+    join(directory, 'fabric.json'),
+    join(directory, 'records/g1.json'),
+  ])
+  t.equal(
+    Buffer.from(first?.documents.find(({ origin }) => origin.endsWith('g1.json'))?.bytes ?? []).toString(),
+    text,
+  )
+
+  const changed = formatDocument(recordDocument(1, { serial: 2 }))
+  const started = performance.now()
+  await replace(join(directory, 'records/g1.json'), changed)
+  const second = await follower.next()
+  t.ok(performance.now() - started < 1000, 'by event, not by walk')
+  t.equal(second?.complete, false)
+  t.equal(second?.documents.length, 1)
+  t.equal(Buffer.from(second?.documents[0]?.bytes ?? []).toString(), changed)
+
+  await writeFile(join(directory, 'records/g2.json'), formatDocument(recordDocument(2)))
+  t.same(await follower.files(), ['records/g2.json'])
+  await replace(join(directory, 'fabric.json'), formatDocument(fabricDocument({ serial: 2 })))
+  t.same(await follower.files(), ['fabric.json'])
+  await rm(join(directory, 'records/g2.json'))
+  t.same((await follower.next())?.gone, [join(directory, 'records/g2.json')])
+})
+
+void t.test('a folder that comes later', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  await mkdir(join(directory, 'certificates'))
+  await writeFile(join(directory, 'certificates/g1.json'), formatDocument(certificateDocument(1)))
+  t.same(await follower.files(), ['certificates/g1.json'])
+  await replace(
+    join(directory, 'certificates/g1.json'),
+    formatDocument(certificateDocument(1, { serial: 2 })),
+  )
+  t.same(await follower.files(), ['certificates/g1.json'], 'and is watched from then on')
+})
+
+void t.test('a half-written file waits for its rest', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  const path = join(directory, 'records/g1.json')
+  await writeFile(path, text.slice(0, 100))
+  t.equal(await follower.next(30), undefined, 'nothing is said of it yet')
+  await appendFile(path, text.slice(100))
+  const bag = await follower.next()
+  t.equal(Buffer.from(bag?.documents[0]?.bytes ?? []).toString(), text)
+  t.same(bag?.gone, [])
+})
+
+void t.test('a file that stays cut off is passed on, so that somebody hears of it', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  await writeFile(join(directory, 'records/g1.json'), '')
+  const bag = await follower.next()
+  t.equal(bag?.documents[0]?.bytes.length, 0)
+})
+
+void t.test('temporary files are none of ours', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  for (const name of ['.g2.json', 'g2.json~', 'g2.json.tmp', '#g2.json#', '.g2.json.swp', 'README', '.git']) {
+    await writeFile(join(directory, 'records', name), text)
+  }
+  t.equal(await follower.next(100), undefined)
+})
+
+void t.test('a burst is one bag', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  for (let i = 0; i < 5; i++)
+    await replace(join(directory, 'records/g1.json'), text.replace('"serial": 1', `"serial": ${i}`))
+  const bag = await follower.next()
+  t.equal(bag?.documents.length, 1)
+  const late = await follower.next(100)
+  t.ok(late === undefined || late.documents.length === 1)
+})
+
+void t.test('what is no document file', async (t) => {
+  const directory = await registry(t)
+  await mkdir(join(directory, 'records/directory.json'))
+  execFileSync('mkfifo', [join(directory, 'records/fifo.json')])
+  await symlink('/nonexistent', join(directory, 'records/dangling.json'))
+  await symlink(join(directory, 'records/g1.json'), join(directory, 'records/link.json'))
+  const large = await open(join(directory, 'records/large.json'), 'w')
+  await large.truncate(65_537)
+  await large.close()
+  const bag = await readRegistry(directory)
+  t.equal(bag.complete, true)
+  t.same(bag.documents.map(({ origin }) => origin.slice(directory.length + 1)).sort(), [
+    'fabric.json',
+    'records/g1.json',
+    'records/link.json',
+  ])
+  t.same(bag.unreadable.map(({ object }) => object.slice(directory.length + 1)).sort(), [
+    'records/dangling.json',
+    'records/directory.json',
+    'records/fifo.json',
+    'records/large.json',
+  ])
+  t.match(
+    bag.unreadable.find(({ object }) => object.includes('large'))?.reason,
+    /65537 bytes long, expected at most 65536/,
+  )
+})
+
+void t.test('no directory at first', async (t) => {
+  const parent = t.testdir()
+  const directory = join(parent, 'registry')
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  const first = await follower.next()
+  t.equal(first?.complete, false)
+  t.same(first?.documents, [])
+  t.equal(first?.unreadable[0]?.object, directory)
+  t.match(first?.unreadable[0], { code: 'registry-unreadable', next: /mounted/ })
+  await mkdir(join(parent, 'new/records'), { recursive: true })
+  await writeFile(join(parent, 'new/records/g1.json'), text)
+  await rename(join(parent, 'new'), directory)
+  const second = await follower.next()
+  t.equal(second?.complete, true)
+  t.equal(second?.documents.length, 1)
+  t.same(second?.unreadable, [])
+})
+
+void t.test('the directory goes away: unreadable, nothing gone; and comes back', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  await rename(directory, `${directory}.away`)
+  const bag = await follower.next()
+  t.same(bag?.documents, [])
+  t.same(bag?.gone, [])
+  t.equal(bag?.complete, false)
+  t.equal(bag?.unreadable[0]?.object, directory)
+  await writeFile(join(`${directory}.away`, 'records/g2.json'), formatDocument(recordDocument(2)))
+  await rename(`${directory}.away`, directory)
+  const back = await follower.next()
+  t.same(back?.unreadable, [])
+  t.same(back?.gone, [])
+  t.same(
+    back?.documents.map(({ origin }) => origin),
+    [join(directory, 'records/g2.json')],
+  )
+})
+
+void t.test('the directory is replaced as a checkout does it', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  await cp(directory, `${directory}.new`, { recursive: true })
+  await writeFile(join(`${directory}.new`, 'records/g2.json'), formatDocument(recordDocument(2)))
+  await rename(directory, `${directory}.old`)
+  await rename(`${directory}.new`, directory)
+  const seen = new Set<string>()
+  for (let bag = await follower.next(); bag !== undefined; bag = await follower.next(200)) {
+    for (const { origin } of bag.documents) seen.add(origin)
+    t.same(bag.gone, [])
+  }
+  t.ok(seen.has(join(directory, 'records/g2.json')))
+  await replace(join(directory, 'records/g1.json'), formatDocument(recordDocument(1, { serial: 9 })))
+  t.same(await follower.files(), ['records/g1.json'], 'the new directory is watched')
+})
+
+void t.test('the walk finds what no event told', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory, { walkMs: 50 })
+  t.teardown(() => follower.close())
+  await follower.next()
+  t.equal(await follower.next(200), undefined, 'unchanged files are not read again')
+  // A file system without events is imitated by a file outside the watched directories.
+  const outside = join(t.testdir(), 'outside.json')
+  await writeFile(outside, text)
+  await symlink(outside, join(directory, 'records/g3.json'))
+  t.same(await follower.files(), ['records/g3.json'])
+  await writeFile(outside, formatDocument(recordDocument(3)))
+  await utimes(outside, 1, 1)
+  t.same(await follower.files(), ['records/g3.json'])
+})
+
+void t.test('ends when it is told to', async (t) => {
+  const directory = await registry(t)
+  const stop = new AbortController()
+  let bags = 0
+  for await (const bag of new FileRegistry(directory).watch(stop.signal)) {
+    t.equal(bag.complete, true)
+    bags++
+    setImmediate(() => {
+      stop.abort()
+    })
+  }
+  t.equal(bags, 1)
+})
+
+void t.test('publishes whole files to their places', async (t) => {
+  const directory = await registry(t)
+  const { signal } = new AbortController()
+  const publisher = new FileRegistry(directory)
+  await publisher.publish(Buffer.from(formatDocument(requestDocument(7))), signal)
+  await publisher.publish(Buffer.from(formatDocument(recordDocument(7))), signal)
+  t.equal(await readFile(join(directory, 'requests/g7.json'), 'utf8'), formatDocument(requestDocument(7)))
+  t.equal(await readFile(join(directory, 'records/g7.json'), 'utf8'), formatDocument(recordDocument(7)))
+  t.same(
+    (await readdir(join(directory, 'records'))).sort(),
+    ['g1.json', 'g7.json'],
+    'no temporary file is left',
+  )
+  await t.rejects(publisher.publish(Buffer.from('{}'), signal), { code: 'document-invalid' })
+  await t.rejects(publisher.publish(Buffer.from(text), AbortSignal.abort()))
+  await t.rejects(new FileRegistry('/proc/nowhere').publish(Buffer.from(text), signal), {
+    code: 'registry-unreadable',
+  })
+})
+
+void t.test(
+  'an unreadable folder takes nothing away',
+  { skip: process.getuid?.() === 0 && 'root reads all' },
+  async (t) => {
+    const directory = await registry(t)
+    const follower = new Follower(directory, { walkMs: 50 })
+    t.teardown(() => follower.close())
+    await follower.next()
+    await chmod(join(directory, 'records'), 0)
+    t.teardown(() => chmod(join(directory, 'records'), 0o755))
+    const bag = await follower.next()
+    t.same(bag?.gone, [])
+    t.equal(bag?.unreadable[0]?.code, 'permission')
+  },
+)
+
+void t.test('2,000 files', async (t) => {
+  const directory = await registry(t)
+  for (let i = 0; i < 2000; i++) await writeFile(join(directory, 'records', `n${i}.json`), text)
+  let longest = 0
+  let last = performance.now()
+  const timer = setInterval(() => {
+    longest = Math.max(longest, performance.now() - last)
+    last = performance.now()
+  }, 1)
+  const started = performance.now()
+  const bag = await readRegistry(directory)
+  clearInterval(timer)
+  t.equal(bag.documents.length, 2002)
+  t.comment(`${Math.round(performance.now() - started)} ms, longest stall ${Math.round(longest)} ms`)
+  t.ok(longest < 200, 'the event loop goes on')
+})
