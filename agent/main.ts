@@ -5,7 +5,7 @@
  * Results go to stdout, messages to stderr, one line each. `status` is what people and programs ask most and must answer
  * at once, so its usual form is parsed here, without loading what the other commands need.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import * as nodeModule from 'node:module'
 import { parseArgs } from 'node:util'
 import { exitCodeOf } from './cli/exit-code.ts'
@@ -13,19 +13,6 @@ import { formatReason, reasonOf } from './errors.ts'
 
 /** Made by the package for the service; bytecode is read only from where nobody else can put any. */
 const compileCache = '/var/cache/linkspan'
-
-function packageVersion(): string {
-  for (const folder of ['../', '../../']) {
-    try {
-      const text = readFileSync(new URL(`${folder}package.json`, import.meta.url), 'utf8')
-      const parsed = JSON.parse(text) as { readonly name?: string; readonly version?: string }
-      if (parsed.name === 'linkspan' && parsed.version !== undefined) return parsed.version
-    } catch {
-      // Compiled and source trees differ in depth: the other place has it.
-    }
-  }
-  return 'unknown'
-}
 
 /** The options of a plain `status`, or undefined where yargs must look at it. */
 function plainStatus(line: readonly string[]): { json: boolean; gateway?: string } | undefined {
@@ -52,11 +39,10 @@ async function main(line: readonly string[]): Promise<void> {
     return
   }
   if (process.getuid?.() === 0 && 'enableCompileCache' in nodeModule) {
-    const { existsSync } = await import('node:fs')
     if (existsSync(compileCache)) nodeModule.enableCompileCache(compileCache)
   }
   const { runCommandLine } = await import('./cli/command-line.ts')
-  await runCommandLine(line, packageVersion())
+  await runCommandLine(line)
 }
 
 // `linkspan routes | head`: the reader has what it wanted.

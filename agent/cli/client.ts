@@ -39,7 +39,7 @@ export async function ask(runDirectory: string, target: string, options: AskOpti
 /** True where an agent listens. */
 export async function isRunning(runDirectory: string): Promise<boolean> {
   try {
-    await ask(runDirectory, '/health')
+    await ask(runDirectory, '/events?since=9007199254740991')
     return true
   } catch (error) {
     if (error instanceof LinkspanError && error.code === 'not-running') return false
@@ -47,22 +47,29 @@ export async function isRunning(runDirectory: string): Promise<boolean> {
   }
 }
 
-function once(socketPath: string, target: string, { method = 'GET', timeoutMs = 10_000 }: AskOptions): Promise<unknown> {
+function once(
+  socketPath: string,
+  target: string,
+  { method = 'GET', timeoutMs = 10_000 }: AskOptions,
+): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath, path: target, method, agent: false, headers: { host: 'linkspan' } }, (response) => {
-      const parts: Buffer[] = []
-      response.on('data', (part: Buffer) => parts.push(part))
-      response.on('error', reject)
-      response.on('end', () => {
-        try {
-          const answer: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'))
-          if (response.statusCode === 200) resolve(answer)
-          else reject(refusal(answer))
-        } catch (error) {
-          reject(error instanceof Error ? error : new TypeError(String(error)))
-        }
-      })
-    })
+    const call = request(
+      { socketPath, path: target, method, agent: false, headers: { host: 'linkspan' } },
+      (response) => {
+        const parts: Buffer[] = []
+        response.on('data', (part: Buffer) => parts.push(part))
+        response.on('error', reject)
+        response.on('end', () => {
+          try {
+            const answer: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'))
+            if (response.statusCode === 200) resolve(answer)
+            else reject(refusal(answer))
+          } catch (error) {
+            reject(error instanceof Error ? error : new TypeError(String(error)))
+          }
+        })
+      },
+    )
     call.setTimeout(timeoutMs, () => call.destroy(new Timeout(`no answer within ${timeoutMs / 1000} s`)))
     call.on('error', reject)
     call.end()
@@ -74,11 +81,21 @@ class Timeout extends Error {}
 function refusal(answer: unknown): Error {
   if (typeof answer === 'object' && answer !== null && 'error' in answer) {
     const { error } = answer
-    if (typeof error === 'object' && error !== null && 'code' in error && 'object' in error && 'reason' in error) {
+    if (
+      typeof error === 'object' &&
+      error !== null &&
+      'code' in error &&
+      'object' in error &&
+      'reason' in error
+    ) {
       return new LinkspanError(error as LinkspanError)
     }
   }
-  return new LinkspanError({ code: 'internal', object: 'agent', reason: 'answered with an error of unknown form' })
+  return new LinkspanError({
+    code: 'internal',
+    object: 'agent',
+    reason: 'answered with an error of unknown form',
+  })
 }
 
 function errnoOf(error: unknown): unknown {
@@ -94,7 +111,10 @@ function explained(error: unknown, socket: string): unknown {
   const errno = errnoOf(error)
   if (errno === 'EACCES' || errno === 'EPERM') {
     const next = 'run as root, or become a member of the group linkspan'
-    return new LinkspanError({ code: 'permission', object: socket, reason: 'may not be opened', next }, { cause: error })
+    return new LinkspanError(
+      { code: 'permission', object: socket, reason: 'may not be opened', next },
+      { cause: error },
+    )
   }
   const absent = errno === 'ENOENT' || errno === 'ECONNREFUSED'
   const reason = absent ? 'no agent listens there' : error instanceof Error ? error.message : String(error)

@@ -16,16 +16,21 @@ import { peersCommand } from './peers.ts'
 import { planCommand } from './plan.ts'
 import { routesCommand } from './routes.ts'
 import { statusCommand } from './status.ts'
+import { packageVersion } from './version.ts'
 
 /** Parses and runs. Throws `usage` before anything has run where the line is wrong, and whatever the command throws. */
-export async function runCommandLine(line: readonly string[], version: string): Promise<void> {
+export async function runCommandLine(line: readonly string[]): Promise<void> {
   const parser = yargs([...line])
     .scriptName('linkspan')
     .usage('$0 <command>: private network between sites over WireGuard and VXLAN')
-    .version(version)
+    .version(packageVersion())
     .help()
     .alias('help', 'h')
-    .parserConfiguration({ 'dot-notation': false, 'duplicate-arguments-array': false, 'camel-case-expansion': false })
+    .parserConfiguration({
+      'dot-notation': false,
+      'duplicate-arguments-array': false,
+      'camel-case-expansion': false,
+    })
     .strict()
     .recommendCommands()
     .demandCommand(1, 'Which command?')
@@ -36,13 +41,15 @@ export async function runCommandLine(line: readonly string[], version: string): 
       throw usage(message ?? 'cannot be understood')
     })
     .check((given) => checkBooleans(line, given))
-  add(parser, agentCommand, planCommand, statusCommand, peersCommand, routesCommand, eventsCommand, downCommand)
+    .command(agentCommand)
+    .command(planCommand)
+    .command(statusCommand)
+    .command(peersCommand)
+    .command(routesCommand)
+    .command(eventsCommand)
+    .command(downCommand)
   await addLazily(parser, line)
   await parser.parseAsync()
-}
-
-function add(parser: Argv, ...commands: readonly CommandModule<object, never>[]): void {
-  for (const command of commands) parser.command(command as CommandModule)
 }
 
 async function addLazily(parser: Argv, line: readonly string[]): Promise<void> {
@@ -70,5 +77,10 @@ function checkBooleans(line: readonly string[], given: Readonly<Record<string, u
 }
 
 function usage(reason: string): LinkspanError {
-  return new LinkspanError({ code: 'usage', object: 'linkspan', reason: reason.trim(), next: 'linkspan --help' })
+  return new LinkspanError({
+    code: 'usage',
+    object: 'linkspan',
+    reason: reason.trim(),
+    next: 'linkspan --help',
+  })
 }

@@ -29,7 +29,9 @@ export const eventsCommand: CommandModule<object, EventsArguments> = {
       const answer = (await ask(options['run-directory'], target)) as { readonly events: readonly Event[] }
       for (const event of answer.events) {
         since = event.id
-        process.stdout.write(`${options.json ? JSON.stringify({ schema: 1, ...event }) : formatLine(event)}\n`)
+        process.stdout.write(
+          `${options.json ? JSON.stringify({ schema: 1, ...event }) : formatLine(event)}\n`,
+        )
       }
       if (options.follow) await pause(everyMs)
     } while (options.follow)
@@ -37,5 +39,7 @@ export const eventsCommand: CommandModule<object, EventsArguments> = {
 }
 
 function formatLine(event: Event): string {
-  return `${new Date(event.at).toISOString()} ${formatEvent(event).replace(/^<[0-7]>/, '').trimEnd()}`
+  return `${new Date(event.at).toISOString()} ${formatEvent(event)
+    .replace(/^<[0-7]>/, '')
+    .trimEnd()}`
 }

@@ -2,7 +2,7 @@
  * `linkspan registry`: what the operator of a file registry does. `fabric` writes the fabric document, `add` certifies a
  * gateway from its request, `list` shows what is there and what the gateways will make of it.
  */
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Argv, ArgumentsCamelCase, CommandModule } from 'yargs'
@@ -145,6 +145,7 @@ async function writeFabric(options: ArgumentsCamelCase<FabricArguments>): Promis
   const refusal = incumbent === undefined ? undefined : succession(options.file, incumbent, payload)
   if (refusal !== undefined) throw new LinkspanError({ ...refusal, code: 'config-invalid' })
   const document: Document = { type: 'fabric', payload }
+  await mkdir(directory, { recursive: true })
   const path = await writeDocument(directory, document)
   const { documents } = await readRegistry(directory)
   for (const other of verify(documents, Date.now()).refusals) say(formatRefusal(other))

@@ -11,7 +11,9 @@ export const routesCommand: CommandModule<object, JsonOption & RunDirectoryOptio
   describe: 'Prefixes, where they lead, and those that are not installed',
   builder: (yargs) => withRunDirectory(withJson(yargs)),
   handler: async (options) => {
-    const answer = (await ask(options['run-directory'], '/routes')) as { readonly routes: readonly RouteView[] }
+    const answer = (await ask(options['run-directory'], '/routes')) as {
+      readonly routes: readonly RouteView[]
+    }
     const text = options.json ? JSON.stringify(answer) : formatRoutes(answer.routes)
     process.stdout.write(`${text}\n`)
   },
@@ -29,7 +31,9 @@ export function formatRoutes(routes: readonly RouteView[]): string {
   const missing = routes.filter(({ type }) => type === 'not installed')
   if (missing.length > 0) {
     lines.push('', 'Not installed here')
-    lines.push(...table(missing.map(({ prefix, to, reason }) => [`  ${prefix}`, `site ${to ?? '-'}`, reason ?? ''])))
+    lines.push(
+      ...table(missing.map(({ prefix, to, reason }) => [`  ${prefix}`, `site ${to ?? '-'}`, reason ?? ''])),
+    )
   }
   return lines.join('\n')
 }

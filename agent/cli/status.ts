@@ -2,7 +2,7 @@
  * `linkspan status`: is it well, who are the peers, what is wrong and what to do about it, in that order. Loads no more
  * than it needs: it must answer within 0.2 s.
  */
-import type { CommandModule } from 'yargs'
+import type { Argv, CommandModule } from 'yargs'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { formatAgo, formatBytes } from '../daemon/duration.ts'
@@ -10,6 +10,7 @@ import type { PeerView } from '../daemon/peer-view.ts'
 import type { Status } from '../daemon/status.ts'
 import { ask, defaultRunDirectory } from './client.ts'
 import { exitCode } from './exit-code.ts'
+import { withJson, withRunDirectory } from './option.ts'
 import { count, table } from './table.ts'
 
 export interface StatusArguments {
@@ -21,13 +22,11 @@ export interface StatusArguments {
 export const statusCommand: CommandModule<object, StatusArguments> = {
   command: 'status [gateway]',
   describe: 'Health, peers, problems and what to do; exit code 3 when degraded',
-  builder: async (yargs) => {
-    const { withJson, withRunDirectory } = await import('./option.ts')
-    return withRunDirectory(withJson(yargs)).positional('gateway', {
+  builder: (yargs) =>
+    withRunDirectory(withJson(yargs)).positional('gateway', {
       type: 'string',
       describe: 'One peer in full',
-    })
-  },
+    }) as unknown as Argv<StatusArguments>,
   handler: showStatus,
 }
 
@@ -52,7 +51,11 @@ export async function showStatus(options: StatusArguments): Promise<void> {
 export function formatStatus(status: Status, nowSeconds: number): string {
   const { health, summary, gateway, site, fabric, number, dataPlane, registry } = status
   const where = `gateway ${gateway}${number === undefined ? '' : ` (number ${number})`}, site ${site}, fabric ${fabric}`
-  const lines = [`${health}: ${summary}`, where, `version ${status.version}, up ${formatFor(status.uptimeSeconds)}`]
+  const lines = [
+    `${health}: ${summary}`,
+    where,
+    `version ${status.version}, up ${formatFor(status.uptimeSeconds)}`,
+  ]
   if (status.overlay.length > 0) lines.push(`overlay address ${status.overlay.join(', ')}`)
   if (dataPlane !== 'kernel') {
     lines.push(
@@ -74,7 +77,16 @@ export function formatStatus(status: Status, nowSeconds: number): string {
 /** One line a peer. */
 export function formatPeers(peers: readonly PeerView[], nowSeconds: number): string[] {
   const underlays = new Set(peers.map(({ underlay }) => underlay)).size > 1
-  const head = ['PEER', 'SITE', ...(underlays ? ['UNDERLAY'] : []), 'STATE', 'ENDPOINT', 'HANDSHAKE', 'RX/TX', 'PREFIXES']
+  const head = [
+    'PEER',
+    'SITE',
+    ...(underlays ? ['UNDERLAY'] : []),
+    'STATE',
+    'ENDPOINT',
+    'HANDSHAKE',
+    'RX/TX',
+    'PREFIXES',
+  ]
   const rows = peers.map((peer) => [
     peer.gateway,
     peer.site,
@@ -88,7 +100,12 @@ export function formatPeers(peers: readonly PeerView[], nowSeconds: number): str
   return table([head, ...rows])
 }
 
-function formatGateway(gateway: string, peers: readonly PeerView[], status: Status, nowSeconds: number): string {
+function formatGateway(
+  gateway: string,
+  peers: readonly PeerView[],
+  status: Status,
+  nowSeconds: number,
+): string {
   const site = peers[0]?.site
   const lines = [`gateway ${gateway}${site === undefined ? '' : `, site ${site}`}`]
   for (const peer of peers) {
@@ -119,12 +136,17 @@ function problemLines(status: Status, nowSeconds: number): string[] {
   }
   for (const reason of status.registry.unreadable) add(reason)
   for (const { gateway, underlay, reason, next } of status.peers) {
-    if (reason !== undefined) add({ object: `${gateway} over ${underlay}`, reason, ...(next === undefined ? {} : { next }) })
+    if (reason !== undefined)
+      add({ object: `${gateway} over ${underlay}`, reason, ...(next === undefined ? {} : { next }) })
   }
   for (const conflict of status.conflicts) add(conflict)
   for (const { object, reason, next, times, sinceMs } of status.failures) {
     const since = formatAgo(nowSeconds - sinceMs / 1000)
-    add({ object, reason: `${reason}; failed ${times} times, first ${since}`, ...(next === undefined ? {} : { next }) })
+    add({
+      object,
+      reason: `${reason}; failed ${times} times, first ${since}`,
+      ...(next === undefined ? {} : { next }),
+    })
   }
   for (const { origin, object, reason, next } of status.refusals) {
     const place = object.startsWith(origin) ? object : `${origin}: ${object}`
@@ -139,9 +161,12 @@ const listed = 8
 /** What is as it should be and may surprise. */
 function remarkLines(status: Status, nowSeconds: number): string[] {
   const lines = status.notes.slice(0, listed).map(({ object, reason }) => `  ${object}: ${reason}`)
-  if (status.notes.length > listed) lines.push(`  and ${status.notes.length - listed} more: \`linkspan routes\`, \`status --json\``)
+  if (status.notes.length > listed)
+    lines.push(`  and ${status.notes.length - listed} more: \`linkspan routes\`, \`status --json\``)
   for (const { origin, sinceMs } of status.vanished.slice(0, listed)) {
-    lines.push(`  ${origin}: gone from the registry since ${formatAgo(nowSeconds - sinceMs / 1000)}, still in force`)
+    lines.push(
+      `  ${origin}: gone from the registry since ${formatAgo(nowSeconds - sinceMs / 1000)}, still in force`,
+    )
   }
   if (status.vanished.length > 0) {
     lines.push('    to remove a gateway, list it under `removed:` in the fabric document')

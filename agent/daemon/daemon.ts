@@ -4,14 +4,9 @@
  */
 import type { Server } from 'node:http'
 import type { Kernel } from '../kernel/port.ts'
-import { ownOf } from '../model/config.ts'
 import type { Config } from '../model/config.ts'
 import type { Document } from '../model/document.ts'
 import { formatDocument } from '../model/document.ts'
-import type { Fabric } from '../model/fabric.ts'
-import type { HostFacts } from '../model/host.ts'
-import type { Own } from '../model/own.ts'
-import { familyOf } from '../model/prefix.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
@@ -20,6 +15,7 @@ import type { PublicKeys } from './announce.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
 import type { Notifier } from './notify.ts'
+import { ownResolver } from './own.ts'
 import { Reconciler } from './reconciler.ts'
 import { StatusView } from './status.ts'
 
@@ -50,7 +46,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     idsLost,
     saveIds,
     events,
-    ownOf: resolver(config),
+    ownOf: ownResolver(config),
     onInputs: announce,
     onTurn: () => {
       notifier.alive()
@@ -118,22 +114,6 @@ async function follow(
       reconciler.tally.errors('registry', 1)
     }
     if (!signal.aborted) await reconciler.schedule.pause(1000, signal)
-  }
-}
-
-/** Own with its endpoints resolved; the same object for the same address, because plan compares references. */
-function resolver(config: Config): (fabric: Fabric, facts: HostFacts) => Own {
-  let last: { readonly fabric: Fabric; readonly address: string | undefined; readonly own: Own } | undefined
-  return (fabric, facts) => {
-    const route = facts.links.find(({ defaultRoute }) => defaultRoute === true)
-    const addresses = route?.addresses.map(({ address }) => address) ?? []
-    const address = addresses.find((each) => familyOf(each) === 4) ?? addresses[0]
-    if (last?.fabric === fabric && last.address === address) return last.own
-    const own = ownOf(config, fabric, address)
-    // A new fabric document that says the same of underlays changes nothing of ours.
-    const kept = last !== undefined && JSON.stringify(last.own) === JSON.stringify(own) ? last.own : own
-    last = { fabric, address, own: kept }
-    return last.own
   }
 }
 

@@ -10,8 +10,12 @@ const permanent = 0x80
 const noArp = 0x40
 const self = 0x02
 const header = 12
+const floodMac = '00:00:00:00:00:00'
 
-/** The flood list has several entries under one MAC, so entries are appended, never replaced. */
+/**
+ * The flood list (the all-zero MAC) has several destinations, so they are appended. Any other MAC has one; for it the
+ * kernel ignores an append without a word (vxlan_fdb_update), so it is replaced.
+ */
 export function encodeFdb(
   writer: MessageWriter,
   verb: 'add' | 'remove',
@@ -20,7 +24,7 @@ export function encodeFdb(
 ): void {
   writer.begin(
     verb === 'add' ? message.newNeighbour : message.delNeighbour,
-    verb === 'add' ? flag.create | flag.append : 0,
+    verb === 'remove' ? 0 : flag.create | (entry.mac === floodMac ? flag.append : flag.replace),
   )
   writer.u32(family.bridge)
   writer.u32(ifindex)

@@ -6,7 +6,7 @@
  * (net/core/rtnetlink.c do_setlink), and it must be up only after that: else the kernel gives it a link-local
  * address of its own. So a link takes three messages.
  */
-import { rt } from 'netlink'
+import { parseLinkMessage } from 'netlink/dist/rt/structs.js'
 import type { Link } from '../model/kernel-object.ts'
 import { addressBytes, familyOf, formatAddress } from '../model/prefix.ts'
 import { flag, forEachAttribute, stringAt } from './message.ts'
@@ -127,9 +127,16 @@ export function encodeLinkDump(writer: MessageWriter): void {
   writer.end()
 }
 
+export function encodeLinkGet(writer: MessageWriter, name: string): void {
+  writer.begin(message.getLink, 0)
+  header(writer, 0, 0, 0)
+  writer.attrString(ifla.name, name)
+  writer.end()
+}
+
 /** `start` and `end` bound the payload of an RTM_NEWLINK or RTM_DELLINK. */
 export function decodeLink(bytes: Uint8Array, start: number, end: number): ObservedLink {
-  const { data, attrs } = rt.parseLinkMessage(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
+  const { data, attrs } = parseLinkMessage(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
   const info = attrs.linkinfo === undefined ? {} : decodeInfo(attrs.linkinfo)
   return {
     ifindex: data.index ?? 0,

@@ -13,6 +13,10 @@ const messageHeader = 16
 const attributeHeader = 4
 const nestedFlag = 0x8000
 const typeMask = 0x3fff
+const longest = 0xffff
+const tooLong = 'a netlink attribute holds at most 65,535 bytes'
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
 
 export const flag = {
   request: 0x1,
@@ -60,7 +64,9 @@ export class MessageWriter {
   }
 
   end(): void {
+    if (this.#nests.length > 0) throw new RangeError('end before endNest')
     this.#view.setUint32(this.#messageStart, this.#at - this.#messageStart, true)
+    this.#messageStart = -1
     this.#align()
   }
 
@@ -114,6 +120,12 @@ export class MessageWriter {
     this.#at += 4
   }
 
+  attrU64(type: number, value: bigint): void {
+    this.#head(type, 8)
+    this.#view.setBigUint64(this.#at, value, true)
+    this.#at += 8
+  }
+
   /** Network order: ports, nfnetlink numbers. */
   attrBe16(type: number, value: number): void {
     this.#head(type, 2)
@@ -128,12 +140,9 @@ export class MessageWriter {
     this.#at += 4
   }
 
-  /** ASCII with a terminating zero. */
+  /** UTF-8 with a terminating zero. */
   attrString(type: number, value: string): void {
-    this.#head(type, value.length + 1)
-    for (let i = 0; i < value.length; i++) this.#bytes[this.#at++] = value.charCodeAt(i)
-    this.#bytes[this.#at++] = 0
-    this.#align()
+    this.attr(type, encoder.encode(`${value}\0`))
   }
 
   nest(type: number): void {
@@ -151,12 +160,13 @@ export class MessageWriter {
   endNest(): void {
     const start = this.#nests.pop()
     if (start === undefined) throw new RangeError('endNest without nest')
-    if (this.#at - start > 0xffff) throw new RangeError('a netlink attribute holds at most 65,535 bytes')
+    if (this.#at - start > longest) throw new RangeError(tooLong)
     this.#view.setUint16(start, this.#at - start, true)
   }
 
   /** The finished messages, as a copy; the writer starts anew. */
   take(): Uint8Array {
+    if (this.#messageStart >= 0) throw new RangeError('take before end')
     const taken = this.#bytes.slice(0, this.#at)
     this.#at = 0
     this.#count = 0
@@ -164,6 +174,7 @@ export class MessageWriter {
   }
 
   #head(type: number, length: number): void {
+    if (attributeHeader + length > longest) throw new RangeError(tooLong)
     this.#reserve(attributeHeader + length + 4)
     this.#view.setUint16(this.#at, attributeHeader + length, true)
     this.#view.setUint16(this.#at + 2, type, true)
@@ -271,5 +282,5 @@ export function be32At(bytes: Uint8Array, at: number): number {
 export function stringAt(bytes: Uint8Array, start: number, end: number): string {
   let stop = start
   while (stop < end && bytes[stop] !== 0) stop++
-  return String.fromCharCode(...bytes.subarray(start, stop))
+  return decoder.decode(bytes.subarray(start, stop))
 }

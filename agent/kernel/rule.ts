@@ -1,5 +1,6 @@
 /** Routing rules over rtnetlink, by the `netlink` package's codecs: there are a handful (linux/fib_rules.h). */
-import { AttrStream, rt } from 'netlink'
+import { formatRuleMessage, parseRuleMessage, RuleAction } from 'netlink/dist/rt/structs.js'
+import { AttrStream } from 'netlink/dist/structs.js'
 import { routeProtocol, rulePriority } from '../model/kernel-number.ts'
 import type { Rule } from '../model/kernel-object.ts'
 import { flag } from './message.ts'
@@ -10,7 +11,7 @@ const ours: ReadonlySet<number> = new Set(Object.values(rulePriority))
 
 export function encodeRule(writer: MessageWriter, verb: 'add' | 'remove', rule: Rule): void {
   const out = new AttrStream()
-  rt.formatRuleMessage(
+  formatRuleMessage(
     {
       kind: 'rule',
       data: {
@@ -45,7 +46,7 @@ export function encodeRuleDump(writer: MessageWriter, version: 4 | 6): void {
 
 /** Undefined for priorities that are not ours. */
 export function decodeRule(bytes: Uint8Array, start: number, end: number): Rule | undefined {
-  const { data, attrs } = rt.parseRuleMessage(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
+  const { data, attrs } = parseRuleMessage(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start))
   const priority = attrs.priority ?? 0
   if (!ours.has(priority)) return undefined
   const table = attrs.table ?? data.table ?? 0
@@ -54,7 +55,7 @@ export function decodeRule(bytes: Uint8Array, start: number, end: number): Rule 
     kind: 'rule',
     family: data.family === family.inet ? 4 : 6,
     priority,
-    action: data.action === 'blackhole' || data.action === rt.RuleAction.blackhole ? 'blackhole' : 'lookup',
+    action: data.action === 'blackhole' || data.action === RuleAction.blackhole ? 'blackhole' : 'lookup',
     ...(attrs.fwmark === undefined ? {} : { fwmark: attrs.fwmark }),
     ...(attrs.fwmask === undefined ? {} : { fwmask: attrs.fwmask }),
     ...(table === 0 ? {} : { table }),

@@ -90,10 +90,7 @@ function addGateways(touched: Set<ShareKey>, left: Local, right: Local): void {
     if (!after.gateways.has(name)) changes.push([gateway, undefined])
   }
   const networks = new Set([...attachedNetworks(left), ...attachedNetworks(right)])
-  for (const pair of changes) {
-    addGateway(touched, pair, networks)
-    if (pair.some((gateway) => gateway?.site.name === right.self.site.name)) touched.add('host')
-  }
+  for (const pair of changes) addGateway(touched, pair, networks)
   if (!touched.has('host') && lengthsChanged(changes, left, right)) touched.add('host')
 }
 

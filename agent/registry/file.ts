@@ -99,13 +99,22 @@ export async function writeDocument(
   const path = documentPath(directory, document)
   const data = bytes ?? Buffer.from(formatDocument(document))
   try {
-    if (document.type !== 'fabric') await mkdir(join(directory, `${document.type}s`), { recursive: true })
+    // The registry's directory itself is never made here: on an unmounted mount point it would hide the registry.
+    if (document.type !== 'fabric') await makeFolder(join(directory, `${document.type}s`))
     const present = await readFile(path).catch(() => undefined)
     if (present?.equals(data) !== true) await writeAtomically(path, data)
   } catch (error) {
     throw new LinkspanError(errorReason(path, error, 'cannot be written'), { cause: error })
   }
   return path
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+  }
 }
 
 /** All documents of a registry directory, once. Throws registry-unreadable where the directory cannot be read. */

@@ -144,16 +144,13 @@ async function load(): Promise<void> {
 function meter(namespace: string, hook: string, match: string): () => number {
   const table = `meter${meters++}`
   const text = `table inet ${table} {
-    counter seen { }
-    chain c { type filter hook ${hook} priority 300; policy accept; ${match} counter name seen; }
+    chain c { type filter hook ${hook} priority 300; policy accept; ${match} counter; }
   }`
   if (namespace === '') run('nft', text)
   else runIn(namespace, 'nft', text)
   return () => {
-    const listing =
-      namespace === ''
-        ? run('nft', '-j', 'list', 'counters', 'table', 'inet', table)
-        : runIn(namespace, 'nft', '-j', 'list', 'counters', 'table', 'inet', table)
+    const list = ['nft', '-j', 'list', 'table', 'inet', table] as const
+    const listing = namespace === '' ? run(...list) : runIn(namespace, ...list)
     return Number(/"packets": (\d+)/.exec(listing)?.[1])
   }
 }

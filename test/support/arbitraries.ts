@@ -18,7 +18,7 @@ export function parameters<T>(
   const asked = process.env['LINKSPAN_RUNS']
   const numRuns = asked === undefined ? runs : Number(asked)
   const limit = asked === undefined ? { interruptAfterTimeLimit: seconds * 1000 } : {}
-  return { seed, numRuns, examples, ...limit }
+  return { seed, numRuns, examples, includeErrorInReport: true, ...limit }
 }
 
 const index = (length: number): fc.Arbitrary<number> => fc.integer({ min: 0, max: length - 1 })

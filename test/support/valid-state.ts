@@ -63,7 +63,7 @@ export class Watch {
   }
 }
 
-/** What must hold whenever nobody else did damage: the guard of VXLAN links, and the rules that prevent loops. */
+/** What must hold whenever nobody else did damage: the guard of VXLAN links, and the rule that prevents loops. */
 export function faultsAtRest(state: FakeState): readonly string[] {
   const faults: string[] = []
   const sets = new Set([...state.of('ruleset')].flatMap((ruleset) => ruleset.sets.map(({ name }) => name)))
@@ -73,10 +73,8 @@ export function faultsAtRest(state: FakeState): readonly string[] {
   const rules = [...state.of('rule')]
   for (const { family, priority } of rules) {
     if (priority !== rulePriority.overlay) continue
-    for (const needed of [rulePriority.stop, rulePriority.underlay]) {
-      if (!rules.some((rule) => rule.family === family && rule.priority === needed)) {
-        faults.push(`IPv${family} packets of WireGuard itself may enter the overlay (no rule ${needed})`)
-      }
+    if (!rules.some((rule) => rule.family === family && rule.priority === rulePriority.stop)) {
+      faults.push(`IPv${family} packets of WireGuard itself may enter the overlay`)
     }
   }
   return faults

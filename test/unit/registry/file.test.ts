@@ -270,7 +270,7 @@ void t.test('the walk finds what no event told', async (t) => {
   await follower.next()
   t.equal(await follower.next(200), undefined, 'unchanged files are not read again')
   // A file system without events is imitated by a file outside the watched directories.
-  const outside = join(t.testdir(), 'outside.json')
+  const outside = join(directory, '..', 'outside.json')
   await writeFile(outside, text)
   await symlink(outside, join(directory, 'records/g3.json'))
   t.same(await follower.files(), ['records/g3.json'])
@@ -308,7 +308,7 @@ void t.test('publishes whole files to their places', async (t) => {
   )
   await t.rejects(publisher.publish(Buffer.from('{}'), signal), { code: 'document-invalid' })
   await t.rejects(publisher.publish(Buffer.from(text), AbortSignal.abort()))
-  await t.rejects(new FileRegistry('/proc/nowhere').publish(Buffer.from(text), signal), {
+  await t.rejects(new FileRegistry(join(directory, 'missing')).publish(Buffer.from(text), signal), {
     code: 'registry-unreadable',
   })
 })

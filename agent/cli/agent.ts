@@ -1,0 +1,104 @@
+/**
+ * `linkspan agent`: the daemon in the foreground, under systemd or not. This is where the ports get their drivers: the file
+ * registry and the Linux kernel. SIGTERM and SIGINT end the process and leave the data plane as it is.
+ */
+import type { CommandModule } from 'yargs'
+import { withPlaces } from './option.ts'
+import type { PlaceOptions } from './option.ts'
+
+interface AgentArguments extends PlaceOptions {
+  readonly wireguard: 'auto' | 'kernel' | 'wireguard-go'
+  readonly verbose: boolean
+}
+
+/** A stop takes no longer than this, in ms; what hangs then is left to the kernel. */
+const stopMs = 1800
+
+export const agentCommand: CommandModule<object, AgentArguments> = {
+  command: 'agent',
+  describe: 'Run the gateway agent',
+  builder: (yargs) =>
+    withPlaces(yargs)
+      .option('wireguard', {
+        choices: ['auto', 'kernel', 'wireguard-go'] as const,
+        default: 'auto' as const,
+        describe: 'Which WireGuard makes the links; auto: the kernel where it can',
+      })
+      .option('verbose', { type: 'boolean', default: false, describe: 'Log every turn' }),
+  handler: runAgent,
+}
+
+async function runAgent(options: AgentArguments): Promise<void> {
+  const [{ readConfig }, { takeLock }] = await Promise.all([
+    import('./config.ts'),
+    import('../daemon/lock.ts'),
+  ])
+  const config = await readConfig(options.config)
+  // Before anything is written: a second agent in this network namespace ends here.
+  const lock = await takeLock()
+  const stop = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.once(name, () => {
+      setTimeout(() => process.exit(0), stopMs).unref()
+      stop.abort()
+    })
+  }
+  try {
+    await start(options, config, stop)
+  } finally {
+    lock.release()
+  }
+  // Threads of the addon and sockets that hang must not keep a stopped agent.
+  process.exit()
+}
+
+async function start(
+  options: AgentArguments,
+  config: Awaited<ReturnType<(typeof import('./config.ts'))['readConfig']>>,
+  stop: AbortController,
+): Promise<void> {
+  const stateDirectory = options['state-directory']
+  const [{ addon }, { openLinux }, { FileRegistry }, { runDaemon }, { Events }, { logTo }, { KeyStore }] =
+    await Promise.all([
+      import('../kernel/addon.ts'),
+      import('../kernel/linux.ts'),
+      import('../registry/file.ts'),
+      import('../daemon/daemon.ts'),
+      import('../daemon/event.ts'),
+      import('../daemon/log.ts'),
+      import('../daemon/key-store.ts'),
+    ])
+  const { notifier } = await import('../daemon/notify.ts')
+  const { loadGroupIds, saveGroupIds } = await import('./group-id-file.ts')
+  const { packageVersion } = await import('./version.ts')
+
+  const events = new Events(logTo(process.stderr, new Set(options.verbose ? [] : ['debug' as const])))
+  const keys = await KeyStore.open(stateDirectory)
+  const { ids, lost, damage } = await loadGroupIds(stateDirectory)
+  if (damage !== undefined) {
+    events.emit('warning', 'group-ids-lost', { object: damage.object, reason: damage.reason })
+  }
+  const kernel = await openLinux({
+    stateDirectory,
+    privateKey: (deviceIndex) => keys.privateKey(deviceIndex),
+    ...(options.wireguard === 'auto' ? {} : { wireguard: options.wireguard }),
+  })
+  const { directory } = config.registry
+  await runDaemon(
+    {
+      config,
+      keys,
+      registry: new FileRegistry(directory),
+      registryText: `file://${directory}`,
+      kernel,
+      ids,
+      idsLost: lost,
+      saveIds: (changed) => saveGroupIds(stateDirectory, changed),
+      events,
+      notifier: notifier(process.env['NOTIFY_SOCKET'], (socket, state) => addon().notify(socket, state)),
+      runDirectory: options['run-directory'],
+      version: packageVersion(),
+    },
+    stop,
+  )
+}
