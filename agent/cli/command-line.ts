@@ -7,7 +7,7 @@
  * are loaded only where the command line names them.
  */
 import yargs from 'yargs'
-import type { Argv, CommandModule } from 'yargs'
+import type { Argv } from 'yargs'
 import { LinkspanError } from '../errors.ts'
 import { agentCommand } from './agent.ts'
 import { downCommand } from './down.ts'
@@ -37,8 +37,9 @@ export async function runCommandLine(line: readonly string[]): Promise<void> {
     .exitProcess(false)
     .wrap(Math.min(110, process.stdout.columns || 110))
     .fail((message: string | null, error: Error | undefined) => {
-      if (error instanceof Error) throw error
-      throw usage(message ?? 'cannot be understood')
+      // YError: yargs' own, about the line; all others are of the command that ran.
+      if (error instanceof Error && error.name !== 'YError') throw error
+      throw usage(message ?? error?.message ?? 'cannot be understood')
     })
     .check((given) => checkBooleans(line, given))
     .command(agentCommand)

@@ -56,7 +56,7 @@ const addCommand: CommandModule<object, AddArguments> = {
   command: 'add <request>',
   describe: 'Certify a gateway from its request',
   builder: (yargs) =>
-    common(yargs)
+    repeatable(common(yargs))
       .positional('request', {
         type: 'string',
         demandOption: true,
@@ -127,6 +127,27 @@ function common<T>(yargs: Argv<T>): Argv<T & Common> {
       describe: 'config.yml',
     })
     .option('json', { type: 'boolean', default: false, describe: 'JSON on stdout' }) as Argv<T & Common>
+}
+
+/**
+ * Lets --prefix and --network be repeated. The table of all commands makes the last of repeated options count, which would
+ * silently drop prefixes; here they are collected, and options that have one value are refused when they come twice.
+ */
+function repeatable<T>(yargs: Argv<T>): Argv<T> {
+  const collected = ['prefix', 'network']
+  return yargs
+    .parserConfiguration({
+      'dot-notation': false,
+      'camel-case-expansion': false,
+      'duplicate-arguments-array': true,
+    })
+    .check((given) => {
+      const twice = Object.entries(given).find(
+        ([name, value]) => name !== '_' && Array.isArray(value) && !collected.includes(name),
+      )
+      if (twice === undefined) return true
+      throw new LinkspanError({ code: 'usage', object: `--${twice[0]}`, reason: 'is given twice' })
+    })
 }
 
 async function writeFabric(options: ArgumentsCamelCase<FabricArguments>): Promise<void> {

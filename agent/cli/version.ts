@@ -1,16 +1,23 @@
 /** The version of this package, from its package.json. */
 import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 export function packageVersion(): string {
-  // Sources and compiled files differ in depth.
-  for (const folder of ['../../', '../../../']) {
-    try {
-      const text = readFileSync(new URL(`${folder}package.json`, import.meta.url), 'utf8')
-      const { name, version } = JSON.parse(text) as { readonly name?: string; readonly version?: string }
-      if (name === 'linkspan' && version !== undefined) return version
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
-    }
+  // Sources, compiled files and test builds differ in depth.
+  for (let folder = path.dirname(fileURLToPath(import.meta.url)); ; folder = path.dirname(folder)) {
+    const found = versionIn(path.join(folder, 'package.json'))
+    if (found !== undefined) return found
+    if (folder === path.dirname(folder)) return 'unknown'
   }
-  return 'unknown'
+}
+
+function versionIn(file: string): string | undefined {
+  try {
+    const parsed = JSON.parse(readFileSync(file, 'utf8')) as { readonly name?: string; readonly version?: string }
+    return parsed.name === 'linkspan' ? parsed.version : undefined
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
 }

@@ -15,3 +15,16 @@ export async function inTurns<T>(steps: Generator<unknown, T>, signal: AbortSign
     since = performance.now()
   }
 }
+
+/** The items of a long list in turns, `size` of them at once. */
+export async function* pieces<T>(items: Iterable<T>, size: number): AsyncGenerator<readonly T[]> {
+  let piece: T[] = []
+  for (const item of items) {
+    piece.push(item)
+    if (piece.length < size) continue
+    yield piece
+    piece = []
+    await nextTurn()
+  }
+  if (piece.length > 0) yield piece
+}

@@ -1,9 +1,18 @@
-/** The desired state as it stands: one share for each key, and the union of all. */
+/**
+ * The desired state as it was last written: one share for each key, and the union of all.
+ *
+ * A pass compares shares with what they were, not with the kernel. So this also remembers where the kernel is known to be
+ * otherwise: an op that failed left the object as it was before. The next audit looks, and this memory is cleared.
+ */
+import { keyOf } from '../model/kernel-object.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
+import type { OpResult } from '../model/op.ts'
 import type { Note, Share, ShareKey } from '../plan/input.ts'
 
 export class Desired {
   readonly #shares = new Map<ShareKey, Share>()
+  /** By kind and key: what stands in the kernel in place of the desired object, as far as we know. */
+  readonly #astray = new Map<string, KernelObject | undefined>()
 
   get(key: ShareKey): Share | undefined {
     return this.#shares.get(key)
@@ -15,16 +24,49 @@ export class Desired {
     else this.#shares.set(share.key, share)
   }
 
-  get shares(): number {
+  get shares(): Iterable<Share> {
+    return this.#shares.values()
+  }
+
+  get size(): number {
     return this.#shares.size
   }
 
-  /** All objects of all shares; `without`: kinds that are left out. */
-  *objects(without: ReadonlySet<Kind> = new Set()): Generator<KernelObject> {
-    for (const { objects } of this.#shares.values()) {
-      if (without.size === 0) yield* objects
-      else for (const object of objects) if (!without.has(object.kind)) yield object
+  /** All objects of all shares, with `changes` in place of those they replace; `without`: kinds that are left out. */
+  *objects(
+    without: ReadonlySet<Kind> = new Set(),
+    changes: ReadonlyMap<ShareKey, Share> = new Map(),
+  ): Generator<KernelObject> {
+    for (const [key, share] of this.#shares) yield* filtered((changes.get(key) ?? share).objects, without)
+    for (const [key, { objects }] of changes) if (!this.#shares.has(key)) yield* filtered(objects, without)
+  }
+
+  /** What the kernel holds of these shares. */
+  *believed(keys: Iterable<ShareKey>): Generator<KernelObject> {
+    for (const key of keys) {
+      for (const object of this.#shares.get(key)?.objects ?? []) {
+        const name = this.#astray.size === 0 ? '' : nameOf(object)
+        const found = this.#astray.has(name) ? this.#astray.get(name) : object
+        if (found !== undefined) yield found
+      }
     }
+  }
+
+  /** Takes in what came of ops. */
+  land(results: Iterable<OpResult>): void {
+    for (const { op, error } of results) {
+      if (error === undefined) {
+        if (this.#astray.size > 0) this.#astray.delete(nameOf(op.object))
+      } else {
+        const left = op.verb === 'add' ? undefined : op.verb === 'replace' ? op.before : op.object
+        this.#astray.set(nameOf(op.object), left)
+      }
+    }
+  }
+
+  /** An audit is about to look at everything. */
+  forgetAstray(): void {
+    this.#astray.clear()
   }
 
   *notes(): Generator<Note> {
@@ -37,8 +79,20 @@ export class Desired {
     return count
   }
 
-  sysctlNames(): readonly string[] {
-    const host = this.#shares.get('host')?.objects ?? []
-    return host.flatMap((object) => (object.kind === 'sysctl' ? [object.name] : []))
+  sysctlNames(host: Share | undefined = this.#shares.get('host')): readonly string[] {
+    return (host?.objects ?? []).flatMap((object) => (object.kind === 'sysctl' ? [object.name] : []))
   }
+}
+
+/** Names an object across kinds. */
+export function nameOf(object: KernelObject): string {
+  return `${object.kind} ${keyOf(object)}`
+}
+
+function* filtered(
+  objects: readonly KernelObject[],
+  without: ReadonlySet<Kind>,
+): Generator<KernelObject, void> {
+  if (without.size === 0) yield* objects
+  else for (const object of objects) if (!without.has(object.kind)) yield object
 }

@@ -2,55 +2,51 @@
  * The reconciler: one loop that makes the kernel agree with the snapshot.
  *
  *   bags ─▶ ledger ─▶ snapshot ─┐
- *                    facts ─────┼─▶ affected shares ─▶ diff ─▶ apply          (a pass)
- *                    paths ─────┘   all shares, dump ─▶ diff ─▶ apply         (an audit)
+ *                    facts ─────┼─▶ affected shares ─▶ diff ─▶ ops      (a pass)
+ *                    paths ─────┘   all shares, dump ─▶ diff ─▶ ops     (an audit)
  *
- * Events only mark what is due; work is done in turns, one after the other, each from inputs read at its start. A pass
- * diffs the affected shares against what they were, which costs what the change costs. An audit dumps everything and
- * compares: at the start, after a failure, when somebody else touched what is ours, and from time to time. Nothing is
- * ever removed because a registry fell silent, and nothing is removed when the loop ends.
+ * Events only mark what is due. Work is done in turns, one after the other, each from inputs taken in at its start. A pass
+ * diffs the affected shares against what they were and costs what the change costs. An audit dumps everything and compares:
+ * at the start, after a failure, when somebody else touched what is ours, and from time to time. Nothing is written before
+ * a snapshot holds this gateway, nothing is removed because a registry fell silent or because the loop ends.
  */
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
 import type { Change, Kernel } from '../kernel/port.ts'
-import type { Bag, Document } from '../model/document.ts'
 import type { Fabric } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
-import { formatObject } from '../model/op-text.ts'
 import type { Own } from '../model/own.ts'
-import { everyPathUp } from '../model/path-state.ts'
 import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { share } from '../plan/share.ts'
-import { boundLinks } from '../plan/underlay.ts'
-import { Ledger } from '../trust/ledger.ts'
-import type { Admission } from '../trust/ledger.ts'
 import { inTurns } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
+import { Inputs } from './inputs.ts'
 import { recoverGroupIds } from './recovery.ts'
 import { Schedule } from './schedule.ts'
+import { Suspension } from './suspension.ts'
 import { Tally } from './tally.ts'
+import { tellConflicts, tellDrift, tellFailures, tellPass } from './telling.ts'
 import { Troubles } from './trouble.ts'
 
 export interface ReconcilerOptions {
   readonly kernel: Kernel
+  readonly gateway: string
   /** Own as configured, its endpoints resolved against the host. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly ids: GroupIds
-  /** True where the state directory had no ids: they are recovered from the kernel. */
-  readonly idsLost: boolean
   /** Makes the ids durable; awaited before ops that use new ones. */
   readonly saveIds: (ids: GroupIds) => Promise<void>
   readonly events: Events
-  /** Called after each turn that changed what the registry says or what the host is. */
-  readonly onInputs?: (reconciler: Reconciler) => Promise<void>
-  /** Called after every turn. */
+  /** After a turn took in news of registry or host. */
+  readonly onInputs?: () => void
+  /** After a turn that went through. */
   readonly onTurn?: () => void
   /** Unix ms. */
   readonly now?: () => number
@@ -59,268 +55,279 @@ export interface ReconcilerOptions {
 
 const firewallKinds: ReadonlySet<Kind> = new Set<Kind>(['ruleset', 'element'])
 const noKinds: ReadonlySet<Kind> = new Set<Kind>()
+/** Ops handed to the driver at once: enough for full batches, few enough that a stop is heard in between. */
+const opsAtOnce = 16_384
+/** An audit gives way to news this often in a row, a plan is discarded for news this often, and then goes through. */
+const patience = 3
+
+type Changes = ReadonlyMap<ShareKey, Share>
+
+/** What makes an audit end early without a result. */
+class Abandoned extends Error {}
 
 export class Reconciler {
   readonly desired = new Desired()
   readonly troubles = new Troubles()
   readonly tally = new Tally()
   readonly schedule: Schedule
+  readonly inputs: Inputs
   readonly #options: ReconcilerOptions
-  readonly #ledger = new Ledger()
-  readonly #bags: Bag[] = []
-  #admission: Admission = { changed: false, snapshot: undefined, refusals: [], vanished: [] }
-  #unreadable: readonly Reason[] = []
-  #registryAtMs: number | undefined
-  #facts: HostFacts | undefined
-  #input: PlanInput | undefined
+  readonly #now: () => number
+  readonly #random: () => number
+  readonly #suspension = new Suspension()
+  #ids: GroupIds
+  /** The input that `desired` was planned from. */
+  #planned: PlanInput | undefined
   /** The first audit is done: kernel state is as desired, failures excepted. */
   #settled = false
-  #recovered = false
+  #audit: { readonly abandon: AbortController } | undefined
+  #abandoned = 0
+  #discarded = 0
   #turns: Promise<unknown> = Promise.resolve()
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
-    this.schedule = new Schedule(options.random ?? Math.random)
-  }
-
-  get admission(): Admission {
-    return this.#admission
-  }
-
-  /** What of the registry cannot be read right now. */
-  get unreadable(): readonly Reason[] {
-    return this.#unreadable
-  }
-
-  /** Unix ms of the last bag that could be read. */
-  get registryAtMs(): number | undefined {
-    return this.#registryAtMs
-  }
-
-  get facts(): HostFacts | undefined {
-    return this.#facts
-  }
-
-  get input(): PlanInput | undefined {
-    return this.#input
+    this.#now = options.now ?? Date.now
+    this.#random = options.random ?? Math.random
+    this.#ids = options.ids
+    this.schedule = new Schedule(this.#random)
+    const { kernel, gateway, ownOf, events } = options
+    const { tally, schedule } = this
+    this.inputs = new Inputs({ kernel, gateway, ownOf, events, tally, schedule, now: this.#now })
   }
 
   get settled(): boolean {
     return this.#settled
   }
 
-  documentOf(type: 'certificate' | 'record', gateway: string): Document | undefined {
-    return this.#ledger.documentOf(type, gateway)
+  /** The input in force: what the kernel was last made to agree with. */
+  get planned(): PlanInput | undefined {
+    return this.#planned
   }
 
-  /** Own as configured, resolved against that fabric and host. */
-  ownNow(fabric: Fabric, facts: HostFacts): Own {
-    return this.#options.ownOf(fabric, facts)
-  }
-
-  /** Hands a bag in; the loop takes it up. */
-  deliver(bag: Bag): void {
-    this.#bags.push(bag)
-    this.schedule.rouse()
+  /** News of the registry; taken in by the next turn. An audit that runs gives way. */
+  deliver(bag: Parameters<Inputs['deliver']>[0]): void {
+    this.inputs.deliver(bag)
+    if (this.#abandoned < patience) this.#audit?.abandon.abort(new Abandoned('news'))
   }
 
   /** Follows the kernel and works until the signal aborts. Rejects only for what nobody expected. */
   async run(signal: AbortSignal): Promise<void> {
     const watching = this.#follow(signal)
-    this.schedule.factsDue = true
+    const stop = this.#suspension.start()
     try {
       while (!signal.aborted) {
-        await this.schedule.due(signal, () => this.#bags.length > 0)
+        await this.schedule.due(signal, this.#settled)
         if (signal.aborted) break
-        await this.#inTurn(() => this.turn(signal))
-        this.#options.onTurn?.()
+        if (await this.#inTurn(() => this.turn(signal))) this.#options.onTurn?.()
       }
-    } catch (error) {
-      if (!signal.aborted) throw error
     } finally {
+      stop()
       await watching
     }
   }
 
-  /** What an audit would do now; changes nothing. */
-  preview(signal: AbortSignal): Promise<Diff> {
+  /** One turn: take in what came, then a pass or an audit as is due. False where it failed; the failure is recorded. */
+  async turn(signal: AbortSignal): Promise<boolean> {
+    try {
+      if (await this.inputs.take(signal)) this.#options.onInputs?.()
+      const input = this.inputs.planInput(this.#ids)
+      if (input !== undefined) await this.#reconcile(input, signal)
+      this.tally.turnAt = performance.now()
+      return true
+    } catch (error) {
+      if (signal.aborted) return false
+      const { code, object, reason, next } = reasonOf(error, 'reconcile')
+      this.#options.events.emit('error', 'reconcile-failed', { code, object, reason, next })
+      this.tally.error('reconcile')
+      this.troubles.stumble()
+      this.schedule.retryIn(this.troubles.retryMs(this.#random))
+      return false
+    }
+  }
+
+  /** What an audit would do now, and nothing done; undefined while there is nothing to go by. */
+  preview(signal: AbortSignal): Promise<Diff | undefined> {
     return this.#inTurn(async () => {
-      await this.#gather(signal)
-      await this.#replan(signal)
-      const observed = await this.#observe(noKinds, signal)
-      return this.#diff(this.desired.objects(), observed, signal)
+      const input = this.inputs.planInput(this.#ids)
+      if (input === undefined) return undefined
+      const changes = await inTurns(this.#replan(input), signal)
+      const observed = await this.#observe(changes.get('host'), noKinds, signal)
+      return this.#diff(this.desired.objects(noKinds, changes), observed, signal)
     })
   }
 
-  /** One turn: take in what came, then a pass or an audit as is due. */
-  async turn(signal: AbortSignal): Promise<void> {
-    const { events, onInputs } = this.#options
+  /** An audit at once; its ops. Undefined while there is nothing to go by. */
+  auditNow(signal: AbortSignal): Promise<readonly Op[] | undefined> {
+    return this.#inTurn(async () => {
+      await this.inputs.take(signal)
+      const input = this.inputs.planInput(this.#ids)
+      return input === undefined ? undefined : this.#auditAll(input, signal)
+    })
+  }
+
+  async #reconcile(input: PlanInput, signal: AbortSignal): Promise<void> {
+    if (!this.#settled) {
+      await this.#auditAll(input, signal)
+      return
+    }
+    if (input !== this.#planned) {
+      // While somebody holds what should be ours, only a look at everything tells what must be left out.
+      if (this.troubles.conflicts.length > 0) await this.#auditAll(input, signal)
+      else await this.#pass(input, signal)
+    }
+    if (!this.schedule.auditDue || this.inputs.pending || input !== this.#planned) return
+    const abandon = new AbortController()
+    this.#audit = { abandon }
     try {
-      const news = await this.#gather(signal)
-      if (news) await onInputs?.(this)
-      if (this.#input === undefined && this.#admission.snapshot === undefined) {
-        this.schedule.auditDone(0)
-        return
-      }
-      const before = this.#input
-      const changed = await this.#replan(signal)
-      if (!this.#settled || this.schedule.auditDue) await this.#audit(changed.length > 0 && before !== undefined, signal)
-      else if (changed.length > 0) await this.#pass(changed, signal)
+      await this.#auditAll(input, AbortSignal.any([signal, abandon.signal]))
+      this.#abandoned = 0
     } catch (error) {
-      if (signal.aborted) return
-      const reason = reasonOf(error, 'reconcile')
-      events.emit('error', 'reconcile-failed', { code: reason.code, object: reason.object, reason: reason.reason })
-      this.tally.errors('reconcile', 1)
-      this.schedule.retryIn(this.troubles.retryMs(this.#options.random ?? Math.random))
+      if (!abandon.signal.aborted || signal.aborted) throw error
+      this.#abandoned++
+      this.schedule.retryIn(100)
+    } finally {
+      this.#audit = undefined
     }
-  }
-
-  async #follow(signal: AbortSignal): Promise<void> {
-    const { kernel, events } = this.#options
-    while (!signal.aborted) {
-      try {
-        for await (const change of kernel.changes(signal)) this.#note(change)
-      } catch (error) {
-        if (signal.aborted) return
-        events.emit('error', 'kernel-events-lost', { reason: reasonOf(error, 'kernel events').reason })
-        this.#note('overflow')
-        await this.schedule.pause(1000, signal)
-      }
-    }
-  }
-
-  #note(change: Change): void {
-    if (change !== 'objects') this.schedule.factsDue = true
-    if (change !== 'facts') this.schedule.drifted()
-    if (change === 'overflow') this.#options.events.emit('warning', 'kernel-events-overflow')
-    this.schedule.rouse()
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turns.then(work, work)
-    this.#turns = turn.catch(() => undefined) // the caller has the rejection
-    return turn
-  }
-
-  /** Bags and facts. True where either brought something new. */
-  async #gather(signal: AbortSignal): Promise<boolean> {
-    let news = false
-    for (let bag = this.#bags.shift(); bag !== undefined; bag = this.#bags.shift()) {
-      await this.#admit(bag, signal)
-      news = true
-    }
-    if (this.schedule.factsDue || this.#facts === undefined) {
-      this.schedule.factsDue = false
-      news = (await this.#gatherFacts(signal)) || news
-    }
-    return news
-  }
-
-  async #admit(bag: Bag, signal: AbortSignal): Promise<void> {
-    const { events, now = Date.now } = this.#options
-    const before = this.#admission
-    this.#admission = await inTurns(this.#ledger.admitSteps(bag, now()), signal)
-    if (bag.unreadable.length === 0) this.#registryAtMs = now()
-    for (const { object, reason } of bag.unreadable) {
-      if (this.#unreadable.some((known) => known.object === object && known.reason === reason)) continue
-      events.emit('warning', 'registry-unreadable', { object, reason })
-      this.tally.errors('registry', 1)
-    }
-    this.#unreadable = bag.unreadable
-    if (this.#admission.refusals === before.refusals) return
-    const known = new Set(before.refusals)
-    for (const refusal of this.#admission.refusals) {
-      if (known.has(refusal)) continue
-      const { origin, rule, gateway, object, reason, next } = refusal
-      events.emit('warning', 'document-refused', { origin, rule, gateway, object, reason, next })
-      this.tally.errors('verify', 1)
-    }
-  }
-
-  async #gatherFacts(signal: AbortSignal): Promise<boolean> {
-    const { kernel, ownOf } = this.#options
-    const fabric = this.#admission.snapshot?.fabric
-    let facts = await kernel.facts([], signal)
-    if (fabric !== undefined) {
-      const bound = boundLinks(ownOf(fabric, facts), fabric, facts)
-      if (bound.length > 0) facts = await kernel.facts(bound, signal)
-    }
-    if (JSON.stringify(facts) === JSON.stringify(this.#facts)) return false
-    this.#facts = facts
-    return true
-  }
-
-  /** Plans the shares that the news affects; answers them as they were and are. */
-  async #replan(signal: AbortSignal): Promise<readonly Replanned[]> {
-    const { ownOf, ids, saveIds, idsLost } = this.#options
-    const { snapshot } = this.#admission
-    const before = this.#input
-    if (snapshot === undefined || this.#facts === undefined) return []
-    if (before?.snapshot.fabric !== snapshot.fabric) await this.#gatherFacts(signal)
-    const own = ownOf(snapshot.fabric, this.#facts)
-    const input: PlanInput =
-      before?.snapshot === snapshot && before.facts === this.#facts && before.own === own
-        ? before
-        : { snapshot, own, facts: this.#facts, paths: everyPathUp, ids }
-    if (input === before) return []
-    if (idsLost && !this.#recovered && snapshot.gateways.has(own.gateway)) {
-      recoverGroupIds(ids, input, (await this.#observe(noKinds, signal)).flat())
-      this.#recovered = true
-    }
-    const keys = affected(before, input)
-    const replanned = await inTurns(sharesOf(input, keys, this.desired), signal)
-    // From here on nothing is awaited but the ids: a turn that is cut off above leaves the old plan whole.
-    for (const { now } of replanned) this.desired.set(now)
-    this.#input = input
-    if (ids.dirty) {
-      ids.dirty = false
-      await saveIds(ids)
-    }
-    return replanned
   }
 
   /** The affected shares against what they were. */
-  async #pass(replanned: readonly Replanned[], signal: AbortSignal): Promise<void> {
-    const started = performance.now()
-    const { ops, conflicts } = await this.#diff(
-      objectsOf(replanned.map(({ now }) => now)),
-      [[...objectsOf(replanned.map(({ was }) => was))]],
-      signal,
-    )
-    const results = await this.#apply(ops, signal)
-    const failures = this.#take(results)
-    // Part of a desired object's surroundings is outside these shares: only an audit can judge a conflict.
-    if (failures > 0 || conflicts.length > 0) this.schedule.retryIn(this.troubles.retryMs(this.#options.random ?? Math.random))
-    this.#tell('pass', replanned.length, ops, failures, performance.now() - started)
+  async #pass(input: PlanInput, signal: AbortSignal): Promise<void> {
+    const startedAt = performance.now()
+    const changes = await inTurns(this.#replan(input), signal)
+    const wanted = [...changes.values()].flatMap(({ objects }) => objects)
+    const { ops, conflicts } = await this.#diff(wanted, [[...this.desired.believed(changes.keys())]], signal)
+    if (this.#isStale()) return
+    const failed = await this.#write(input, changes, ops, signal)
+    // Conflicts and links made anew reach beyond these shares: only an audit can judge them.
+    if (conflicts.length > 0 || remakesLink(ops)) this.schedule.auditNow()
+    if (failed.length > 0) this.#retry()
+    this.#tell('pass', [...changes.keys()], ops, failed, startedAt)
   }
 
   /** Everything against everything. */
-  async #audit(changed: boolean, signal: AbortSignal): Promise<void> {
-    const { kernel } = this.#options
-    const started = performance.now()
+  async #auditAll(input: PlanInput, signal: AbortSignal): Promise<readonly Op[]> {
+    const { events, kernel } = this.#options
+    const startedAt = performance.now()
     this.schedule.auditBegins()
-    const without = this.#settled && !changed && (await kernel.firewallUnchanged(signal)) ? firewallKinds : noKinds
-    const observed = await this.#observe(without, signal)
-    const { ops, conflicts } = await this.#diff(this.desired.objects(without), observed, signal)
-    const results = await this.#apply(ops, signal)
-    const failures = this.#take(results)
-    this.#tellConflicts(conflicts)
-    this.troubles.settle(results, conflicts)
-    const ms = performance.now() - started
-    if (this.#settled && !changed) this.tally.drift(results)
+    const isChange = input !== this.#planned
+    const trusted = this.#settled && !isChange && !this.troubles.concerns(firewallKinds)
+    const without = trusted && (await kernel.firewallUnchanged(signal)) ? firewallKinds : noKinds
+    let changes: Changes = isChange ? await inTurns(this.#replan(input), signal) : new Map()
+    const observed = await this.#observe(changes.get('host'), without, signal)
+    let planned = input
+    if (!this.#settled) {
+      this.#ids = await inTurns(recoverGroupIds(this.#ids, input, flat(observed)), signal)
+      planned = this.inputs.planInput(this.#ids) ?? input
+      if (planned !== input) changes = await inTurns(this.#replan(planned), signal)
+    }
+    const found = await this.#diff(this.desired.objects(without, changes), observed, signal)
+    if (this.#isStale()) return []
+    if (this.#audit?.abandon.signal.aborted === true) throw new Abandoned('news')
+    this.#audit = undefined
+    const ops = this.inputs.isWhole ? found.ops : withoutRemovals(found.ops, events)
+    this.desired.forgetAstray()
+    const failed = await this.#write(planned, changes, ops, signal)
+    tellConflicts(events, this.troubles.conflicts, found.conflicts)
+    this.troubles.settle(failed, found.conflicts)
+    if (this.#settled && !isChange) tellDrift(events, this.tally, ops, failed)
     const first = !this.#settled
     this.#settled = true
-    this.schedule.auditDone(ms)
-    if (failures > 0 || conflicts.length > 0) this.schedule.retryIn(this.troubles.retryMs(this.#options.random ?? Math.random))
-    this.#tell(first ? 'first-audit' : 'audit', this.desired.shares, ops, failures, ms)
+    this.schedule.auditDone(performance.now() - startedAt)
+    if (failed.length > 0 || found.conflicts.length > 0) this.#retry()
+    this.#tell(first ? 'first-audit' : 'audit', [...changes.keys()], ops, failed, startedAt)
+    return ops
   }
 
-  async #observe(without: ReadonlySet<Kind>, signal: AbortSignal): Promise<(readonly KernelObject[])[]> {
-    const { kernel } = this.#options
+  /** Shares that differ, as they should be. */
+  *#replan(input: PlanInput): Generator<void, Changes> {
+    const changes = new Map<ShareKey, Share>()
+    if (input === this.#planned) return changes
+    for (const key of affected(this.#planned, input)) {
+      changes.set(key, share(input, key))
+      yield
+    }
+    return changes
+  }
+
+  /** Carries the ops out and keeps what came of them. */
+  async #write(
+    input: PlanInput,
+    changes: Changes,
+    ops: readonly Op[],
+    signal: AbortSignal,
+  ): Promise<readonly OpResult[]> {
+    await this.#saveIds()
+    for (const change of changes.values()) this.desired.set(change)
+    this.#planned = input
+    const failed: OpResult[] = []
+    try {
+      for (let from = 0; from < ops.length; from += opsAtOnce) {
+        signal.throwIfAborted()
+        const batch = ops.length <= opsAtOnce ? ops : ops.slice(from, from + opsAtOnce)
+        const results = await this.#options.kernel.apply(batch, signal)
+        this.tally.ops(results)
+        this.desired.land(results)
+        failed.push(...this.troubles.take(results, this.#now()))
+      }
+    } catch (error) {
+      // Which ops were carried out is not known: nothing is believed until an audit looked.
+      this.#settled = false
+      throw error
+    }
+    tellFailures(this.#options.events, this.tally, failed)
+    return failed
+  }
+
+  /** A state directory that takes no writes stops nothing: ids can be recovered from the kernel. */
+  async #saveIds(): Promise<void> {
+    if (!this.#ids.dirty) return
+    this.#ids.dirty = false
+    try {
+      await this.#options.saveIds(this.#ids)
+    } catch (error) {
+      this.#ids.dirty = true
+      const { object, reason, next } = reasonOf(error, 'group ids')
+      this.#options.events.emit('error', 'state-not-saved', { object, reason, next })
+      this.tally.error('state')
+    }
+  }
+
+  /**
+   * True where the plan must not be written: the process was stopped for a while, or news came. News postpones a few times
+   * only, so that a registry that never rests does not keep a gateway from its work.
+   */
+  #isStale(): boolean {
+    const stoppedMs = this.#suspension.stoppedMs()
+    const news = this.inputs.pending && this.#discarded < patience
+    if (stoppedMs === 0 && !news) {
+      this.#discarded = 0
+      return false
+    }
+    if (stoppedMs === 0) this.#discarded++
+    else this.#options.events.emit('warning', 'resumed', { stoppedMs: Math.round(stoppedMs) })
+    this.tally.discarded++
+    // The event loop first delivers what waited, then the next turn begins.
+    this.schedule.retryIn(stoppedMs === 0 ? 0 : 100)
+    return true
+  }
+
+  #retry(): void {
+    this.schedule.retryIn(this.troubles.retryMs(this.#random))
+  }
+
+  async #observe(
+    host: Share | undefined,
+    without: ReadonlySet<Kind>,
+    signal: AbortSignal,
+  ): Promise<readonly (readonly KernelObject[])[]> {
     const parts: (readonly KernelObject[])[] = []
-    const sysctls = this.desired.sysctlNames()
+    const sysctls = this.desired.sysctlNames(host)
     const kinds = without.size === 0 ? {} : { kinds: allKindsBut(without) }
-    for await (const part of kernel.observe({ sysctls, ...kinds }, signal)) parts.push(part)
+    for await (const part of this.#options.kernel.observe({ sysctls, ...kinds }, signal)) {
+      signal.throwIfAborted()
+      parts.push(part)
+    }
     return parts
   }
 
@@ -329,66 +336,77 @@ export class Reconciler {
     observed: readonly (readonly KernelObject[])[],
     signal: AbortSignal,
   ): Promise<Diff> {
-    const nowSeconds = Math.floor((this.#options.now ?? Date.now)() / 1000)
+    const nowSeconds = Math.floor(this.#now() / 1000)
     return inTurns(diffSteps(desired, flat(observed), { nowSeconds }), signal)
   }
 
-  async #apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
-    return ops.length === 0 ? [] : this.#options.kernel.apply(ops, signal)
-  }
-
-  #take(results: readonly OpResult[]): number {
-    const { events, now = Date.now } = this.#options
-    const failures = this.troubles.take(results, now())
-    this.tally.ops(results)
-    let told = 0
-    for (const { op, error } of results) {
-      if (error === undefined || told++ >= 10) continue
-      const { code, object, reason, next } = error
-      events.emit('error', 'op-failed', { verb: op.verb, code, object, reason, next })
-    }
-    if (failures > told) events.emit('error', 'op-failed', { more: failures - told })
-    if (failures > 0) this.tally.errors('apply', failures)
-    return failures
-  }
-
-  #tellConflicts(conflicts: readonly Reason[]): void {
-    const known = new Set(this.troubles.conflicts.map(({ object, reason }) => `${object} ${reason}`))
-    for (const { object, reason, next } of conflicts) {
-      if (!known.has(`${object} ${reason}`)) this.#options.events.emit('error', 'conflict', { object, reason, next })
-    }
-  }
-
-  #tell(event: string, shares: number, ops: readonly Op[], failures: number, ms: number): void {
+  #tell(
+    event: 'pass' | 'audit' | 'first-audit',
+    keys: readonly ShareKey[],
+    ops: readonly Op[],
+    failed: readonly OpResult[],
+    startedAt: number,
+  ): void {
+    const ms = performance.now() - startedAt
     this.tally.turn(event === 'pass' ? 'pass' : 'audit', ms)
-    const quiet = ops.length === 0 && event !== 'first-audit'
-    const [only] = ops.length === 1 ? ops : []
-    this.#options.events.emit(quiet ? 'debug' : 'info', event, {
-      shares,
-      ops: ops.length,
-      failures,
-      ms: Math.round(ms * 10) / 10,
-      ...(only === undefined ? {} : { op: `${only.verb} ${formatObject(only.object)}` }),
+    tellPass(this.#options.events, event, keys, ops, failed.length, ms)
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { kernel, events } = this.#options
+    for (let round = 1; !signal.aborted; round++) {
+      try {
+        for await (const change of kernel.changes(signal)) this.#note(change)
+        if (signal.aborted) return
+        throw new Error('the kernel driver ended its events')
+      } catch (error) {
+        if (isAborted(signal)) return
+        events.emit('error', 'kernel-events-lost', { reason: reasonOf(error, 'kernel events').reason })
+        this.tally.error('events')
+        this.#note('overflow')
+        await pause(Math.min(30_000, 250 * 2 ** round), signal)
+      }
+    }
+  }
+
+  #note(change: Change): void {
+    if (change !== 'objects') this.schedule.hostChanged()
+    if (change !== 'facts') this.schedule.drifted()
+    if (change === 'overflow') this.#options.events.emit('warning', 'kernel-events-overflow')
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(work, work)
+    this.#turns = turn.catch((error: unknown): Reason => reasonOf(error, 'turn')) // whoever asked has it
+    return turn
+  }
+}
+
+/**
+ * While a document cannot be read, what no known document accounts for may be what it asks for: such objects stay. A link
+ * that is made anew is removed all the same.
+ */
+function withoutRemovals(ops: readonly Op[], events: Events): readonly Op[] {
+  const remade = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? [object] : [])).map(linkName))
+  const kept = ops.filter(({ verb, object }) => verb !== 'remove' || remade.has(linkName(object) ?? ''))
+  if (kept.length < ops.length) {
+    events.emit('warning', 'removals-held', {
+      objects: ops.length - kept.length,
+      reason: 'some documents of the registry cannot be read, so nothing is taken for left over',
     })
   }
+  return kept
 }
 
-interface Replanned {
-  readonly was: Share | undefined
-  readonly now: Share
+function linkName(object: KernelObject): string | undefined {
+  return object.kind === 'link' ? object.name : undefined
 }
 
-function* sharesOf(input: PlanInput, keys: readonly ShareKey[], desired: Desired): Generator<void, Replanned[]> {
-  const replanned: Replanned[] = []
-  for (const key of keys) {
-    replanned.push({ was: desired.get(key), now: share(input, key) })
-    yield
-  }
-  return replanned
-}
-
-function* objectsOf(shares: readonly (Share | undefined)[]): Generator<KernelObject> {
-  for (const each of shares) if (each !== undefined) yield* each.objects
+function remakesLink(ops: readonly Op[]): boolean {
+  const removed = new Set(
+    ops.flatMap(({ verb, object }) => (verb === 'remove' && object.kind === 'link' ? [object.name] : [])),
+  )
+  return removed.size > 0 && ops.some(({ verb, object }) => verb === 'add' && removed.has(linkName(object) ?? ''))
 }
 
 function* flat(parts: readonly (readonly KernelObject[])[]): Generator<KernelObject> {
@@ -414,4 +432,21 @@ const allKinds: readonly Kind[] = [
 
 function allKindsBut(without: ReadonlySet<Kind>): ReadonlySet<Kind> {
   return new Set(allKinds.filter((kind) => !without.has(kind)))
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal.addEventListener('abort', end, { once: true })
+  })
+}
+
+/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted
 }

@@ -2,24 +2,28 @@
  * When the reconciler's next turn is. Marks are made at any time; one waiter sleeps until the earliest of them.
  *
  * Audits: from time to time (max(30 s, 100 × the last one's duration)), soon after somebody else touched what is ours
- * (50 ms later, so that a burst is one audit; at least max(500 ms, 3 × duration) apart, so that two daemons that fight
- * over an object cost little), and again after failures.
+ * (50 ms later, so that a burst is one audit; max(500 ms, 3 × duration) after the last, so that two daemons that fight over
+ * an object cost little), and again after failures. Facts: 30 ms after the host changed, at least 100 ms apart. And a turn
+ * every 10 s whatever happens, because the watchdog is fed by turns.
  */
 
 const periodMs = 30_000
 const debounceMs = 50
 const apartMs = 500
-/** A turn at least this often: the watchdog is fed by turns. */
+const factsDebounceMs = 30
+const factsApartMs = 100
 const heartbeatMs = 10_000
 
 export class Schedule {
-  factsDue = false
   readonly #random: () => number
-  #auditAt = 0
-  #driftAt: number | undefined
-  #retryAt: number | undefined
+  #periodAt = 0
+  #driftAt = Infinity
+  #retryAt = Infinity
+  #factsAt = 0
+  #factsDoneAt = -Infinity
   #beatAt = 0
-  #lastAudit = { ended: -Infinity, ms: 0 }
+  #audit = { endedAt: -Infinity, ms: 0 }
+  #isRoused = false
   #wake: (() => void) | undefined
 
   constructor(random: () => number) {
@@ -27,58 +31,86 @@ export class Schedule {
   }
 
   get auditDue(): boolean {
-    const now = performance.now()
-    return now >= this.#auditAt || now >= (this.#driftAt ?? Infinity) || now >= (this.#retryAt ?? Infinity)
+    return performance.now() >= Math.min(this.#periodAt, this.#driftAt, this.#retryAt)
+  }
+
+  get factsDue(): boolean {
+    return performance.now() >= this.#factsAt
   }
 
   /** Somebody else changed an object of ours. */
   drifted(): void {
-    const apart = this.#lastAudit.ended + Math.max(apartMs, 3 * this.#lastAudit.ms)
-    this.#driftAt ??= Math.max(performance.now() + debounceMs, apart)
+    if (this.#driftAt !== Infinity) return
+    const apart = this.#audit.endedAt + Math.max(apartMs, 3 * this.#audit.ms)
+    this.#driftAt = Math.max(performance.now() + debounceMs, apart)
+    this.#wake?.()
+  }
+
+  /** The host changed. */
+  hostChanged(): void {
+    if (this.#factsAt !== Infinity) return
+    this.#factsAt = Math.max(performance.now() + factsDebounceMs, this.#factsDoneAt + factsApartMs)
+    this.#wake?.()
+  }
+
+  factsDone(): void {
+    this.#factsAt = Infinity
+    this.#factsDoneAt = performance.now()
   }
 
   /** An audit as soon as may be. */
   auditNow(): void {
-    this.#auditAt = 0
+    this.#periodAt = 0
     this.rouse()
   }
 
   retryIn(ms: number): void {
-    this.#retryAt = Math.min(this.#retryAt ?? Infinity, performance.now() + ms)
+    this.#retryAt = Math.min(this.#retryAt, performance.now() + ms)
   }
 
   /** Takes the marks that the audit about to begin answers. */
   auditBegins(): void {
-    this.#driftAt = undefined
-    this.#retryAt = undefined
+    this.#driftAt = Infinity
+    this.#retryAt = Infinity
   }
 
-  /** `ms`: how long it took; 0: there was nothing to audit yet. */
+  /** `ms`: how long it took. */
   auditDone(ms: number): void {
     const now = performance.now()
-    this.#lastAudit = { ended: now, ms }
+    this.#audit = { endedAt: now, ms }
     // A tenth of jitter, so that a fleet restarted together does not stay in step.
-    this.#auditAt = now + Math.max(periodMs, 100 * ms) * (0.95 + this.#random() / 10)
-    if (ms === 0) this.#retryAt = undefined
+    this.#periodAt = now + Math.max(periodMs, 100 * ms) * (0.95 + this.#random() / 10)
   }
 
+  /** The audit was abandoned for news; it comes again after `ms`. */
+  auditAbandoned(ms: number): void {
+    this.retryIn(ms)
+  }
+
+  /** A turn now, or as soon as the one that runs is over. */
   rouse(): void {
+    this.#isRoused = true
     this.#wake?.()
   }
 
-  /** Resolves when a turn is due: at once if `more()`, facts, an audit; else at the next of all times. */
-  async due(signal: AbortSignal, more: () => boolean): Promise<void> {
-    while (!signal.aborted) {
+  /** Resolves when a turn is due. `audits`: whether audits count yet. */
+  async due(signal: AbortSignal, audits: boolean): Promise<void> {
+    while (!signal.aborted && !this.#isRoused) {
       const now = performance.now()
-      if (more() || this.factsDue || this.auditDue || now >= this.#beatAt) break
-      const at = Math.min(this.#auditAt, this.#driftAt ?? Infinity, this.#retryAt ?? Infinity, this.#beatAt)
-      await this.pause(at - now, signal)
+      const auditAt = audits ? Math.min(this.#periodAt, this.#driftAt, this.#retryAt) : this.#retryAt
+      const at = Math.min(auditAt, this.#factsAt, this.#beatAt)
+      if (now >= at) break
+      await this.#sleep(at - now, signal)
     }
-    this.#beatAt = performance.now() + heartbeatMs
+    this.#isRoused = false
+    const now = performance.now()
+    // The heartbeat looks at the host, too: that is its check that netlink answers.
+    if (now >= this.#beatAt) this.#factsAt = Math.min(this.#factsAt, now)
+    this.#beatAt = now + heartbeatMs
+    if (!audits && now >= this.#retryAt) this.#retryAt = Infinity
   }
 
-  /** Sleeps, but not through rouse() or an abort. */
-  pause(ms: number, signal: AbortSignal): Promise<void> {
+  #sleep(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const end = (): void => {
         clearTimeout(timer)
@@ -86,10 +118,9 @@ export class Schedule {
         this.#wake = undefined
         resolve()
       }
-      const timer = setTimeout(end, Math.max(0, ms))
+      const timer = setTimeout(end, ms)
       signal.addEventListener('abort', end, { once: true })
       this.#wake = end
-      if (signal.aborted) end()
     })
   }
 }

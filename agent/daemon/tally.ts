@@ -10,16 +10,22 @@ export interface Histogram {
   count: number
 }
 
+export type Turn = 'pass' | 'audit'
+export type Stage = 'registry' | 'verify' | 'publish' | 'state' | 'reconcile' | 'apply' | 'events'
+
 export class Tally {
-  readonly durations = new Map<'pass' | 'audit', Histogram>()
+  readonly durations = new Map<Turn, Histogram>()
   /** `kind verb` -> count of ops carried out. */
   readonly done = new Map<string, number>()
   /** Kind -> objects that an audit had to repair. */
   readonly repaired = new Map<string, number>()
-  /** Stage -> count. */
-  readonly failed = new Map<string, number>()
+  readonly errors = new Map<Stage, number>()
+  /** Plans that were discarded because the world had moved on before they were written. */
+  discarded = 0
+  /** performance.now() of the last turn that went through. */
+  turnAt = -Infinity
 
-  turn(kind: 'pass' | 'audit', ms: number): void {
+  turn(kind: Turn, ms: number): void {
     const histogram = this.durations.get(kind) ?? { counts: durationBuckets.map(() => 0), sum: 0, count: 0 }
     this.durations.set(kind, histogram)
     histogram.sum += ms / 1000
@@ -30,18 +36,20 @@ export class Tally {
   }
 
   ops(results: readonly OpResult[]): void {
-    for (const { op, error } of results) if (error === undefined) add(this.done, `${op.object.kind} ${op.verb}`, 1)
+    for (const { op, error } of results) {
+      if (error === undefined) add(this.done, `${op.object.kind} ${op.verb}`)
+    }
   }
 
-  drift(results: readonly OpResult[]): void {
-    for (const { op, error } of results) if (error === undefined) add(this.repaired, op.object.kind, 1)
+  drift(kind: string): void {
+    add(this.repaired, kind)
   }
 
-  errors(stage: string, count: number): void {
-    add(this.failed, stage, count)
+  error(stage: Stage, count = 1): void {
+    add(this.errors, stage, count)
   }
 }
 
-function add(counts: Map<string, number>, name: string, count: number): void {
+function add<Name extends string>(counts: Map<Name, number>, name: Name, count = 1): void {
   counts.set(name, (counts.get(name) ?? 0) + count)
 }

@@ -1,8 +1,8 @@
 /** What went wrong last, by object: for `status`, and for how long to wait before the next try. */
 import type { Reason } from '../errors.ts'
-import { keyOf } from '../model/kernel-object.ts'
-import type { KernelObject } from '../model/kernel-object.ts'
+import type { Kind } from '../model/kernel-object.ts'
 import type { OpResult } from '../model/op.ts'
+import { nameOf } from './desired.ts'
 
 export interface Trouble extends Reason {
   /** Unix ms of the first failure in a row. */
@@ -15,37 +15,45 @@ const lastMs = 30_000
 /** Failures kept; beyond that only the count is of interest. */
 const kept = 1000
 
+/** Milliseconds before try number `round` (from 1): 250 doubling to 30,000, with a quarter of jitter either way. */
+export function backoffMs(round: number, random: () => number): number {
+  const base = Math.min(lastMs, firstMs * 2 ** Math.min(16, Math.max(0, round - 1)))
+  return base * (0.75 + random() / 2)
+}
+
 export class Troubles {
-  #failed = new Map<string, Trouble>()
+  readonly #failed = new Map<string, Trouble & { readonly kind: Kind }>()
   #conflicts: readonly Reason[] = []
   #rounds = 0
 
-  /** Takes in results; answers how many failed. */
-  take(results: readonly OpResult[], nowMs: number): number {
-    let failures = 0
-    for (const { op, error } of results) {
-      if (error === undefined) {
-        if (this.#failed.size > 0) this.#failed.delete(nameOf(op.object))
-        continue
-      }
-      failures++
-      this.#note(op.object, error, nowMs)
+  /** Takes in results; answers those that failed. */
+  take(results: readonly OpResult[], nowMs: number): readonly OpResult[] {
+    const failed: OpResult[] = []
+    for (const result of results) {
+      if (result.error !== undefined) {
+        failed.push(result)
+        this.#note(result, result.error, nowMs)
+      } else if (this.#failed.size > 0) this.#failed.delete(nameOf(result.op.object))
     }
-    this.#rounds = failures === 0 ? 0 : this.#rounds + 1
-    return failures
+    return failed
   }
 
-  /** An audit saw everything: what it did not try again is no trouble any more. */
-  settle(results: readonly OpResult[], conflicts: readonly Reason[]): void {
-    const still = new Set(results.flatMap(({ op, error }) => (error === undefined ? [] : [nameOf(op.object)])))
+  /** An audit saw everything: what did not fail in it again is no trouble any more. */
+  settle(failed: readonly OpResult[], conflicts: readonly Reason[]): void {
+    const still = new Set(failed.map(({ op }) => nameOf(op.object)))
     for (const name of this.#failed.keys()) if (!still.has(name)) this.#failed.delete(name)
     this.#conflicts = conflicts
+    this.#rounds = failed.length === 0 && conflicts.length === 0 ? 0 : this.#rounds + 1
   }
 
-  /** Milliseconds until the next try: 250 doubling to 30,000, with a quarter of jitter. */
+  /** A turn failed as a whole. */
+  stumble(): void {
+    this.#rounds++
+  }
+
+  /** Until the next try. */
   retryMs(random: () => number): number {
-    const base = Math.min(lastMs, firstMs * 2 ** Math.max(0, this.#rounds - 1))
-    return base * (0.75 + random() / 2)
+    return backoffMs(this.#rounds, random)
   }
 
   get conflicts(): readonly Reason[] {
@@ -53,25 +61,27 @@ export class Troubles {
   }
 
   get failures(): readonly Trouble[] {
-    return [...this.#failed.values()]
+    return [...this.#failed.values()].map(({ kind: _kind, ...trouble }) => trouble)
   }
 
-  #note(object: KernelObject, error: Reason, nowMs: number): void {
-    const name = nameOf(object)
+  /** True where an object of such a kind failed. */
+  concerns(kinds: ReadonlySet<Kind>): boolean {
+    for (const { kind } of this.#failed.values()) if (kinds.has(kind)) return true
+    return false
+  }
+
+  #note({ op }: OpResult, { code, object, reason, next }: Reason, nowMs: number): void {
+    const name = nameOf(op.object)
     const before = this.#failed.get(name)
     if (before === undefined && this.#failed.size >= kept) return
-    const { code, object: of, reason, next } = error
     this.#failed.set(name, {
+      kind: op.object.kind,
       code,
-      object: of,
+      object,
       reason,
       ...(next === undefined ? {} : { next }),
       sinceMs: before?.sinceMs ?? nowMs,
       times: (before?.times ?? 0) + 1,
     })
   }
-}
-
-function nameOf(object: KernelObject): string {
-  return `${object.kind} ${keyOf(object)}`
 }

@@ -68,7 +68,8 @@ function inFront(bucketOf: (kind: Kind) => Bucket): Op[] {
   const ids = new Set(
     [...bucketOf('nexthop').adds, ...bucketOf('group').adds].map((op) => identity(op.object)),
   )
-  const rulesetChanges = bucketOf('ruleset').replaces.length > 0
+  const { adds, replaces } = bucketOf('ruleset')
+  const rulesetChanges = adds.length + replaces.length > 0
   return [
     // Nexthops and groups share one space of ids, and neither can become the other in place.
     ...bucketOf('group').removes.filter((op) => ids.has(identity(op.object))),

@@ -50,19 +50,14 @@ export interface Subscription {
   close(): void
 }
 
-/** Events the kernel drops before they are queued: messages of these types that this socket caused. */
-export interface Muted {
-  readonly portId: number
-  readonly types: readonly number[]
-}
-
 export interface Addon {
   /** `protocol`: NETLINK_ROUTE 0, NETLINK_NETFILTER 12, NETLINK_GENERIC 16. Extended ACKs and strict dump checks are on. */
   openSocket(protocol: number): NetlinkSocket
   /**
    * Joins multicast groups with a receive buffer of `bufferBytes` (SO_RCVBUFFORCE) and reads on a thread of its own.
    * `onOverflow`: ENOBUFS, events were lost. Bursts are gathered for 2 ms; chunks hold up to 128 KiB. Keeps no process
-   * alive; runs until close(). What a callback throws is an uncaught exception.
+   * alive; runs until close(). What a callback throws is an uncaught exception. `filter`: classic BPF over whole
+   * messages (struct sock_filter, event-filter.ts); what it drops never takes room in the buffer.
    */
   subscribe(
     protocol: number,
@@ -70,7 +65,7 @@ export interface Addon {
     bufferBytes: number,
     onChunk: (chunk: Uint8Array) => void,
     onOverflow: () => void,
-    muted?: Muted,
+    filter?: Uint8Array,
   ): Subscription
   /** sd_notify(3) without libsystemd: sends `state` to $NOTIFY_SOCKET given as `socket`. Returns 0 or an errno. */
   notify(socket: string, state: string): number
@@ -181,14 +176,14 @@ function wrap(native: Native): Addon {
   return {
     openSocket: (protocol) =>
       attemptNow(`netlink socket of protocol ${protocol}`, () => new Socket(native, protocol)),
-    subscribe: (protocol, groups, bufferBytes, onChunk, onOverflow, muted) => {
+    subscribe: (protocol, groups, bufferBytes, onChunk, onOverflow, filter = nothing) => {
       const deliver = (chunk: Uint8Array | null): void => {
         if (chunk === null) onOverflow()
         else onChunk(chunk)
       }
       const numbers = new Uint8Array(new Uint32Array(groups).buffer)
       const subscription = attemptNow(`netlink groups ${groups.join(', ')} of protocol ${protocol}`, () =>
-        native.subscribe(protocol, numbers, bufferBytes, muted ? muteFilter(muted) : nothing, deliver),
+        native.subscribe(protocol, numbers, bufferBytes, filter, deliver),
       )
       subscriptions.add(subscription)
       return {
@@ -200,34 +195,6 @@ function wrap(native: Native): Addon {
     },
     notify: (socket, state) => native.notify(socket, state),
   }
-}
-
-/**
- * Classic BPF (linux/filter.h) over nlmsghdr: type at 4, port id at 12. Loads are big-endian, the header is not.
- * A cold start of 100,000 routes would otherwise come back as 100,000 events that are read only to be passed over.
- */
-function muteFilter({ portId, types }: Muted): Uint8Array {
-  const [load32, load16, jumpEqual, give] = [0x20, 0x28, 0x15, 0x06]
-  const program = new DataView(new ArrayBuffer(8 * (types.length + 5)))
-  let at = 0
-  const add = (code: number, constant: number, ifTrue = 0, ifFalse = 0): void => {
-    program.setUint16(at, code, true)
-    program.setUint8(at + 2, ifTrue)
-    program.setUint8(at + 3, ifFalse)
-    program.setUint32(at + 4, constant, true)
-    at += 8
-  }
-  add(load32, 12)
-  add(jumpEqual, swap32(portId), 0, types.length + 1)
-  add(load16, 4)
-  for (const [i, type] of types.entries()) add(jumpEqual, swap32(type) >>> 16, types.length - i, 0)
-  add(give, 0xffffffff)
-  add(give, 0)
-  return new Uint8Array(program.buffer)
-}
-
-function swap32(value: number): number {
-  return ((value << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)) >>> 0
 }
 
 async function attempt<T>(object: string, work: () => Promise<T>): Promise<T> {

@@ -109,6 +109,7 @@ function encode(writer: MessageWriter, op: Op, links: Links): void {
     case 'address': {
       const ifindex = links.ifindexOf(object.link)
       encodeAddress(writer, addOrRemove, object, ifindex)
+      links.told.address(addOrRemove, ifindex, object.address)
       return
     }
     case 'port': {

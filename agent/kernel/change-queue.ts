@@ -1,8 +1,8 @@
 /** A queue of hints in which each kind of change waits at most once: that is what coalescing is. */
 import type { Change } from './port.ts'
 
-/** `firewall`: somebody wrote to the ruleset, the generation tells whether it was us. */
-export type Hint = Change | 'firewall'
+/** Beside changes: what our own doing may have caused. Ruleset, owned links or sysctls are looked at before it counts. */
+export type Hint = Change | 'firewall' | 'links' | 'sysctl'
 
 export interface ChangeQueue<T> extends AsyncIterable<T> {
   push(change: T): void

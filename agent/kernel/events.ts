@@ -2,12 +2,15 @@
  * Events: what others change. An event is a hint, never data: it says that owned state may have drifted, that facts of the
  * host changed, or that events were lost.
  *
- * What this agent's own socket caused carries its port id in nlmsg_pid and is passed over. So is what nobody asked for:
- * foreign routes outside main, statistics of links, learned neighbours. A burst of 20,000 foreign routes costs a walk over
+ * The kernel drops what this agent's own socket caused, and what nobody asked for (event-filter.ts). What comes through is
+ * compared with what the daemon has been told already (told.ts). A burst of 20,000 foreign routes costs a walk over
  * their bytes and nothing more.
  */
 import { isOwnedNexthop, linkPattern, overlayTable, rulePriority, underlayTable } from '../model/kernel-number.ts'
+import { maxUnderlays } from '../model/fabric.ts'
+import { decodeAddress } from './address.ts'
 import type { Addon, Subscription } from './addon.ts'
+import { routeFilter, typeFilter } from './event-filter.ts'
 import type { Links } from './links.ts'
 import { findAttribute, forEachMessage, u32At } from './message.ts'
 import type { Change } from './port.ts'
@@ -18,33 +21,40 @@ const bufferBytes = 8 << 20
 const routeProtocolId = 0
 const netfilterProtocol = 12
 const netfilterTables = 7
-const attribute = { table: 15, priority: 6, nexthopId: 1 } as const
+/** NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN: one a transaction. */
+const newGeneration = (10 << 8) | 15
+const attribute = { oif: 4, priority: 6, table: 15, nexthopId: 1 } as const
 const permanent = 0x80
+const unicast = 1
+const priorities: ReadonlySet<number> = new Set(Object.values(rulePriority))
 
 export interface EventOptions {
   readonly addon: Addon
   readonly links: Links
   readonly portId: number
   readonly onChange: (change: Change) => void
+  /** Links by names of ours differ from what was told. Perhaps by our own doing, half way through: look again. */
+  readonly onOwnLinks: (names: ReadonlySet<string>) => void
   /** Somebody wrote to the ruleset: ours or another, the generation will tell. */
   readonly onFirewall: () => void
+  /** Forwarding or rp_filter of some link was written, perhaps by ourselves. */
+  readonly onSysctl: () => void
 }
 
-export function subscribeToKernel({ addon, links, portId, onChange, onFirewall }: EventOptions): Subscription {
+export function subscribeToKernel(options: EventOptions): Subscription {
+  const { addon, links, portId, onChange, onOwnLinks, onFirewall, onSysctl } = options
   const take = (chunk: Uint8Array): void => {
     let objects = false
-    let facts = false
-    forEachMessage(chunk, (type, _flags, _seq, pid, start, end) => {
-      if (pid === portId) return
+    let sysctl = false
+    const news = links.take(chunk)
+    let facts = news.foreign
+    forEachMessage(chunk, (type, _flags, _seq, _pid, start, end) => {
       switch (type) {
         case message.newRoute:
-        case message.delRoute: {
-          const table = tableOf(chunk, start, end)
-          // Local and broadcast routes come and go with addresses, which are told of by themselves.
-          if (isOverlay(table)) objects = true
-          else if (table === mainTable && chunk[start + 7] === 1) facts = true
+        case message.delRoute:
+          if (isOverlay(tableOf(chunk, start, end))) objects = true
+          else facts ||= isFact(chunk, start, end, links)
           return
-        }
         case message.newNexthop:
         case message.delNexthop: {
           const at = findAttribute(chunk, start + 8, end, attribute.nexthopId)
@@ -54,47 +64,58 @@ export function subscribeToKernel({ addon, links, portId, onChange, onFirewall }
         case message.newRule:
         case message.delRule: {
           const at = findAttribute(chunk, start + 12, end, attribute.priority)
-          const priority = at < 0 ? 0 : u32At(chunk, at)
-          if (Object.values(rulePriority).some((own) => own === priority)) objects = true
+          if (at >= 0 && priorities.has(u32At(chunk, at))) objects = true
           return
         }
         case message.newAddress:
-        case message.delAddress:
-          if (linkPattern.test(links.nameOf(u32At(chunk, start + 4)) ?? '')) objects = true
+        case message.delAddress: {
+          const found = decodeAddress(chunk, start, end)
+          if (found === undefined) return
+          const own = linkPattern.test(links.nameOf(found.ifindex) ?? '')
+          const known = links.told.knowsAddress(own, found.ifindex, `${found.address}/${found.length}`)
+          if (known === (type === message.newAddress)) return
+          if (own) objects = true
           else facts = true
           return
+        }
         case message.delNeighbour:
           // A static FDB entry of a VXLAN link of ours that went.
           if (chunk[start] === family.bridge && ((chunk[start + 8] ?? 0) & permanent) !== 0) {
             if (linkPattern.test(links.nameOf(u32At(chunk, start + 4)) ?? '')) objects = true
           }
           return
+        case message.newNetconf:
+          sysctl = true
+          return
       }
     })
-    for (const name of links.take(chunk)) {
-      // A port that leaves or joins, or a link of ours: objects. Anything else is a fact; a port is both.
-      if (linkPattern.test(name)) objects = true
-      else objects = facts = true
-    }
-    if (objects) onChange('objects')
+    if (news.own.size > 0) onOwnLinks(news.own)
+    // A port of a bridge of ours is a link of the host.
+    if (objects || news.foreign) onChange('objects')
     if (facts) onChange('facts')
+    if (sysctl) onSysctl()
   }
+  const groups = Object.values(group)
   const overflow = (): void => {
     onChange('overflow')
   }
-  const groups = [
-    group.link,
-    group.neighbour,
-    group.address4,
-    group.address6,
-    group.route4,
-    group.route6,
-    group.rule4,
-    group.rule6,
-    group.nexthop,
-  ]
-  const routing = addon.subscribe(routeProtocolId, groups, bufferBytes, take, overflow)
-  const firewall = addon.subscribe(netfilterProtocol, [netfilterTables], bufferBytes, onFirewall, onFirewall)
+  const routing = addon.subscribe(
+    routeProtocolId,
+    groups,
+    bufferBytes,
+    take,
+    overflow,
+    routeFilter(portId),
+  )
+  const generations = typeFilter(newGeneration)
+  const firewall = addon.subscribe(
+    netfilterProtocol,
+    [netfilterTables],
+    bufferBytes,
+    onFirewall,
+    onFirewall,
+    generations,
+  )
   return {
     close() {
       routing.close()
@@ -109,5 +130,13 @@ function tableOf(chunk: Uint8Array, start: number, end: number): number {
 }
 
 function isOverlay(table: number): boolean {
-  return table === overlayTable || (table >= underlayTable(0) && table <= underlayTable(3))
+  return table === overlayTable || (table >= underlayTable(0) && table < underlayTable(maxUnderlays))
+}
+
+/** A unicast route of main that is the default, or over a link whose routes were asked for. */
+function isFact(chunk: Uint8Array, start: number, end: number, links: Links): boolean {
+  if (chunk[start + 4] !== mainTable || chunk[start + 7] !== unicast) return false
+  if (chunk[start + 1] === 0) return true
+  const at = findAttribute(chunk, start + 12, end, attribute.oif)
+  return at >= 0 && links.told.bound.has(u32At(chunk, at))
 }

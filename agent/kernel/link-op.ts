@@ -18,12 +18,13 @@ import { reasonOfFailure } from './route-socket.ts'
 import type { RouteSocket } from './route-socket.ts'
 import type { WireGuardGo } from './wireguard-go.ts'
 
-const { ENODEV, EOPNOTSUPP, EAFNOSUPPORT } = constants.errno
+const { EEXIST, ENODEV, EOPNOTSUPP, EAFNOSUPPORT } = constants.errno
 
 export class LinkOps {
   readonly #socket: RouteSocket
   readonly #links: Links
   readonly #go: WireGuardGo
+  #run: Promise<void> = Promise.resolve()
 
   constructor(socket: RouteSocket, links: Links, go: WireGuardGo) {
     this.#socket = socket
@@ -31,19 +32,44 @@ export class LinkOps {
     this.#go = go
   }
 
+  /** Resolves when no run is under way. */
+  idle(): Promise<void> {
+    return this.#run
+  }
+
   /** All ops of the run; wireguard-go's processes start side by side. Results in order. */
-  async apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
+  apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
+    const run = this.#apply(ops, signal)
+    this.#run = run.then(
+      () => undefined,
+      () => undefined, // the caller has the error
+    )
+    return run
+  }
+
+  async #apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
     await this.#links.refresh()
     const started = await Promise.all(ops.map((op) => this.#start(op, signal)))
-    if (ops.some((op) => op.verb === 'add')) await this.#links.refresh()
-    const results: (Reason | undefined)[] = []
-    for (const [i, op] of ops.entries()) {
-      const error = started[i] ?? (op.object.kind === 'link' ? await this.#one(op, op.object, signal) : undefined)
-      results.push(error)
-      // What follows may name it: as the master of a port, or to be made again under the same name.
+    if (ops.some(({ verb, object }) => verb === 'add' && object.kind === 'link' && object.type === 'tun')) {
       await this.#links.refresh()
     }
+    const results: (Reason | undefined)[] = []
+    for (const [i, op] of ops.entries()) {
+      const { object } = op
+      if (object.kind !== 'link') throw new TypeError(`${object.kind} is no link`)
+      signal.throwIfAborted()
+      results.push(started[i] ?? (await this.#one(op, object, signal)))
+      await this.#tell(object.name)
+    }
     return results
+  }
+
+  /** What the link is now is our own doing, and no news. */
+  async #tell(name: string): Promise<void> {
+    const before = this.#links.get(name)
+    const link = await this.#links.look(name)
+    if (link !== undefined) this.#links.told.link(link)
+    else if (before !== undefined) this.#links.told.forget(before.ifindex)
   }
 
   async #start({ verb, object }: Op, signal: AbortSignal): Promise<Reason | undefined> {
@@ -63,7 +89,7 @@ export class LinkOps {
       if (verb === 'remove') await this.#remove(link, signal)
       else {
         if (verb === 'add') await this.#make(link, signal)
-        await this.#set(link, verb === 'replace')
+        await this.#set(link)
       }
       return undefined
     } catch (error) {
@@ -73,31 +99,33 @@ export class LinkOps {
 
   async #make(link: Link, signal: AbortSignal): Promise<void> {
     if (link.type === 'tun') {
-      if (this.#links.get(link.name) === undefined) {
-        await this.#go.start(link.name, signal)
-        await this.#links.refresh()
-      }
+      if (this.#links.get(link.name) !== undefined) return // started with the others
+      await this.#go.start(link.name, signal)
+      await this.#links.look(link.name)
       return
     }
     const master = link.master === undefined ? undefined : this.#links.ifindexOf(link.master)
     await this.#send(link, (writer) => {
       encodeLinkAdd(writer, link, master)
     })
-    await this.#links.refresh()
+    await this.#links.look(link.name)
   }
 
-  async #set(link: Link, replaced: boolean): Promise<void> {
+  /** What can be set only on a link that exists; all of it each time, for a start may have died half way. */
+  async #set(link: Link): Promise<void> {
     const ifindex = this.#links.ifindexOf(link.name)
     const master = link.master === undefined ? 0 : this.#links.ifindexOf(link.master)
     const wrong = (this.#links.get(link.name)?.master ?? 0) !== master
     await this.#send(link, (writer) => {
       encodeLinkSet(writer, ifindex, link, wrong ? master : undefined)
     })
-    if (!replaced) {
-      await this.#send(link, (writer) => {
+    await this.#send(
+      link,
+      (writer) => {
         encodeNoAutomaticAddress(writer, ifindex)
-      }, [EOPNOTSUPP, EAFNOSUPPORT]) // no IPv6 here: no address either
-    }
+      },
+      [EOPNOTSUPP, EAFNOSUPPORT], // no IPv6 here: no address either
+    )
     await this.#send(link, (writer) => {
       encodeLinkUp(writer, ifindex, link.up)
     })
@@ -110,6 +138,7 @@ export class LinkOps {
     }
     const ifindex = this.#links.get(link.name)?.ifindex
     if (ifindex === undefined) return
+    this.#links.told.forget(ifindex)
     await this.#send(link, (writer) => {
       encodeLinkRemove(writer, ifindex)
     }, [ENODEV])
@@ -119,8 +148,8 @@ export class LinkOps {
     const writer = new MessageWriter(1024)
     encode(writer)
     const [failure] = await this.#socket.raw.request(writer.take())
-    if (failure !== undefined && !fine.includes(failure.errno)) {
-      throw new LinkspanError(reasonOfFailure(failure, formatObject(link)))
-    }
+    if (failure === undefined || fine.includes(failure.errno)) return
+    const reason = reasonOfFailure(failure, formatObject(link))
+    throw new LinkspanError(failure.errno === EEXIST ? { ...reason, code: 'conflict' } : reason)
   }
 }

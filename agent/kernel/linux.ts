@@ -6,30 +6,23 @@
  */
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import type { Kind, KernelObject, Link } from '../model/kernel-object.ts'
-import { linkGroup, linkPattern, overlayTable, underlayTable } from '../model/kernel-number.ts'
-import { maxUnderlays } from '../model/fabric.ts'
+import type { KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import { formatObject } from '../model/op-text.ts'
-import { decodeAddress, encodeAddressDump } from './address.ts'
 import { addon as loadAddon } from './addon.ts'
 import { applyBatch, isBatched } from './apply.ts'
 import { changeQueue } from './change-queue.ts'
+import type { Hint } from './change-queue.ts'
+import { subscribeToKernel } from './events.ts'
 import { exec } from './exec.ts'
-import { gatherFacts, isOwn } from './facts.ts'
-import { decodeFdb, encodeFdbDump } from './fdb.ts'
-import type { ObservedLink } from './link.ts'
+import { gatherFacts } from './facts.ts'
 import { LinkOps } from './link-op.ts'
 import { Links } from './links.ts'
 import { flag, MessageWriter } from './message.ts'
-import { decodeNexthop, encodeNexthopDump } from './nexthop.ts'
 import { openNft } from './nft.ts'
-import type { Kernel, ObserveOptions } from './port.ts'
-import { encodeRouteDump, RouteDecoder } from './route.ts'
+import { observe } from './observe.ts'
+import type { Change, Kernel } from './port.ts'
 import { RouteSocket } from './route-socket.ts'
-import { decodeRule, encodeRuleDump } from './rule.ts'
-import { message } from './rtnetlink.ts'
-import { subscribeToKernel } from './events.ts'
 import { openSysctls } from './sysctl.ts'
 import { openWireGuard } from './wg.ts'
 
@@ -42,8 +35,7 @@ export interface LinuxOptions {
 }
 
 const protocol = { route: 0, generic: 16 } as const
-const { ENOENT } = { ENOENT: 2 }
-const tables = [overlayTable, ...Array.from({ length: maxUnderlays }, (_, u) => underlayTable(u))]
+const nothing = (): void => undefined
 
 export async function openLinux(options: LinuxOptions): Promise<Kernel> {
   const { stateDirectory, privateKey } = options
@@ -55,6 +47,8 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
   const wg = await openWireGuard({ addon, exec, privateKey, stateDirectory })
   const nft = await openNft({ addon, exec, stateDirectory })
   const linkOps = new LinkOps(socket, links, wg.go)
+  /** Settled when no firewall op is under way. */
+  let firewallIdle: Promise<void> = Promise.resolve()
   const kernelWireGuard =
     options.wireguard === undefined ? await hasWireGuard() : options.wireguard === 'kernel'
 
@@ -73,125 +67,6 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
     return !('errno' in answer)
   }
 
-  function dumpOf(encode: (writer: MessageWriter) => void): Uint8Array {
-    const writer = new MessageWriter(256)
-    encode(writer)
-    return writer.take()
-  }
-
-  async function* observe({ kinds, sysctls: names }: ObserveOptions, signal: AbortSignal) {
-    const wants = (kind: Kind): boolean => kinds?.has(kind) !== false
-    const found = await links.refresh()
-    const ours = found.filter(isOwn)
-    const ownIfindexes = new Set(ours.map(({ ifindex }) => ifindex))
-    const linkObjects = ours.flatMap((link) => (linkPattern.test(link.name) ? [linkObject(link)] : []))
-    if (wants('link')) yield linkObjects
-    if (wants('port')) yield portsOf(found, ours)
-    signal.throwIfAborted()
-    if (wants('address')) yield await addresses(ownIfindexes)
-    if (wants('nexthop') || wants('group')) yield await nexthops()
-    for (const version of wants('rule') ? ([4, 6] as const) : []) {
-      yield await socket.collect(
-        dumpOf((writer) => {
-          encodeRuleDump(writer, version)
-        }),
-        'rules',
-        (bytes, type, start, end) => (type === message.newRule ? decodeRule(bytes, start, end) : undefined),
-      )
-    }
-    for (const link of wants('fdb') ? ours.filter(({ type }) => type === 'vxlan') : []) {
-      yield await socket.collect(
-        dumpOf((writer) => {
-          encodeFdbDump(writer, link.ifindex)
-        }),
-        `FDB of ${link.name}`,
-        (bytes, type, start, end) =>
-          type === message.newNeighbour ? decodeFdb(bytes, start, end, links.nameOf) : undefined,
-      )
-    }
-    if (wants('sysctl')) yield await sysctls.observe(names)
-    for (const table of wants('route') ? tables : []) {
-      for (const version of [4, 6] as const) {
-        signal.throwIfAborted()
-        const decoder = new RouteDecoder(links.nameOf)
-        // ENOENT: a table that never had a route does not exist (net/ipv4/fib_frontend.c inet_dump_fib).
-        yield* await socket.chunks(
-          dumpOf((writer) => {
-            encodeRouteDump(writer, version, table)
-          }),
-          `routes of table ${table}`,
-          (bytes, type, start, end) =>
-            type === message.newRoute ? decoder.decode(bytes, start, end) : undefined,
-          [ENOENT],
-        )
-      }
-    }
-    if (wants('device') || wants('peer') || wants('allowed-ip')) {
-      const devices = linkObjects.filter(
-        ({ name, type }) => name.startsWith('ls-wg') && (type === 'wireguard' || type === 'tun'),
-      )
-      const held = devices.filter((link) => link.group === linkGroup || link.ours === true)
-      yield* wg.observe(new Set(held.map(({ name }) => name)), signal)
-    }
-    if (wants('ruleset') || wants('element')) yield* nft.observe(signal)
-  }
-
-  function linkObject(link: ObservedLink): Link {
-    const listed = wg.go.names.has(link.name)
-    const master = link.master === undefined ? undefined : links.nameOf(link.master)
-    return {
-      kind: 'link',
-      name: link.name,
-      type: typeOf(link),
-      mtu: link.mtu,
-      up: link.up,
-      group: link.group,
-      ...(link.alias === undefined ? {} : { alias: link.alias }),
-      ...(link.vxlan === undefined ? {} : { vxlan: link.vxlan }),
-      ...(link.mac === undefined ? {} : { mac: link.mac }),
-      ...(master === undefined ? {} : { master }),
-      ...(listed && link.group !== linkGroup ? { ours: true } : {}),
-    }
-  }
-
-  function typeOf({ name, type }: ObservedLink): Link['type'] {
-    switch (type) {
-      case 'wireguard':
-      case 'vxlan':
-      case 'bridge':
-        return type
-      case 'tun':
-        return wg.go.names.has(name) ? 'tun' : 'other'
-      default:
-        return 'other'
-    }
-  }
-
-  function portsOf(found: readonly ObservedLink[], ours: readonly ObservedLink[]): KernelObject[] {
-    const bridges = new Map(
-      ours.flatMap((link) => (link.type === 'bridge' ? [[link.ifindex, link.name] as const] : [])),
-    )
-    return found.flatMap((link): KernelObject[] => {
-      const master = link.master === undefined ? undefined : bridges.get(link.master)
-      return master === undefined || isOwn(link) ? [] : [{ kind: 'port', link: link.name, master }]
-    })
-  }
-
-  async function addresses(ifindexes: ReadonlySet<number>): Promise<readonly KernelObject[]> {
-    return socket.collect(dumpOf(encodeAddressDump), 'addresses', (bytes, type, start, end) => {
-      const decoded = type === message.newAddress ? decodeAddress(bytes, start, end) : undefined
-      const link = decoded === undefined ? undefined : links.nameOf(decoded.ifindex)
-      if (decoded === undefined || link === undefined || !ifindexes.has(decoded.ifindex)) return undefined
-      return { kind: 'address', link, address: `${decoded.address}/${decoded.length}` }
-    })
-  }
-
-  async function nexthops(): Promise<readonly KernelObject[]> {
-    return socket.collect(dumpOf(encodeNexthopDump), 'nexthops', (bytes, type, start, end) =>
-      type === message.newNexthop ? decodeNexthop(bytes, start, end, links.nameOf) : undefined,
-    )
-  }
-
   async function applyRun(run: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
     const first = run[0]?.object
     if (first === undefined) return []
@@ -200,63 +75,106 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
       case 'link':
         return linkOps.apply(run, signal)
       case 'ruleset':
-      case 'element':
-        return (await nft.apply(run, signal)).map(({ error }) => error)
-      case 'sysctl': {
-        const results: (Reason | undefined)[] = []
-        for (const op of run) {
-          const { object } = op
-          results.push(object.kind === 'sysctl' ? await sysctls.apply({ ...op, object } as Op & { object: typeof object }) : undefined)
-        }
-        return results
+      case 'element': {
+        const applied = nft.apply(run, signal)
+        firewallIdle = applied.then(nothing, nothing) // the caller has the error
+        return (await applied).map(({ error }) => error)
       }
+      case 'sysctl':
+        return applySysctls(run)
       default:
         return (await wg.apply(run, signal)).map(({ error }) => error)
     }
   }
 
-  return {
-    facts: (routesOf) => gatherFacts(socket, links, kernelWireGuard, routesOf),
-    observe,
-    async apply(ops, signal) {
-      const results: OpResult[] = []
-      for (const run of runsOf(ops)) {
-        signal.throwIfAborted()
-        let errors: readonly (Reason | undefined)[]
-        try {
-          errors = await applyRun(run, signal)
-        } catch (error) {
-          if (signal.aborted) throw error
-          errors = run.map(({ object }) => reasonOf(error, formatObject(object)))
-        }
-        for (const [i, op] of run.entries()) {
-          const error = errors[i]
-          results.push(error === undefined ? { op } : { op, error })
-        }
-      }
-      return results
-    },
-    firewallUnchanged: () => nft.unchanged(),
-    async *changes(signal) {
-      const queue = changeQueue(signal)
-      const subscription = subscribeToKernel({
-        addon,
-        links,
-        portId: socket.raw.portId,
-        onChange: queue.push,
-        onFirewall: () => {
-          queue.push('firewall')
-        },
-      })
+  async function applySysctls(run: readonly Op[]): Promise<readonly (Reason | undefined)[]> {
+    const results: (Reason | undefined)[] = []
+    for (const { verb, object } of run) {
+      if (object.kind !== 'sysctl') throw new TypeError(`${object.kind} is no sysctl`)
+      results.push(await sysctls.apply(verb === 'remove' ? 'restore' : 'set', object))
+    }
+    return results
+  }
+
+  async function apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
+    const results: OpResult[] = []
+    for (const run of runsOf(ops)) {
+      signal.throwIfAborted()
+      let errors: readonly (Reason | undefined)[]
       try {
-        for await (const change of queue) {
-          if (change !== 'firewall') yield change
-          else if (!(await nft.unchanged())) yield 'objects'
-        }
-      } finally {
-        subscription.close()
+        errors = await applyRun(run, signal)
+      } catch (error) {
+        if (signal.aborted) throw error
+        errors = run.map(({ object }) => reasonOf(error, formatObject(object)))
       }
-    },
+      for (const [i, op] of run.entries()) {
+        const error = errors[i]
+        results.push(error === undefined ? { op } : { op, error })
+      }
+    }
+    return results
+  }
+
+  /** Whether a hint that our own doing may have caused is one after all. */
+  async function drifted(hint: Hint, ownLinks: Set<string>): Promise<boolean> {
+    switch (hint) {
+      case 'firewall':
+        await firewallIdle
+        return !(await nft.unchanged())
+      case 'sysctl':
+        return !(await sysctls.unchanged())
+      case 'links': {
+        await linkOps.idle()
+        const names = [...ownLinks]
+        ownLinks.clear()
+        for (const name of names) {
+          const link = await links.look(name)
+          if (link === undefined || !links.told.knows(link)) return true
+        }
+        return false
+      }
+      default:
+        return true
+    }
+  }
+
+  async function* changes(signal: AbortSignal): AsyncGenerator<Change, void> {
+    const queue = changeQueue(signal)
+    const ownLinks = new Set<string>()
+    const subscription = subscribeToKernel({
+      addon,
+      links,
+      portId: socket.raw.portId,
+      onChange: (change) => {
+        queue.push(change)
+      },
+      onOwnLinks: (names) => {
+        for (const name of names) ownLinks.add(name)
+        queue.push('links')
+      },
+      onFirewall: () => {
+        queue.push('firewall')
+      },
+      onSysctl: () => {
+        queue.push('sysctl')
+      },
+    })
+    try {
+      for await (const hint of queue) {
+        if (!(await drifted(hint, ownLinks))) continue
+        yield hint === 'facts' || hint === 'overflow' ? hint : 'objects'
+      }
+    } finally {
+      subscription.close()
+    }
+  }
+
+  return {
+    facts: (routesOf, signal) => gatherFacts(socket, links, kernelWireGuard, routesOf, signal),
+    observe: (wanted, signal) => observe({ socket, links, sysctls, wg, nft }, wanted, signal),
+    apply,
+    firewallUnchanged: () => nft.unchanged(),
+    changes,
     close() {
       socket.raw.close()
       wg.close()

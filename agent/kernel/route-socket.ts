@@ -5,7 +5,7 @@ import type { Reason } from '../errors.ts'
 import type { Failure, NetlinkSocket } from './addon.ts'
 import { forEachMessage } from './message.ts'
 
-/** NLM_F_DUMP_INTR: somebody changed the table meanwhile, and objects may be missing or double. */
+/** Dumps in a row that may be torn (NLM_F_DUMP_INTR: the table changed meanwhile, objects may be missing or double). */
 const attempts = 10
 
 export type Decode<T> = (bytes: Uint8Array, type: number, start: number, end: number) => T | undefined
@@ -48,8 +48,13 @@ export class RouteSocket {
     })
   }
 
-  async collect<T>(request: Uint8Array, object: string, decode: Decode<T>): Promise<readonly T[]> {
-    return (await this.chunks(request, object, decode)).flat()
+  async collect<T>(
+    request: Uint8Array,
+    object: string,
+    decode: Decode<T>,
+    missing: readonly number[] = [],
+  ): Promise<readonly T[]> {
+    return (await this.chunks(request, object, decode, missing)).flat()
   }
 }
 

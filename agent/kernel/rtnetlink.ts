@@ -19,6 +19,7 @@ export const message = {
   newNexthop: 104,
   delNexthop: 105,
   getNexthop: 106,
+  newNetconf: 80,
 } as const
 
 /** Multicast groups (enum rtnetlink_groups). */
@@ -31,6 +32,8 @@ export const group = {
   address6: 9,
   route6: 11,
   rule6: 19,
+  netconf4: 24,
+  netconf6: 25,
   nexthop: 32,
 } as const
 

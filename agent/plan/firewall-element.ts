@@ -13,8 +13,11 @@ import type { Address, Family, Prefix } from '../model/prefix.ts'
  */
 export type PrefixBase = 'remote' | 'local' | 'own'
 
+/** One string for each, since 100,000 elements name theirs. By length, IPv6 from 64. */
+const names: Record<PrefixBase, string[]> = { remote: [], local: [], own: [] }
+
 export function prefixSet(base: PrefixBase, family: Family, length: number): string {
-  return `${base}${family}_${length}`
+  return (names[base][family === 4 ? length : 64 + length] ??= `${base}${family}_${length}`)
 }
 
 export function prefixElement(base: PrefixBase, prefix: Prefix): SetElement {

@@ -13,9 +13,9 @@ import { prefixGroupKey } from './group-id.ts'
 import type { Note } from './input.ts'
 import type { Local } from './local.ts'
 import { groupOf } from './nexthop.ts'
-import type { Group } from './nexthop.ts'
+import type { Group, Via } from './nexthop.ts'
 import { pathsTo } from './path.ts'
-import { prefixRoutes } from './route.ts'
+import { prefixRoute } from './route.ts'
 import { isPeer } from './wireguard.ts'
 
 /** Gateways of our own site are no remote site: nothing. */
@@ -27,40 +27,31 @@ export function siteShare(
   const notes: Note[] = []
   if (site === local.self.site.name) return { objects, notes }
   const gateways = (local.input.snapshot.sites.get(site) ?? []).filter(({ state }) => state !== 'withdrawn')
-  const groups = new Map<
-    string,
-    { readonly group: Group; readonly toRoute: ReturnType<typeof prefixRoutes> }
-  >()
+  const groups = new Map<readonly Via[], Group>()
   let unserved = 0
 
-  for (const { prefix, originators } of originated(gateways)) {
+  for (const [prefix, vias] of originated(local, gateways)) {
     const reason = local.refusal(prefix)
     if (reason !== undefined) {
       notes.push({ kind: 'prefix-not-installed', object: `prefix ${prefix}`, reason, site, prefix })
       continue
     }
     objects.push(prefixElement('remote', prefix))
+    // Outside the mesh there is no route; the element above stays, so that the packet does not take another way.
+    if (vias.length === 0) continue
     if (!local.families.includes(familyOf(prefix))) {
       unserved++
       continue
     }
-    const peers = originators.filter((gateway) => isPeer(local, gateway))
-    // Outside the mesh there is no route; the guard element stays, so that the packet does not take another way.
-    if (peers.length === 0) continue
-    const key = prefixGroupKey(
-      site,
-      peers.map(({ name }) => name),
-    )
-    let entry = groups.get(key)
-    if (entry === undefined) {
-      const vias = peers.map((gateway) => ({ gateway, paths: pathsTo(local, gateway).paths }))
-      const group = groupOf(local, key, vias)
-      entry = { group, toRoute: prefixRoutes(local, group) }
-      groups.set(key, entry)
+    let group = groups.get(vias)
+    if (group === undefined) {
+      const names = vias.map(({ gateway }) => gateway.name)
+      group = groupOf(local, prefixGroupKey(site, names), vias)
+      groups.set(vias, group)
       objects.push(group.object)
-      if (group.down) notes.push(downNote(site, peers, group))
+      if (group.down) notes.push(downNote(site, names, group))
     }
-    objects.push(entry.toRoute(prefix))
+    objects.push(prefixRoute(local, group, prefix))
   }
   if (unserved > 0) {
     const reason = `this host has IPv6 disabled, so ${unserved} IPv6 prefixes have no route`
@@ -69,36 +60,45 @@ export function siteShare(
   return { objects, notes }
 }
 
-function downNote(site: Name, peers: readonly Gateway[], { mtu }: Group): Note {
-  const gateways = peers.map(({ name }) => name).join(', ')
+function downNote(site: Name, names: readonly Name[], { mtu }: Group): Note {
   const why = mtu === undefined ? 'there is no path' : 'every path is down'
   return {
     kind: 'all-paths-down',
     object: `site ${site}`,
-    reason: `${why} to ${gateways}: packets to its prefixes are dropped here`,
+    reason: `${why} to ${names.join(', ')}: packets to its prefixes are dropped here`,
     site,
   }
 }
 
-/** Every prefix of the site once, with the gateways that originate it. */
+/**
+ * Every prefix of the site once, with those of its gateways that originate it and are peers of ours. Equal sets are one
+ * array.
+ */
 function* originated(
+  local: Local,
   gateways: readonly Gateway[],
-): Generator<{ readonly prefix: Prefix; readonly originators: readonly Gateway[] }> {
+): Generator<readonly [Prefix, readonly Via[]]> {
+  const all = gateways
+    .filter((gateway) => isPeer(local, gateway))
+    .map((gateway): Via => ({ gateway, paths: pathsTo(local, gateway).paths }))
   if (gateways.length === 1) {
-    for (const prefix of gateways[0]?.prefixes ?? []) yield { prefix, originators: gateways }
+    for (const prefix of gateways[0]?.prefixes ?? []) yield [prefix, all]
     return
   }
+  // A set of gateways is a bit for each: sites have at most four.
   const sets = new Map<Prefix, number>()
-  for (const [i, gateway] of gateways.entries()) {
-    for (const prefix of gateway.prefixes) sets.set(prefix, (sets.get(prefix) ?? 0) | (1 << i))
+  for (const gateway of gateways) {
+    const i = all.findIndex((via) => via.gateway === gateway)
+    const set = i < 0 ? 0 : 1 << i
+    for (const prefix of gateway.prefixes) sets.set(prefix, (sets.get(prefix) ?? 0) | set)
   }
-  const members = new Map<number, readonly Gateway[]>()
+  const members = new Map<number, readonly Via[]>()
   for (const [prefix, set] of sets) {
-    let originators = members.get(set)
-    if (originators === undefined) {
-      originators = gateways.filter((_, i) => (set & (1 << i)) !== 0)
-      members.set(set, originators)
+    let vias = members.get(set)
+    if (vias === undefined) {
+      vias = all.filter((_, i) => (set & (1 << i)) !== 0)
+      members.set(set, vias)
     }
-    yield { prefix, originators }
+    yield [prefix, vias]
   }
 }

@@ -10,7 +10,7 @@ import { isRefusal, parseDocument } from './parse.ts'
 import { compareRefusals, compareText } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { Roster } from './roster.ts'
-import { foreign, succession } from './rule.ts'
+import { foreign, foreignFabric, succession } from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
 import { digestOf, newest, subjectOf } from './subject.ts'
 import type { Held } from './subject.ts'
@@ -47,7 +47,7 @@ interface Source {
 type InForce = Held & { readonly goneSinceMs?: number }
 
 /** Documents parsed between two chances for the event loop. */
-const step = 16
+const step = 8
 
 export class Ledger {
   readonly #sources = new Map<string, Source>()
@@ -61,6 +61,13 @@ export class Ledger {
   #snapshot: Snapshot | undefined
   #refusals: readonly Refusal[] = []
   #vanished: readonly Vanished[] = []
+
+  readonly #fabric: Name | undefined
+
+  /** `fabric`: the only fabric whose document is taken; absent: the first that comes. */
+  constructor({ fabric }: { readonly fabric?: Name } = {}) {
+    this.#fabric = fabric
+  }
 
   /** Takes in a bag at once. `nowMs`: Unix. */
   admit(bag: Bag, nowMs: number): Admission {
@@ -111,7 +118,7 @@ export class Ledger {
     const digest = digestOf(delivered.bytes)
     const source = this.#sources.get(origin)
     if (source?.digest === digest && !source.gone) return
-    const document = admissible(delivered, incumbent)
+    const document = admissible(delivered, incumbent, this.#fabric)
     if (isRefusal(document)) {
       // What the origin said before stays in force.
       const subject = source?.subject
@@ -267,10 +274,17 @@ export class Ledger {
 }
 
 /** The document, unless it is none or may not follow the fabric document in force. */
-export function admissible(delivered: Delivered, incumbent: Fabric | undefined): Document | Refusal {
+export function admissible(
+  delivered: Delivered,
+  incumbent: Fabric | undefined,
+  wanted?: Name,
+): Document | Refusal {
   const document = parseDocument(delivered)
-  if (isRefusal(document) || document.type !== 'fabric' || incumbent === undefined) return document
-  return succession(delivered.origin, incumbent, document.payload) ?? document
+  if (isRefusal(document) || document.type !== 'fabric') return document
+  const { payload } = document
+  if (wanted !== undefined && payload.fabric !== wanted)
+    return foreignFabric(delivered.origin, payload, wanted)
+  return (incumbent && succession(delivered.origin, incumbent, payload)) ?? document
 }
 
 /** True where nothing that gateways are judged by is different. */

@@ -52,7 +52,7 @@ interface Entry {
 type Stage = 'certificate' | 'distinct' | 'plane' | 'record' | 'keys' | 'prefixes' | 'sites'
 
 /** Gateways judged between two chances for the event loop. */
-const step = 20
+const step = 8
 
 export class Roster {
   readonly #fabric: Fabric

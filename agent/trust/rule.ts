@@ -99,6 +99,18 @@ export function foreign(origin: string, type: string, gateway: Name, of: Name, f
   }
 }
 
+/** The fabric document of another fabric than the one this gateway is configured for. */
+export function foreignFabric(origin: string, { fabric }: Fabric, wanted: Name): Refusal {
+  return {
+    origin,
+    rule: 'fabric',
+    code: 'document-invalid',
+    object: `fabric ${fabric}`,
+    reason: `this gateway is configured for the fabric ${wanted}`,
+    next: 'is registry: in config.yml the right one?',
+  }
+}
+
 /** May `next` take the place of `incumbent`? Running gateways have addresses and devices that follow from both. */
 export function succession(origin: string, incumbent: Fabric, next: Fabric): Refusal | undefined {
   const refuse = (rule: RuleId, object: string, reason: string, hint: string): Refusal => ({

@@ -37,18 +37,23 @@ export async function run(): Promise<Figure[]> {
         stall,
         await longestStall(async () => {
           const failed = (await ground.kernel.apply(ops, signal)).filter(({ error }) => error !== undefined)
-          if (failed.length > 0) throw new Error(`${failed.length} routes failed: ${failed[0]?.error?.reason ?? ''}`)
+          if (failed.length > 0)
+            throw new Error(`${failed.length} routes failed: ${failed[0]?.error?.reason ?? ''}`)
         }),
       )
       driver.push(count / ((performance.now() - started) / 1000))
       clearRoutes()
-      const [nanoseconds, refused] = execFileSync(baseline, [file, '64'], { encoding: 'utf8' }).split(' ').map(Number)
+      const [nanoseconds, refused] = execFileSync(baseline, [file, '64'], { encoding: 'utf8' })
+        .split(' ')
+        .map(Number)
       if (refused !== 0) throw new Error(`the baseline had ${refused ?? ''} routes refused`)
       minimal.push(count / ((nanoseconds ?? 0) / 1e9))
     }
     clearRoutes()
     const batch = path.join(ground.directory, 'batch')
-    const lines = routes.map(({ prefix, nexthop }) => `route add ${prefix} nhid ${nexthop ?? 0} proto 76 table 19539`)
+    const lines = routes.map(
+      ({ prefix, nexthop }) => `route add ${prefix} nhid ${nexthop ?? 0} proto 76 table 19539`,
+    )
     writeFileSync(batch, `${lines.join('\n')}\n`)
     const started = performance.now()
     ip('-batch', batch)
@@ -56,7 +61,13 @@ export async function run(): Promise<Figure[]> {
     clearRoutes()
     const ratios = driver.map((rate, i) => rate / (minimal[i] ?? Number.NaN))
     return [
-      figure('routes', { figure: 'driver / minimal C', value: median(ratios), unit: 'ratio', atLeast: 0.85, baseline: `C ${Math.round(median(minimal))} routes/s` }),
+      figure('routes', {
+        figure: 'driver / minimal C',
+        value: median(ratios),
+        unit: 'ratio',
+        atLeast: 0.85,
+        baseline: `C ${Math.round(median(minimal))} routes/s`,
+      }),
       figure('routes', { figure: 'driver', value: median(driver), unit: 'routes/s' }),
       figure('routes', { figure: 'ip -batch', value: iproute, unit: 'routes/s' }),
       figure('routes', { figure: 'longest event-loop stall', value: stall, unit: 'ms', atMost: 50 }),

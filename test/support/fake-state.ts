@@ -56,6 +56,11 @@ export class FakeState {
     return this.#objects.get(identity(object)) as Of<K> | undefined
   }
 
+  /** By identity. */
+  has(key: string): boolean {
+    return this.#objects.has(key)
+  }
+
   link(name: string): Link | undefined {
     return this.#objects.get(`link ${name}`) as Link | undefined
   }
@@ -67,6 +72,11 @@ export class FakeState {
   /** Without any check: how foreign objects and damage get in. */
   put(object: KernelObject): void {
     this.#objects.set(identity(object), object)
+  }
+
+  /** Without any check: how foreign objects go. */
+  drop(object: KernelObject): void {
+    this.#objects.delete(identity(object))
   }
 
   /** Carries out one op; throws Errno. */

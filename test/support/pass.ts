@@ -41,7 +41,7 @@ export function pass(
   kernel.afterOp = (op, error) => {
     done.push(formatOp(op))
     if (strict && error !== undefined) assert.fail(`${error.message} at the end of\n${done.join('\n')}`)
-    const faults = strict ? watch.faults(kernel.state) : []
+    const faults = strict ? watch.faults(kernel.state, op) : []
     if (faults.length > 0) assert.fail(`${faults.join('\n')}\nat the end of\n${done.join('\n')}`)
   }
   try {

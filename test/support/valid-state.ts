@@ -32,25 +32,26 @@ export class Watch {
       .filter((route) => route.table === overlayTable && route.type !== 'unicast')
   }
 
-  /** What is wrong with the state; empty: nothing. */
-  faults(state: FakeState): readonly string[] {
-    const faults: string[] = []
-    const present = new Set(state.objects.map(identity))
-    for (const key of this.#kept) if (!present.has(key)) faults.push(`${key} is gone for a while`)
-    for (const link of state.of('link')) {
-      if (link.vxlan === undefined || this.#before.has(identity(link))) continue
-      const { vni } = link.vxlan
-      const guarded = [...state.of('ruleset')].some(({ sets }) =>
-        sets.some(({ name }) => name === guardSet(4, vni)),
-      )
-      if (!guarded) faults.push(`${link.name} has no guard`)
-    }
-    return [...faults, ...this.#leaks(state, present)]
+  /** What is wrong with the state after this op; empty: nothing. */
+  faults(state: FakeState, { verb, object }: Op): readonly string[] {
+    if (object.kind === 'route') return this.#leaks(state)
+    const faults: string[] = object.kind === 'link' || object.kind === 'ruleset' ? this.#unguarded(state) : []
+    // Only these can take something with them.
+    if (verb !== 'remove' && object.kind !== 'link' && object.kind !== 'ruleset') return faults
+    for (const key of this.#kept) if (!state.has(key)) faults.push(`${key} is gone for a while`)
+    return faults
+  }
+
+  #unguarded(state: FakeState): string[] {
+    const sets = new Set([...state.of('ruleset')].flatMap((ruleset) => ruleset.sets.map(({ name }) => name)))
+    return [...state.of('link')]
+      .filter((link) => link.vxlan !== undefined && !sets.has(guardSet(4, link.vxlan.vni)))
+      .map(({ name }) => `${name} has no guard`)
   }
 
   /** A new route into a tunnel covers a range that must stay out, whose own route is not there yet. */
-  #leaks(state: FakeState, present: ReadonlySet<string>): readonly string[] {
-    const missing = this.#throws.filter((route) => !present.has(identity(route)))
+  #leaks(state: FakeState): readonly string[] {
+    const missing = this.#throws.filter((route) => !state.has(identity(route)))
     if (missing.length === 0) return []
     return [...state.of('route')]
       .filter((route) => route.table === overlayTable && route.type === 'unicast')

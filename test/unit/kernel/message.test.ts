@@ -45,7 +45,7 @@ await t.test('a route message, byte by byte', (t) => {
   const writer = new MessageWriter(16)
   writeRoute(writer, 0x0102, Uint8Array.of(10, 0, 0, 0))
   const expected = [
-    '48000000 1800 0106 00000000 00000000', // nlmsghdr: RTM_NEWROUTE, REQUEST | EXCL | CREATE
+    '40000000 1800 0106 00000000 00000000', // nlmsghdr: RTM_NEWROUTE, REQUEST | EXCL | CREATE
     '02 18 00 00 fc 4c 00 01 00000000', // rtmsg
     '0800 0100 0a000100', // RTA_DST
     '0800 0f00 534c0000', // RTA_TABLE

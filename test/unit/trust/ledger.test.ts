@@ -208,3 +208,13 @@ void t.test('requests are no part of the snapshot', (t) => {
   t.match(after.refusals[0]?.reason, /the field "gateway" is missing/)
   t.end()
 })
+
+void t.test('only the configured fabric is joined', (t) => {
+  const ledger = new Ledger({ fabric: 'prod' })
+  const wrong = change(ledger, fabricDocument({ fabric: 'other' }))
+  t.equal(wrong.snapshot, undefined)
+  t.same(noted(wrong), ['fabric'])
+  t.match(wrong.refusals[0]?.reason, /configured for the fabric prod/)
+  t.equal(change(ledger, fabricDocument()).snapshot?.fabric.fabric, 'prod')
+  t.end()
+})

@@ -1,0 +1,177 @@
+/**
+ * What the reconciler works from: the snapshot that the registry's bags make, and the facts of the host. News only pile up
+ * here; the reconciler takes them in at the start of a turn, so that every turn works from one state of the world.
+ */
+import type { Reason } from '../errors.ts'
+import type { Kernel } from '../kernel/port.ts'
+import type { Bag, Document } from '../model/document.ts'
+import type { Fabric } from '../model/fabric.ts'
+import type { HostFacts } from '../model/host.ts'
+import type { Own } from '../model/own.ts'
+import { everyPathUp } from '../model/path-state.ts'
+import type { GroupIds } from '../plan/group-id.ts'
+import type { PlanInput } from '../plan/input.ts'
+import { boundLinks } from '../plan/underlay.ts'
+import { Ledger } from '../trust/ledger.ts'
+import type { Admission } from '../trust/ledger.ts'
+import { inTurns } from './breath.ts'
+import type { Events } from './event.ts'
+import type { Schedule } from './schedule.ts'
+import type { Tally } from './tally.ts'
+
+export interface InputsOptions {
+  readonly kernel: Kernel
+  readonly gateway: string
+  /** Own as configured, its endpoints resolved. The same object while nothing changed. */
+  readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
+  readonly events: Events
+  readonly tally: Tally
+  readonly schedule: Schedule
+  readonly now: () => number
+}
+
+export class Inputs {
+  readonly #options: InputsOptions
+  readonly #ledger = new Ledger()
+  readonly #bags: Bag[] = []
+  #admission: Admission = { changed: false, snapshot: undefined, refusals: [], vanished: [] }
+  #unreadable: readonly Reason[] = []
+  #readAtMs: number | undefined
+  #facts: HostFacts | undefined
+  #input: PlanInput | undefined
+
+  constructor(options: InputsOptions) {
+    this.#options = options
+  }
+
+  get admission(): Admission {
+    return this.#admission
+  }
+
+  /** What of the registry cannot be read right now. */
+  get unreadable(): readonly Reason[] {
+    return this.#unreadable
+  }
+
+  /** Unix ms of the last bag of which everything could be read. */
+  get readAtMs(): number | undefined {
+    return this.#readAtMs
+  }
+
+  get facts(): HostFacts | undefined {
+    return this.#facts
+  }
+
+  /** News that no turn has taken in yet. */
+  get pending(): boolean {
+    return this.#bags.length > 0 || this.#options.schedule.factsDue
+  }
+
+  /**
+   * False while some document cannot be understood or read: then something in the kernel that nothing known accounts for
+   * may well be what that document asks for.
+   */
+  get isWhole(): boolean {
+    return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => rule !== 'document')
+  }
+
+  documentOf(type: 'certificate' | 'record'): Document | undefined {
+    return this.#ledger.documentOf(type, this.#options.gateway)
+  }
+
+  /** Own against the fabric and host of now. */
+  get own(): Own | undefined {
+    const fabric = this.#admission.snapshot?.fabric
+    return fabric === undefined || this.#facts === undefined
+      ? undefined
+      : this.#options.ownOf(fabric, this.#facts)
+  }
+
+  deliver(bag: Bag): void {
+    this.#bags.push(bag)
+    this.#options.schedule.rouse()
+  }
+
+  /** Takes in bags and facts. True where either said something new. */
+  async take(signal: AbortSignal): Promise<boolean> {
+    let news = false
+    const fabric = this.#admission.snapshot?.fabric
+    for (let bag = this.#bags.shift(); bag !== undefined; bag = this.#bags.shift()) {
+      await this.#admit(bag, signal)
+      news = true
+    }
+    // Which routes are facts depends on the underlays that are bound.
+    const due = this.#options.schedule.factsDue || this.#admission.snapshot?.fabric !== fabric
+    if (due || this.#facts === undefined) news = (await this.#gatherFacts(signal)) || news
+    return news
+  }
+
+  /**
+   * The input of plan; the same object while nothing changed. Undefined until a snapshot holds this gateway: an empty
+   * registry, or one that lost us, writes nothing.
+   */
+  planInput(ids: GroupIds): PlanInput | undefined {
+    const { snapshot } = this.#admission
+    const own = this.own
+    if (snapshot === undefined || this.#facts === undefined || own === undefined) return undefined
+    if (!snapshot.gateways.has(own.gateway)) return undefined
+    const before = this.#input
+    if (
+      before?.snapshot !== snapshot ||
+      before.facts !== this.#facts ||
+      before.own !== own ||
+      before.ids !== ids
+    ) {
+      this.#input = { snapshot, own, facts: this.#facts, paths: everyPathUp, ids }
+    }
+    return this.#input
+  }
+
+  async #admit(bag: Bag, signal: AbortSignal): Promise<void> {
+    const { events, tally, now } = this.#options
+    const before = this.#admission
+    this.#admission = await inTurns(this.#ledger.admitSteps(bag, now()), signal)
+    if (bag.unreadable.length === 0) this.#readAtMs = now()
+    for (const { object, reason, next } of bag.unreadable) {
+      if (this.#unreadable.some((known) => known.object === object && known.reason === reason)) continue
+      events.emit('warning', 'registry-unreadable', { object, reason, next })
+      tally.error('registry')
+    }
+    this.#unreadable = bag.unreadable
+    const { refusals, vanished } = this.#admission
+    if (refusals !== before.refusals) {
+      const known = new Set(before.refusals.map((refusal) => JSON.stringify(refusal)))
+      for (const refusal of refusals) {
+        if (known.has(JSON.stringify(refusal))) continue
+        const { origin, rule, gateway, object, reason, next } = refusal
+        events.emit('warning', 'document-refused', { origin, rule, gateway, object, reason, next })
+        tally.error('verify')
+      }
+    }
+    if (vanished === before.vanished) return
+    const known = new Set(before.vanished.map(({ origin }) => origin))
+    for (const { origin, gateway } of vanished) {
+      if (!known.has(origin)) events.emit('warning', 'document-vanished', { origin, gateway })
+    }
+  }
+
+  async #gatherFacts(signal: AbortSignal): Promise<boolean> {
+    const { kernel, ownOf, schedule } = this.#options
+    const fabric = this.#admission.snapshot?.fabric
+    // Before the dump: what changes while it runs must be seen by the next.
+    schedule.factsDone()
+    try {
+      let facts = await kernel.facts([], signal)
+      if (fabric !== undefined) {
+        const bound = boundLinks(ownOf(fabric, facts), fabric, facts)
+        if (bound.length > 0) facts = await kernel.facts(bound, signal)
+      }
+      if (JSON.stringify(facts) === JSON.stringify(this.#facts)) return false
+      this.#facts = facts
+      return true
+    } catch (error) {
+      schedule.hostChanged()
+      throw error
+    }
+  }
+}

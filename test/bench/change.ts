@@ -1,0 +1,103 @@
+/**
+ * One changed record at 1,000 gateways and 100,000 prefixes, from the file's rename to the last kernel ACK: 200 changes,
+ * half of which advertise or withdraw a prefix (route, AllowedIP, guard element), half of which change weight or endpoint.
+ * The agent says when its last ACK came; that the kernel has the change is looked up in the kernel.
+ */
+import { renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { encode, fleetRecord, prefixesOf, spare } from '../support/fleet.ts'
+import type { FleetDocument } from '../support/fleet.ts'
+import { figure, median, percentile } from './figure.ts'
+import type { Figure } from './figure.ts'
+import { startFleetAgent } from './fleet-agent.ts'
+import type { FleetAgent } from './fleet-agent.ts'
+import { ip } from './ground.ts'
+
+const gateways = 1000
+const prefixes = 100_000
+const changes = 200
+
+interface Pass {
+  readonly id: number
+  readonly at: number
+  readonly event: string
+  readonly fields: Readonly<Record<string, number>>
+}
+
+export async function run(): Promise<Figure[]> {
+  const agent = await startFleetAgent(gateways, prefixes)
+  try {
+    await pause(1000)
+    const latencies: number[] = []
+    let shares = 0
+    let wrong = 0
+    for (let i = 0; i < changes; i++) {
+      const n = 1 + (((i >> 2) * 37) % gateways)
+      const { document, prefix, present } = changeOf(n, i)
+      const { at, pass } = await change(agent, document)
+      latencies.push(pass.at - at)
+      shares = Math.max(shares, pass.fields['shares'] ?? 0)
+      if (pass.fields['failures'] !== 0) wrong++
+      if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
+    }
+    return [
+      figure('change', {
+        figure: 'file event to kernel ACK, p99',
+        value: percentile(latencies, 99),
+        unit: 'ms',
+        atMost: 50,
+      }),
+      figure('change', { figure: 'the same, median', value: median(latencies), unit: 'ms' }),
+      figure('change', {
+        figure: 'most shares planned for one change',
+        value: shares,
+        unit: 'shares',
+        atMost: 4,
+        baseline: `of ${2 * gateways + 1}`,
+      }),
+      figure('change', {
+        figure: 'changes that are not in the kernel',
+        value: wrong,
+        unit: 'changes',
+        atMost: 0,
+      }),
+    ]
+  } finally {
+    await agent.stop()
+  }
+}
+
+/** Four changes a gateway in turn: advertise a prefix, another weight, withdraw the prefix, another port. */
+function changeOf(
+  n: number,
+  i: number,
+): { readonly document: FleetDocument; readonly prefix?: string; readonly present?: boolean } {
+  const own = prefixesOf(n, { gateways, prefixes, own: { gateway: '', site: '', identity: '' } })
+  const serial = 1763700100000 + i
+  const endpoint = { underlay: 'internet', address: `198.18.${n >> 8}.${n & 255}`, port: 51000, mtu: 1500 }
+  switch (i % 4) {
+    case 0:
+      return { document: fleetRecord(n, [...own, spare(n)], { serial }), prefix: spare(n), present: true }
+    case 1:
+      return { document: fleetRecord(n, [...own, spare(n)], { serial, weight: 2 }) }
+    case 2:
+      return { document: fleetRecord(n, own, { serial, weight: 2 }), prefix: spare(n), present: false }
+    default:
+      return { document: fleetRecord(n, own, { serial, weight: 2, endpoints: [endpoint] }) }
+  }
+}
+
+async function change(agent: FleetAgent, document: FleetDocument): Promise<{ at: number; pass: Pass }> {
+  const file = path.join(agent.registry, document.file)
+  writeFileSync(`${file}.tmp`, encode(document))
+  const at = performance.timeOrigin + performance.now()
+  renameSync(`${file}.tmp`, file)
+  for (let tries = 0; tries < 400; tries++) {
+    await pause(25)
+    const { events } = (await agent.ask('/events')) as unknown as { events: readonly Pass[] }
+    const pass = events.find((event) => event.event === 'pass' && event.at > at)
+    if (pass !== undefined) return { at, pass }
+  }
+  throw new Error(`no pass followed the change of ${document.file}`)
+}

@@ -1,0 +1,115 @@
+/**
+ * A real agent in the bench's own namespace, following a file registry that holds a large fabric: default paths, as on a
+ * VM. Its peers are nobody, on an address range that a bridge swallows.
+ */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { ask } from '../../agent/cli/client.ts'
+import { fleet, writeFleet } from '../support/fleet.ts'
+import { ip } from './ground.ts'
+
+export const ownGateway = 'bench-own'
+const runDirectory = '/run/linkspan'
+const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
+
+export interface FleetAgent {
+  readonly registry: string
+  readonly pid: number
+  /** JSON of the control socket. */
+  ask(target: string): Promise<Record<string, unknown>>
+  rssMiB(): number
+  /** Seconds of processor time so far, user and system. */
+  cpuSeconds(): number
+  stop(): Promise<void>
+}
+
+export async function startFleetAgent(gateways: number, prefixes: number): Promise<FleetAgent> {
+  const registry = mkdtempSync(path.join(tmpdir(), 'linkspan-fleet-'))
+  ip('link', 'add', 'under0', 'type', 'bridge')
+  ip('link', 'set', 'dev', 'under0', 'up')
+  ip('address', 'add', '198.18.250.1/15', 'dev', 'under0')
+  ip('route', 'add', 'default', 'via', '198.18.255.254')
+  for (const directory of ['/etc/linkspan', '/var/lib/linkspan', '/run/wireguard'])
+    mkdirSync(directory, { recursive: true })
+  writeFileSync(
+    '/etc/linkspan/config.yml',
+    `fabric: bench\nsite: own\nregistry: file://${registry}\ngateway: ${ownGateway}\nmetrics: false\n`,
+  )
+  for (const folder of ['certificates', 'records', 'requests']) mkdirSync(path.join(registry, folder))
+  const agent = spawn(process.execPath, [main, 'agent'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let log = ''
+  agent.stderr.on('data', (chunk: Buffer) => {
+    log = (log + chunk.toString()).slice(-20_000)
+  })
+  const request = path.join(registry, 'requests', `${ownGateway}.json`)
+  await until(
+    () => existsSync(request),
+    agent,
+    () => log,
+  )
+  const { payload } = JSON.parse(readFileSync(request, 'utf8')) as { payload: { identity: string } }
+  const own = { gateway: ownGateway, site: 'own', identity: payload.identity }
+  const documents = fleet({ gateways, prefixes, own })
+  // The fabric document last: until it is there nothing else counts, and the cold start is one.
+  await writeFleet(registry, [...documents.slice(1), ...documents.slice(0, 1)])
+  const askAgent = async (target: string): Promise<Record<string, unknown>> =>
+    (await ask(runDirectory, target, { timeoutMs: 60_000 })) as Record<string, unknown>
+  await until(
+    async () => {
+      const status = await askAgent('/status').catch(() => undefined)
+      const peers = status?.['peers']
+      return Array.isArray(peers) && peers.length === gateways && Number(status?.['routes']) >= prefixes
+    },
+    agent,
+    () => log,
+  )
+  const pid = agent.pid ?? 0
+  return {
+    registry,
+    pid,
+    ask: askAgent,
+    rssMiB: () => Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024,
+    cpuSeconds: () => {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+      return (Number(fields[11]) + Number(fields[12])) / 100
+    },
+    async stop() {
+      await ended(agent)
+      const down = spawn(process.execPath, [main, 'down'], { stdio: 'ignore' })
+      await new Promise((resolve) => down.once('exit', resolve))
+      ip('link', 'delete', 'dev', 'under0')
+      rmSync(registry, { recursive: true, force: true })
+      // These are mounts of the bench: what is in them goes, they stay.
+      for (const directory of ['/var/lib/linkspan', '/etc/linkspan']) {
+        for (const name of readdirSync(directory))
+          rmSync(path.join(directory, name), { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+async function ended(agent: ChildProcess): Promise<void> {
+  if (agent.exitCode !== null) return
+  const exit = new Promise((resolve) => agent.once('exit', resolve))
+  agent.kill('SIGTERM')
+  await exit
+}
+
+async function until(
+  condition: () => boolean | Promise<boolean>,
+  agent: ChildProcess,
+  log: () => string,
+  seconds = 120,
+): Promise<void> {
+  for (let i = 0; i < seconds * 20; i++) {
+    if (await condition()) return
+    if (agent.exitCode !== null) throw new Error(`the agent ended:\n${log()}`)
+    await pause(50)
+  }
+  throw new Error(`nothing after ${seconds} s:\n${log()}`)
+}

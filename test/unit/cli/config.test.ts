@@ -1,0 +1,241 @@
+/** config.yml: what is accepted, and how each mistake is shown. */
+import t from 'tap'
+import { configOf, readConfig } from '../../../agent/cli/config.ts'
+import { YamlFile } from '../../../agent/cli/yaml.ts'
+import { LinkspanError } from '../../../agent/errors.ts'
+import { ownOf } from '../../../agent/model/config.ts'
+import type { Config } from '../../../agent/model/config.ts'
+import { address } from '../../../agent/model/prefix.ts'
+import { fabricOf } from '../../support/documents.ts'
+
+const file = '/etc/linkspan/config.yml'
+const config = (text: string): Config => configOf(YamlFile.parse(file, Buffer.from(text)))
+const least = 'fabric: prod\nsite: aws\ngateway: aws-a\nregistry: file:///srv/registry\n'
+
+function errorOf(text: string | Uint8Array): LinkspanError {
+  try {
+    configOf(YamlFile.parse(file, Buffer.from(text)))
+  } catch (error) {
+    if (error instanceof LinkspanError) return error
+    throw error
+  }
+  throw new Error(`accepted: ${String(text)}`)
+}
+
+void t.test('the least there can be', (t) => {
+  t.same(config(least), {
+    file,
+    fabric: 'prod',
+    site: { name: 'aws', provider: '', region: '', labels: {} },
+    registry: { kind: 'file', directory: '/srv/registry' },
+    prefixes: [],
+    metrics: { address: '127.0.0.1', port: 9586 },
+    own: { gateway: 'aws-a', site: 'aws', exclude: [], networks: [], services: [], registryAddresses: [] },
+  })
+  t.end()
+})
+
+void t.test('everything', (t) => {
+  const all = config(`
+fabric: prod
+authority: ${'A'.repeat(43)}
+site: { name: aws, provider: aws, region: us-east-1, labels: { jurisdiction: us } }
+gateway: aws-a
+registry: file:///srv/registry/
+prefixes: [10.1.0.0/16, fd00:1::/48]
+endpoints:
+  - { underlay: dx, address: 10.200.0.1, port: 40000, interface: eth1, mtu: 8500 }
+  - underlay: internet   # behind NAT
+interfaces: [eth2]
+exclude: [10.0.0.0/24]
+networks: [{ name: lan, interfaces: [eth3] }]
+services: [{ protocol: tcp, port: 22 }]
+metrics: "[::1]:9100"
+`)
+  t.same(all.own.endpoints, [
+    { underlay: 'dx', address: '10.200.0.1', port: 40000, interface: 'eth1', mtu: 8500 },
+    { underlay: 'internet', port: 51820 },
+  ])
+  t.same(all.own.interfaces, ['eth2'])
+  t.same(all.metrics, { address: '::1', port: 9100 })
+  t.equal(all.registry.directory, '/srv/registry')
+  t.equal(config(`${least}metrics: false\n`).metrics, false)
+  t.end()
+})
+
+void t.test('the default endpoint', (t) => {
+  const fabric = fabricOf({ underlays: [{ name: 'dx' }, { name: 'internet' }] })
+  t.same(ownOf(config(least), fabric, address('192.0.2.7')).endpoints, [
+    { underlay: 'dx', port: 51820, address: '192.0.2.7' },
+  ])
+  t.same(ownOf(config(least), fabric, undefined).endpoints, [{ underlay: 'dx', port: 51820 }])
+  t.end()
+})
+
+void t.test('a mistake as it is shown', (t) => {
+  const error = errorOf(`${least}prefixes: [10.1.2.3/16]\n`)
+  t.equal(error.code, 'config-invalid')
+  t.equal(
+    error.message,
+    [
+      '/etc/linkspan/config.yml:5:12: prefixes[0]: "10.1.2.3/16" has host bits set',
+      '  5 | prefixes: [10.1.2.3/16]',
+      '    |            ^',
+      '  hint: did you mean "10.1.0.0/16"?',
+    ].join('\n'),
+  )
+  t.end()
+})
+
+void t.test('all mistakes at once, in the order of the file', (t) => {
+  const { message } = errorOf('fabrik: prod\nsite: Aws\nregistry: /srv\nprefixes: [10.0.0.0/33]\n')
+  const places = message.split('\n').filter((line) => line.startsWith('/etc'))
+  t.equal(places.length, 5)
+  t.match(places[0], /:1:1: the key "fabric" is missing/)
+  t.match(places[1], /:1:1: unknown key "fabrik"/)
+  t.match(places[2], /:2:7: site: expected a name/)
+  t.match(places[3], /:3:11: registry: expected a URL/)
+  t.match(places[4], /:4:12: prefixes\[0\]: "10.0.0.0\/33": the length must be 0 to 32/)
+  t.end()
+})
+
+interface Case {
+  readonly name: string
+  /** After the least configuration. */
+  readonly text: string
+  readonly at?: string
+  readonly says: RegExp
+}
+
+const cases: readonly Case[] = [
+  {
+    name: 'host bits',
+    text: 'prefixes: [10.1.2.3/16]',
+    at: '5:12',
+    says: /host bits.*did you mean "10\.1\.0\.0\/16"/s,
+  },
+  {
+    name: 'octal',
+    text: 'prefixes: [010.1.0.0/16]',
+    at: '5:12',
+    says: /octal.*did you mean "10\.1\.0\.0\/16"/s,
+  },
+  { name: '/33', text: 'exclude:\n  - 10.1.0.0/33', at: '6:5', says: /0 to 32/ },
+  {
+    name: 'netmask',
+    text: 'exclude: [10.1.0.0/255.255.0.0]',
+    at: '5:11',
+    says: /did you mean "10\.1\.0\.0\/16"/,
+  },
+  { name: 'short form', text: 'exclude: [10.1/16]', says: /did you mean "10\.1\.0\.0\/16"/ },
+  { name: 'no prefix', text: 'prefixes: [ten]', says: /"ten" has no prefix length/ },
+  { name: 'a number as prefix', text: 'prefixes: [10]', says: /expected a text, found 10/ },
+  {
+    name: 'no list',
+    text: 'prefixes: 10.1.0.0/16',
+    at: '5:11',
+    says: /expected a list, found "10\.1\.0\.0\/16"/,
+  },
+  { name: 'prefix twice', text: 'prefixes: [10.1.0.0/16, 10.1.0.0/16]', at: '5:25', says: /given twice/ },
+  { name: 'duplicate key', text: 'fabric: other', at: '5:1', says: /this key is given twice/ },
+  { name: 'duplicate key inside', text: 'networks: [{ name: a, name: b }]', at: '5:23', says: /given twice/ },
+  {
+    name: 'unknown key',
+    text: 'endpoint: []',
+    at: '5:1',
+    says: /unknown key "endpoint".*did you mean "endpoints"/s,
+  },
+  {
+    name: 'unknown key inside',
+    text: 'endpoints: [{ underlay: a, adress: x }]',
+    at: '5:28',
+    says: /did you mean "address"/,
+  },
+  { name: 'canary', text: 'canary: []', at: '5:1', says: /unknown key "canary"/ },
+  { name: '__proto__', text: '__proto__: { x: 1 }', says: /unknown key "__proto__"/ },
+  { name: 'missing underlay', text: 'endpoints: [{ port: 1 }]', at: '5:13', says: /"underlay" is missing/ },
+  { name: 'no endpoints', text: 'endpoints: []', says: /at least 1/ },
+  {
+    name: 'endpoint port',
+    text: 'endpoints: [{ underlay: a, port: 65500 }]',
+    at: '5:34',
+    says: /at most 65472/,
+  },
+  {
+    name: 'endpoint address',
+    text: 'endpoints: [{ underlay: a, address: 127.0.0.1 }]',
+    says: /no other host can reach/,
+  },
+  {
+    name: 'endpoint name',
+    text: 'endpoints: [{ underlay: a, address: gw.example }]',
+    says: /not an IPv4 or IPv6 address/,
+  },
+  {
+    name: 'two endpoints of one underlay and family',
+    text: 'endpoints: [{ underlay: a, address: 192.0.2.1 }, { underlay: a, address: 192.0.2.2 }]',
+    says: /"a IPv4" is given twice/,
+  },
+  { name: 'link of ours', text: 'interfaces: [ls-wg0]', says: /linkspan's own links/ },
+  { name: 'long link', text: 'interfaces: [abcdefghijklmnop]', says: /1 to 15 characters/ },
+  { name: 'link with a slash', text: 'interfaces: ["../x"]', says: /link name/ },
+  { name: 'service', text: 'services: [{ protocol: icmp, port: 22 }]', says: /expected tcp or udp/ },
+  { name: 'metrics', text: 'metrics: 9586', says: /expected false or a text, found 9586/ },
+  { name: 'metrics off', text: 'metrics: off', says: /expected ADDRESS:PORT/ },
+  { name: 'metrics port', text: 'metrics: "127.0.0.1:99999"', says: /expected ADDRESS:PORT/ },
+  { name: 'authority', text: 'authority: abc', says: /43 characters of base64url/ },
+  { name: 'tab', text: 'networks:\n\t- name: a', says: /indent with spaces/ },
+  { name: 'open bracket', text: 'prefixes: [10.1.0.0/16', says: /config\.yml:\d+:\d+: / },
+  { name: 'second document', text: '---\nfabric: x', says: /config\.yml:\d+:\d+: / },
+  { name: 'alias', text: 'prefixes: &p [10.1.0.0/16]\nexclude: *p', says: /anchors and aliases/ },
+]
+
+for (const { name, text, at, says } of cases) {
+  void t.test(name, (t) => {
+    const error = errorOf(`${least}${text}\n`)
+    t.equal(error.code, 'config-invalid')
+    t.match(error.message, says)
+    if (at !== undefined) t.equal(error.object, `${file}:${at}`)
+    if (error.object.includes(':'))
+      t.match(error.message, /\n +\d+ \| .*\n +\| *\^/, 'the source line and a caret')
+    t.end()
+  })
+}
+
+for (const name of ['a"b', "a'b", 'a\nb', '../a', '', '.', 'a b', 'x'.repeat(64), 'a\u001b[2J']) {
+  void t.test(`gateway name ${JSON.stringify(name)}`, (t) => {
+    const error = errorOf(least.replace('gateway: aws-a', `gateway: ${JSON.stringify(name)}`))
+    t.equal(error.object, `${file}:3:10`)
+    t.match(error.message, /gateway: expected a name of 1 to 63 lower-case letters/)
+    t.end()
+  })
+}
+
+for (const [registry, says] of [
+  ['https://registry.example/', /not supported yet/],
+  ['etcd://host:2379', /not supported yet/],
+  ['/srv/registry', /did you mean "file:\/\/\/srv\/registry"/],
+  ['file://host/srv', /expected a URL such as/],
+  ['srv', /expected a URL such as/],
+] as const) {
+  void t.test(`registry ${registry}`, (t) => {
+    t.match(errorOf(least.replace('file:///srv/registry', registry)).message, says)
+    t.end()
+  })
+}
+
+void t.test('texts that are no configuration', (t) => {
+  t.match(errorOf('').message, /the key "fabric" is missing/)
+  t.match(errorOf('[]').message, /expected keys and values, found \[\]/)
+  t.match(errorOf('just text').message, /expected keys and values/)
+  t.match(errorOf(Buffer.from([0xff, 0xfe])).message, /not UTF-8/)
+  t.match(errorOf('x'.repeat(2_000_000)).message, /expected at most 1048576/)
+  t.end()
+})
+
+void t.test('a file that is not there', async (t) => {
+  await t.rejects(readConfig('/nonexistent/config.yml'), {
+    code: 'config-invalid',
+    object: '/nonexistent/config.yml',
+  })
+})
