@@ -318,6 +318,7 @@ int ls_request(struct ls_socket *s, uint8_t *data, size_t length, uint32_t per_b
 
 			message->nlmsg_seq = ++s->seq;
 			message->nlmsg_pid = 0;
+			message->nlmsg_flags |= NLM_F_REQUEST; /* others are passed over in silence */
 			if (s->protocol == NETLINK_NETFILTER && message->nlmsg_type == NFNL_BATCH_BEGIN)
 				batch.transaction = 1;
 			/* The end of a transaction is not acknowledged before Linux 6.10: ask the message before it. */
@@ -375,7 +376,7 @@ static int send_one(struct ls_socket *s, uint8_t *data, size_t length, uint16_t 
 		return EINVAL;
 	message->nlmsg_seq = ++s->seq;
 	message->nlmsg_pid = 0;
-	message->nlmsg_flags |= flags;
+	message->nlmsg_flags |= NLM_F_REQUEST | flags;
 	return send_all(s, data, length);
 }
 

@@ -11,12 +11,16 @@ type Key = string | number
 
 export type ObjectOf<K extends Kind> = Extract<KernelObject, { readonly kind: K }>
 
-/** Objects of one kind. */
+/**
+ * Objects of one kind. The maps hold positions in one list: what is taken leaves a gap there, which is cheaper than a
+ * deletion from a map.
+ */
 export class Keyed<T extends KernelObject> {
-  readonly #scopes = new Map<Key, Map<Key, T>>()
+  readonly #scopes = new Map<Key, Map<Key, number>>()
+  readonly #objects: (T | undefined)[] = []
   // Objects come in runs of one table, device or set: remembering the last one saves most outer lookups.
   #lastKey: Key | undefined
-  #last: Map<Key, T> | undefined
+  #last: Map<Key, number> | undefined
 
   set(object: T): void {
     const key = scopeOf(object)
@@ -24,31 +28,44 @@ export class Keyed<T extends KernelObject> {
     if (scope === undefined) {
       scope = new Map()
       this.#scopes.set(key, scope)
-      this.#lastKey = key
       this.#last = scope
     }
-    scope.set(keyInScope(object), object)
+    const inner = keyInScope(object)
+    const { size } = scope
+    scope.set(inner, this.#objects.length)
+    // One lookup, not two, for the 100,000; that a key comes twice is for conflicts, which set a group anew.
+    if (scope.size === size) this.#forget(key, inner)
+    this.#objects.push(object)
   }
 
   /** The object that is the same thing as `other`. */
   get(other: T): T | undefined {
-    return this.#scope(scopeOf(other))?.get(keyInScope(other))
+    const position = this.#scope(scopeOf(other))?.get(keyInScope(other))
+    return position === undefined ? undefined : this.#objects[position]
   }
 
   /** As get, and forgets it. */
   take(other: T): T | undefined {
-    const scope = this.#scope(scopeOf(other))
-    const key = keyInScope(other)
-    const object = scope?.get(key)
-    if (object !== undefined) scope?.delete(key)
+    const position = this.#scope(scopeOf(other))?.get(keyInScope(other))
+    if (position === undefined) return undefined
+    const object = this.#objects[position]
+    this.#objects[position] = undefined
     return object
   }
 
+  /** What is left, in order of insertion. */
   *values(): Generator<T> {
-    for (const scope of this.#scopes.values()) yield* scope.values()
+    for (const object of this.#objects) if (object !== undefined) yield object
   }
 
-  #scope(key: Key): Map<Key, T> | undefined {
+  #forget(scope: Key, inner: Key): void {
+    const position = this.#objects.findIndex(
+      (object) => object !== undefined && scopeOf(object) === scope && keyInScope(object) === inner,
+    )
+    if (position >= 0) this.#objects[position] = undefined
+  }
+
+  #scope(key: Key): Map<Key, number> | undefined {
     if (key === this.#lastKey) return this.#last
     this.#lastKey = key
     this.#last = this.#scopes.get(key)

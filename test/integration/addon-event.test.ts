@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { addon } from '../../agent/kernel/addon.ts'
-import type { Muted } from '../../agent/kernel/addon.ts'
+import { routeFilter } from '../../agent/kernel/event-filter.ts'
 import { flag, forEachMessage, MessageWriter } from '../../agent/kernel/message.ts'
 import { isolated, run } from '../support/isolate.ts'
 
@@ -22,7 +22,7 @@ interface Seen {
   close(): void
 }
 
-function watch(groups: readonly number[], bufferBytes: number, muted?: Muted): Seen {
+function watch(groups: readonly number[], bufferBytes: number, filter?: Uint8Array): Seen {
   const seen: Seen = { types: new Map(), chunks: 0, overflows: 0, close: () => undefined }
   const subscription = addon().subscribe(
     route,
@@ -33,7 +33,7 @@ function watch(groups: readonly number[], bufferBytes: number, muted?: Muted): S
       forEachMessage(chunk, (type) => seen.types.set(type, (seen.types.get(type) ?? 0) + 1))
     },
     () => seen.overflows++,
-    muted,
+    filter,
   )
   seen.close = () => {
     subscription.close()
@@ -100,7 +100,7 @@ await isolated(import.meta.url, async (directory) => {
 
   await t.test('events come, in chunks, and know who caused them', async (t) => {
     const seen = watch([linkGroup, route4Group], 8 * MiB)
-    const muted = watch([linkGroup, route4Group], 8 * MiB, { portId: socket.portId, types: [newRoute, 25] })
+    const muted = watch([linkGroup, route4Group], 8 * MiB, routeFilter(socket.portId))
     t.same(await socket.request(routes(0, 20_000)), [])
     run('ip', 'link', 'add', 'name', 'lst-a', 'type', 'bridge')
     run('ip', 'route', 'add', '192.0.2.0/24', 'dev', 'lo')
@@ -179,7 +179,7 @@ await isolated(import.meta.url, async (directory) => {
 
   await t.test('a process, and a worker, may end in the middle of everything', async (t) => {
     const middle = `
-      const dump = Buffer.from('1c0000001a000003000000000000000002000000000000000000000000', 'hex')
+      const dump = Buffer.from('1c0000001a000103000000000000000002000000000000000000000000', 'hex')
       const socket = api.openSocket(0)
       api.subscribe(0, [1, 7], 65536, () => {}, () => {})
       void socket.dump(dump.subarray(0, 28), () => {})

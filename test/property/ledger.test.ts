@@ -211,6 +211,20 @@ const plain = (snapshot: Snapshot | undefined): unknown =>
 const sorted = (refusals: readonly Refusal[]): string[] =>
   refusals.map((refusal) => JSON.stringify(refusal)).sort()
 
+/** The counterexample as documents instead of bytes. */
+function report(run: fc.RunDetails<[Bag[]]>): void {
+  if (!run.failed) return
+  const bags = (run.counterexample?.[0] ?? []).map(({ documents, complete, gone }) => {
+    const texts = documents.map(
+      ({ origin, bytes }) => `  ${origin}: ${Buffer.from(bytes).toString().replace(/\s+/g, ' ')}`,
+    )
+    return [`complete ${complete}, gone ${(gone ?? []).join(' ')}`, ...texts].join('\n')
+  })
+  const { seed, counterexamplePath } = run
+  const error = String(run.errorInstance)
+  throw new Error(`seed ${seed} path ${counterexamplePath ?? ''}\n${bags.join('\n')}\n${error}`)
+}
+
 const runs = Number(process.env['LINKSPAN_RUNS'] ?? 300)
 
 void t.test('after any sequence of bags the outcome is that of verify()', (t) => {
@@ -224,14 +238,8 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
         const admission = ledger.admit(one, 0)
         model.admit(one)
         const wanted = model.outcome()
-        const context = JSON.stringify(
-          bags.map((b) => b.documents.map((d) => [d.origin, Buffer.from(d.bytes).toString()])),
-        )
-        if (JSON.stringify(plain(admission.snapshot)) !== JSON.stringify(plain(wanted.snapshot))) {
-          throw new Error(
-            `snapshot\n${JSON.stringify(plain(admission.snapshot))}\n${JSON.stringify(plain(wanted.snapshot))}\n${context}`,
-          )
-        }
+        const [left, right] = [admission, wanted].map(({ snapshot }) => JSON.stringify(plain(snapshot)))
+        if (left !== right) throw new Error(`snapshot\n${left ?? ''}\n${right ?? ''}`)
         const [got, should] = [sorted(admission.refusals), sorted(wanted.refusals)]
         if (got.join('\n') !== should.join('\n'))
           throw new Error(`refusals\n${got.join('\n')}\n---\n${should.join('\n')}`)
@@ -245,7 +253,7 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
         before = admission.snapshot
       }
     }),
-    { numRuns: runs },
+    { numRuns: runs, reporter: report },
   )
   // A property over conflicts proves little where no conflict came up.
   const common = [
