@@ -74,7 +74,7 @@ async function start(
 
   const events = new Events(logTo(process.stderr, new Set(options.verbose ? [] : ['debug' as const])))
   const keys = await KeyStore.open(stateDirectory)
-  const { ids, lost, damage } = await loadGroupIds(stateDirectory)
+  const { ids, damage } = await loadGroupIds(stateDirectory)
   if (damage !== undefined) {
     events.emit('warning', 'group-ids-lost', { object: damage.object, reason: damage.reason })
   }
@@ -92,7 +92,6 @@ async function start(
       registryText: `file://${directory}`,
       kernel,
       ids,
-      idsLost: lost,
       saveIds: (changed) => saveGroupIds(stateDirectory, changed),
       events,
       notifier: notifier(process.env['NOTIFY_SOCKET'], (socket, state) => addon().notify(socket, state)),

@@ -9,8 +9,6 @@ import type { SavedGroupIds } from '../plan/group-id.ts'
 
 export interface LoadedGroupIds {
   readonly ids: GroupIds
-  /** There was no file, or none that can be read. */
-  readonly lost: boolean
   /** Why a file that is there was not used. */
   readonly damage?: Reason
 }
@@ -23,12 +21,12 @@ export async function loadGroupIds(stateDirectory: string): Promise<LoadedGroupI
   const file = fileIn(stateDirectory)
   try {
     const saved = await readState(file)
-    if (saved === undefined) return { ids: new GroupIds(), lost: true }
-    if (isSaved(saved)) return { ids: new GroupIds(saved), lost: false }
+    if (saved === undefined) return { ids: new GroupIds() }
+    if (isSaved(saved)) return { ids: new GroupIds(saved) }
     const damage: Reason = { code: 'state-unreadable', object: file, reason: 'does not hold group ids' }
-    return { ids: new GroupIds(), lost: true, damage }
+    return { ids: new GroupIds(), damage }
   } catch (error) {
-    return { ids: new GroupIds(), lost: true, damage: reasonOf(error, file) }
+    return { ids: new GroupIds(), damage: reasonOf(error, file) }
   }
 }
 

@@ -64,13 +64,15 @@ async function planHere(options: PlanArguments): Promise<Planned> {
       import('../model/op-text.ts'),
       import('./group-id-file.ts'),
     ])
-  const [{ openLinux }, { plan }, { boundLinks }, { ownResolver }, { recoverGroupIds }] = await Promise.all([
-    import('../kernel/linux.ts'),
-    import('../plan/share.ts'),
-    import('../plan/underlay.ts'),
-    import('../daemon/own.ts'),
-    import('../daemon/recovery.ts'),
-  ])
+  const [{ openLinux }, { plan, share }, { boundLinks }, { ownResolver }, { recoverGroupIds }, { inTurns }] =
+    await Promise.all([
+      import('../kernel/linux.ts'),
+      import('../plan/share.ts'),
+      import('../plan/underlay.ts'),
+      import('../daemon/own.ts'),
+      import('../daemon/recovery.ts'),
+      import('../daemon/breath.ts'),
+    ])
   const { everyPathUp } = await import('../model/path-state.ts')
 
   const config = await readConfig(options.config)
@@ -90,17 +92,15 @@ async function planHere(options: PlanArguments): Promise<Planned> {
     let facts = await kernel.facts([], signal)
     const bound = boundLinks(ownOf(snapshot.fabric, facts), snapshot.fabric, facts)
     if (bound.length > 0) facts = await kernel.facts(bound, signal)
-    const { ids, lost } = await loadGroupIds(options['state-directory'])
+    const { ids } = await loadGroupIds(options['state-directory'])
     const input = { snapshot, own: ownOf(snapshot.fabric, facts), facts, paths: everyPathUp, ids }
-    let desired = [...plan(input)].flatMap(({ objects }) => objects)
-    const sysctls = desired.flatMap((object) => (object.kind === 'sysctl' ? [object.name] : []))
+    const sysctls = share(input, 'host').objects.flatMap((object) =>
+      object.kind === 'sysctl' ? [object.name] : [],
+    )
     const observed: KernelObject[] = []
     for await (const part of kernel.observe({ sysctls }, signal)) observed.push(...part)
-    if (lost) {
-      const recovered = (await loadGroupIds(options['state-directory'])).ids
-      recoverGroupIds(recovered, input, observed)
-      desired = [...plan({ ...input, ids: recovered })].flatMap(({ objects }) => objects)
-    }
+    const inKernel = await inTurns(recoverGroupIds(ids, input, observed), signal)
+    const desired = [...plan({ ...input, ids: inKernel })].flatMap(({ objects }) => objects)
     const { ops, conflicts } = diff(desired, observed, { nowSeconds: Math.floor(Date.now() / 1000) })
     return { ops: ops.map((op) => ({ ...op, text: formatOp(op) })), conflicts }
   } finally {

@@ -1,6 +1,6 @@
 /** `linkspan routes`: which prefix goes where, and which do not and why. */
 import type { CommandModule } from 'yargs'
-import type { RouteView } from '../daemon/status.ts'
+import type { RouteView } from '../daemon/route-view.ts'
 import { ask } from './client.ts'
 import { withJson, withRunDirectory } from './option.ts'
 import type { JsonOption, RunDirectoryOption } from './option.ts'
@@ -22,17 +22,25 @@ export const routesCommand: CommandModule<object, JsonOption & RunDirectoryOptio
 export function formatRoutes(routes: readonly RouteView[]): string {
   const head = ['PREFIX', 'SITE', 'GATEWAYS', 'DEVICES', 'MTU', 'SRC']
   const installed = routes.filter(({ type }) => type !== 'not installed')
-  const rows = installed.map(({ prefix, type, to, devices, mtu, src }) => {
-    const { site, gateways } = destination(to)
-    const where = type === 'unicast' ? site : whatIsDone[type]
-    return [prefix, where, gateways, devices?.join(',') ?? '-', String(mtu ?? '-'), src ?? '-']
+  const rows = installed.map(({ prefix, type, site, gateways, devices, mtu, src }) => {
+    const where = type === 'unicast' ? (site ?? '-') : whatIsDone[type]
+    return [
+      prefix,
+      where,
+      gateways?.join(',') ?? '-',
+      devices?.join(',') ?? '-',
+      String(mtu ?? '-'),
+      src ?? '-',
+    ]
   })
   const lines = table([head, ...rows])
   const missing = routes.filter(({ type }) => type === 'not installed')
   if (missing.length > 0) {
     lines.push('', 'Not installed here')
     lines.push(
-      ...table(missing.map(({ prefix, to, reason }) => [`  ${prefix}`, `site ${to ?? '-'}`, reason ?? ''])),
+      ...table(
+        missing.map(({ prefix, site, reason }) => [`  ${prefix}`, `site ${site ?? '-'}`, reason ?? '']),
+      ),
     )
   }
   return lines.join('\n')
@@ -44,11 +52,4 @@ const whatIsDone: Readonly<Record<RouteView['type'], string>> = {
   unreachable: '(unreachable)',
   blackhole: '(dropped)',
   'not installed': '',
-}
-
-/** A group's key: `default SITE GATEWAY,...` or `gateway NAME` (plan/group-id.ts). */
-function destination(key = ''): { readonly site: string; readonly gateways: string } {
-  const [kind, first = '-', second] = key.split(' ')
-  if (kind === 'default') return { site: first, gateways: second ?? '-' }
-  return { site: '-', gateways: first }
 }

@@ -14,7 +14,10 @@ export function packageVersion(): string {
 
 function versionIn(file: string): string | undefined {
   try {
-    const parsed = JSON.parse(readFileSync(file, 'utf8')) as { readonly name?: string; readonly version?: string }
+    const parsed = JSON.parse(readFileSync(file, 'utf8')) as {
+      readonly name?: string
+      readonly version?: string
+    }
     return parsed.name === 'linkspan' ? parsed.version : undefined
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined

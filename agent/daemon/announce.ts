@@ -87,7 +87,8 @@ function advertised(configured: readonly Prefix[], { prefixes }: Certificate): r
   if (configured.length === 0) return prefixes.map(({ prefix }) => prefix)
   return configured.filter((wanted) =>
     prefixes.some(
-      ({ prefix, maxLength }) => contains(prefix, wanted) && lengthOf(wanted) <= (maxLength ?? lengthOf(prefix)),
+      ({ prefix, maxLength }) =>
+        contains(prefix, wanted) && lengthOf(wanted) <= (maxLength ?? lengthOf(prefix)),
     ),
   )
 }
@@ -104,4 +105,3 @@ function canonical(value: unknown): string {
       : member,
   )
 }
-

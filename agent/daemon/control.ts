@@ -2,17 +2,22 @@
  * The control socket: HTTP on /run/linkspan/linkspan.sock, for the CLI and for programs. Who may open it is the file's
  * mode: 0660, group `linkspan` where there is one. It reads; the two things it can be asked to do are an audit and a stop.
  */
-import { chmod, chown, mkdir, readFile, rm } from 'node:fs/promises'
+import { chown, mkdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Server } from 'node:http'
+import { LinkspanError } from '../errors.ts'
+import type { Op } from '../model/op.ts'
 import { formatOp } from '../model/op-text.ts'
-import { httpServer, json, listen } from './http.ts'
+import { pieces } from './breath.ts'
 import type { Events } from './event.ts'
+import { httpServer, json, jsonList, listen } from './http.ts'
 import type { Reconciler } from './reconciler.ts'
+import { routeViews } from './route-view.ts'
 import { schema } from './status.ts'
 import type { StatusView } from './status.ts'
 
 export const socketName = 'linkspan.sock'
+const socketMode = 0o660
 
 export interface ControlOptions {
   readonly runDirectory: string
@@ -22,20 +27,26 @@ export interface ControlOptions {
   readonly stop: () => void
 }
 
+/** Items turned into JSON at once. */
+const pieceSize = 1000
+
+/** Call it with the lock of the namespace held: a socket that is there is then a dead agent's. */
 export async function openControl(options: ControlOptions): Promise<Server> {
   const { runDirectory, reconciler, view, events, stop } = options
   const server = httpServer({
     'GET /status': async () => json(await view.status()),
     'GET /peers': async () => json({ schema, peers: await view.peers() }),
-    'GET /routes': () => json({ schema, routes: view.routes() }),
+    'GET /routes': () => jsonList({ schema }, 'routes', pieces(routeViews(reconciler.desired), pieceSize)),
     'GET /events': (query) => json({ schema, events: events.since(Number(query.get('since') ?? 0)) }),
-    'GET /plan': async () => {
-      const { ops, conflicts } = await reconciler.preview(AbortSignal.timeout(30_000))
-      return json({ schema, ops: ops.map((op) => ({ ...op, text: formatOp(op) })), conflicts })
+    'GET /plan': async (_query, signal) => {
+      const found = await reconciler.preview(signal)
+      if (found === undefined) throw nothingYet((await view.status()).summary)
+      return jsonList({ schema, conflicts: found.conflicts }, 'ops', pieces(withText(found.ops), pieceSize))
     },
-    'POST /audit': () => {
-      reconciler.schedule.auditNow()
-      return json({ schema })
+    'POST /audit': async (_query, signal) => {
+      const ops = await reconciler.auditNow(signal)
+      if (ops === undefined) throw nothingYet((await view.status()).summary)
+      return jsonList({ schema }, 'ops', pieces(withText(ops), pieceSize))
     },
     'POST /stop': () => {
       setImmediate(stop)
@@ -44,22 +55,32 @@ export async function openControl(options: ControlOptions): Promise<Server> {
   })
   const file = path.join(runDirectory, socketName)
   await mkdir(runDirectory, { recursive: true, mode: 0o750 })
-  // We hold the lock of the namespace, so a socket that is there is a dead one's.
   await rm(file, { force: true })
-  await listen(server, { path: file })
-  await chmod(file, 0o660)
+  // bind(2) happens within listen(), so the socket is never wider open than this.
+  const umask = process.umask(0o777 & ~socketMode)
+  const listening = listen(server, { path: file })
+  process.umask(umask)
+  await listening
   const group = await groupId('linkspan')
   if (group !== undefined) {
     await chown(file, process.geteuid?.() ?? 0, group)
     await chown(runDirectory, process.geteuid?.() ?? 0, group)
   }
-  server.unref()
   return server
+}
+
+function* withText(ops: readonly Op[]): Generator<Op & { readonly text: string }> {
+  for (const op of ops) yield { ...op, text: formatOp(op) }
+}
+
+function nothingYet(reason: string): LinkspanError {
+  return new LinkspanError({ code: 'registry-unreadable', object: 'plan', reason })
 }
 
 /** From /etc/group: the group is a local one, made by the package (sysusers.d). */
 async function groupId(name: string): Promise<number | undefined> {
   const groups = await readFile('/etc/group', 'utf8').catch(() => '')
   const line = groups.split('\n').find((each) => each.startsWith(`${name}:`))
-  return line === undefined ? undefined : Number(line.split(':')[2])
+  const id = Number(line?.split(':')[2])
+  return Number.isInteger(id) ? id : undefined
 }

@@ -31,7 +31,13 @@ export class Events {
   }
 
   emit(level: Level, event: string, fields: Fields = {}): void {
-    const entry: Event = { id: this.#next++, at: performance.timeOrigin + performance.now(), level, event, fields }
+    const entry: Event = {
+      id: this.#next++,
+      at: performance.timeOrigin + performance.now(),
+      level,
+      event,
+      fields,
+    }
     this.#ring.push(entry)
     if (this.#ring.length > 2 * kept) this.#ring.splice(0, kept)
     for (const sink of this.#sinks) sink(entry)

@@ -1,63 +1,131 @@
-/** Small HTTP: a table of routes, limits against floods and slow readers, JSON out. Used by the control socket and the metrics port. */
+/**
+ * Small HTTP for the control socket and the metrics port: a table of routes, and limits, because whoever may connect may
+ * also flood, dawdle or never read. Long answers are made and sent in pieces, so that none stalls the event loop or piles
+ * up in memory before a slow reader.
+ */
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { reasonOf } from '../errors.ts'
+import { once } from 'node:events'
+import { LinkspanError, reasonOf } from '../errors.ts'
 
 export interface Answer {
   readonly status?: number
   readonly type?: string
-  readonly body: string
+  readonly body: string | AsyncIterable<string>
 }
 
-/** `GET /status` -> answer. */
-export type Routes = Readonly<Record<string, (query: URLSearchParams) => Answer | Promise<Answer>>>
+/** `GET /status` -> answer. The signal aborts when the asker is gone or has had its time. */
+export type Routes = Readonly<
+  Record<string, (query: URLSearchParams, signal: AbortSignal) => Answer | Promise<Answer>>
+>
 
+/** Connections at once; what comes above is closed. */
 const connections = 64
-const requestMs = 5000
-const idleMs = 10_000
+/** For the headers of a request to come in, and for the rest of it, in ms. */
+const requestMs = 2000
+/** Without a byte either way. */
+const idleMs = 5000
+/** For an answer to be made and taken, in ms. */
+const answerMs = 60_000
 
 /** `allow`: refuses a request before it is routed, e.g. by its Host header. */
-export function httpServer(routes: Routes, allow: (request: IncomingMessage) => boolean = () => true): Server {
-  const server = createServer({ requestTimeout: requestMs, headersTimeout: requestMs, keepAliveTimeout: 1000 })
-  // Floods end here: what is above the count is closed at once, and a reader that does not read is cut off.
+export function httpServer(
+  routes: Routes,
+  allow: (request: IncomingMessage) => boolean = () => true,
+): Server {
+  const server = createServer({
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: 1000,
+    keepAliveTimeout: 1000,
+    maxHeaderSize: 8192,
+  })
   server.maxConnections = connections
-  server.setTimeout(idleMs, (socket) => socket.destroy())
+  server.on('connection', (socket) => {
+    socket.setTimeout(requestMs, () => socket.destroy())
+  })
   server.on('request', (request, response) => {
     request.resume()
-    if (!allow(request)) {
-      send(response, { status: 403, body: 'forbidden\n', type: 'text/plain' })
-      return
-    }
-    void answer(routes, request, response)
+    response.on('error', () => response.destroy())
+    if (allow(request)) void answer(routes, request, response)
+    else response.writeHead(403, { 'content-type': 'text/plain' }).end('forbidden\n')
   })
   server.on('clientError', (_error, socket) => socket.destroy())
   return server
 }
 
 async function answer(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://localhost')
-  const handler = Object.hasOwn(routes, `${request.method ?? ''} ${url.pathname}`)
-    ? routes[`${request.method ?? ''} ${url.pathname}`]
-    : undefined
+  const gone = new AbortController()
+  const timer = setTimeout(() => response.destroy(), answerMs)
+  response.socket?.setTimeout(0)
+  response.once('close', () => {
+    clearTimeout(timer)
+    gone.abort(
+      new LinkspanError({ code: 'internal', object: 'request', reason: 'nobody waits for the answer' }),
+    )
+  })
+  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
+  const name = `${request.method ?? ''} ${pathname}`
   try {
-    send(response, handler === undefined ? { status: 404, body: 'not found\n' } : await handler(url.searchParams))
+    const handler = Object.hasOwn(routes, name) ? routes[name] : undefined
+    const made =
+      handler === undefined ? { status: 404, body: 'not found\n' } : await handler(searchParams, gone.signal)
+    await send(response, made)
   } catch (error) {
-    const { code, object, reason, next } = reasonOf(error, url.pathname)
-    send(response, json({ error: { code, object, reason, next } }, 500))
+    const { code, object, reason, next } = reasonOf(error, pathname)
+    if (response.headersSent) response.destroy()
+    else await send(response, json({ error: { code, object, reason, next } }, 500))
   }
 }
 
-function send(response: ServerResponse, { status = 200, type = 'text/plain; charset=utf-8', body }: Answer): void {
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) })
-  response.end(body)
+async function send(
+  response: ServerResponse,
+  { status = 200, type = 'text/plain; charset=utf-8', body }: Answer,
+): Promise<void> {
+  if (response.destroyed) return
+  // From here on silence is the reader's.
+  response.socket?.setTimeout(idleMs)
+  response.setHeader('content-type', type)
+  response.statusCode = status
+  if (typeof body === 'string') {
+    response.setHeader('content-length', Buffer.byteLength(body))
+    response.end(body)
+    return
+  }
+  for await (const piece of body) {
+    if (response.destroyed) return
+    if (!response.write(piece)) await Promise.race([once(response, 'drain'), once(response, 'close')])
+  }
+  response.end()
 }
 
 export function json(value: unknown, status = 200): Answer {
   return { status, type: 'application/json', body: `${JSON.stringify(value)}\n` }
 }
 
+/** `{"schema":1,"routes":[...]}` in pieces: `head` is the object, `name` the list's. */
+export function jsonList(
+  head: Readonly<Record<string, unknown>>,
+  name: string,
+  items: AsyncIterable<readonly unknown[]>,
+): Answer {
+  async function* body(): AsyncGenerator<string> {
+    yield `${JSON.stringify(head).slice(0, -1)},${JSON.stringify(name)}:[`
+    let separator = ''
+    for await (const piece of items) {
+      yield `${separator}${JSON.stringify(piece).slice(1, -1)}`
+      separator = ','
+    }
+    yield ']}\n'
+  }
+  return { type: 'application/json', body: body() }
+}
+
 /** Resolves when the server listens. */
-export function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+export function listen(
+  server: Server,
+  where: { readonly path: string } | { readonly host: string; readonly port: number },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(where, () => {

@@ -21,7 +21,10 @@ function logfmt(value: string): string {
 }
 
 /** A sink for Events; `quiet`: levels that are left out. */
-export function logTo(stream: NodeJS.WriteStream, quiet: ReadonlySet<Level> = new Set(['debug'])): (event: Event) => void {
+export function logTo(
+  stream: NodeJS.WriteStream,
+  quiet: ReadonlySet<Level> = new Set(['debug']),
+): (event: Event) => void {
   let dropped = 0
   stream.on('error', () => {
     dropped++ // the reader is gone; events are still in the ring

@@ -20,6 +20,9 @@ export interface MetricsOptions {
   readonly version: string
 }
 
+/** Turns come every 10 s; one that takes this long hangs. */
+const deadMs = 60_000
+
 export async function openMetrics(options: MetricsOptions): Promise<Server> {
   const { address, port, reconciler, view, version } = options
   const registry = new Registry()
@@ -37,7 +40,10 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           '',
         ].join('\n'),
       }),
-      'GET /healthz': () => ({ body: 'ok\n' }),
+      'GET /healthz': () =>
+        performance.now() - reconciler.tally.turnAt < deadMs
+          ? { body: 'ok\n' }
+          : { status: 503, body: 'no turn of the reconciler went through lately\n' },
       'GET /readyz': () =>
         reconciler.settled ? { body: 'ready\n' } : { status: 503, body: 'waiting for the first audit\n' },
     },
@@ -45,7 +51,6 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
     isLiteralHost,
   )
   await listen(server, { host: address, port })
-  server.unref()
   return server
 }
 
@@ -56,7 +61,11 @@ function isLiteralHost({ headers }: IncomingMessage): boolean {
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number]
 
 function family(name: string, type: string, help: string, samples: readonly Sample[]): string[] {
-  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples.map(([labels, value]) => line(name, labels, value))]
+  return [
+    `# HELP ${name} ${help}`,
+    `# TYPE ${name} ${type}`,
+    ...samples.map(([labels, value]) => line(name, labels, value)),
+  ]
 }
 
 function line(name: string, labels: Readonly<Record<string, string>>, value: number): string {
@@ -69,7 +78,8 @@ function escape(value: string): string {
 }
 
 function own(reconciler: Reconciler, version: string, stallSeconds: number): string[] {
-  const { tally, desired, troubles, admission, registryAtMs } = reconciler
+  const { tally, desired, troubles, inputs } = reconciler
+  const { admission, readAtMs } = inputs
   const counts = (map: ReadonlyMap<string, number>, label: string): Sample[] =>
     [...map].map(([name, value]) => [{ [label]: name }, value])
   const routes = new Map<string, number>()
@@ -84,19 +94,36 @@ function own(reconciler: Reconciler, version: string, stallSeconds: number): str
     ...family('linkspan_build_info', 'gauge', 'Always 1.', [[{ version }, 1]]),
     ...family('linkspan_routes', 'gauge', 'Desired routes by type.', counts(routes, 'type')),
     ...family('linkspan_kernel_operations_total', 'counter', 'Ops carried out.', ops),
-    ...family('linkspan_drift_repaired_total', 'counter', 'Objects that an audit repaired.', counts(tally.repaired, 'object')),
-    ...family('linkspan_errors_total', 'counter', 'Errors by stage.', counts(tally.failed, 'stage')),
-    ...family('linkspan_failures', 'gauge', 'Objects whose last op failed.', [[{}, troubles.failures.length]]),
-    ...family('linkspan_conflicts', 'gauge', 'Objects held by somebody else.', [[{}, troubles.conflicts.length]]),
+    ...family(
+      'linkspan_drift_repaired_total',
+      'counter',
+      'Objects that an audit repaired.',
+      counts(tally.repaired, 'object'),
+    ),
+    ...family('linkspan_errors_total', 'counter', 'Errors by stage.', counts(tally.errors, 'stage')),
+    ...family('linkspan_failures', 'gauge', 'Objects whose last op failed.', [
+      [{}, troubles.failures.length],
+    ]),
+    ...family('linkspan_conflicts', 'gauge', 'Objects held by somebody else.', [
+      [{}, troubles.conflicts.length],
+    ]),
     ...family('linkspan_documents_refused', 'gauge', 'Refused documents.', [[{}, admission.refusals.length]]),
-    ...family('linkspan_documents_vanished', 'gauge', 'Documents in force that the registry lacks.', [[{}, admission.vanished.length]]),
-    ...(registryAtMs === undefined
+    ...family('linkspan_documents_vanished', 'gauge', 'Documents in force that the registry lacks.', [
+      [{}, admission.vanished.length],
+    ]),
+    ...(readAtMs === undefined
       ? []
-      : family('linkspan_registry_last_success_timestamp_seconds', 'gauge', 'When the registry was last read.', [
-          [{}, registryAtMs / 1000],
-        ])),
+      : family(
+          'linkspan_registry_last_success_timestamp_seconds',
+          'gauge',
+          'When the registry was last read.',
+          [[{}, readAtMs / 1000]],
+        )),
     ...family('linkspan_event_loop_stall_max_seconds', 'gauge', 'Longest stall of the event loop so far.', [
       [{}, stallSeconds],
+    ]),
+    ...family('linkspan_plans_discarded_total', 'counter', 'Plans the world outran.', [
+      [{}, tally.discarded],
     ]),
     ...durations(reconciler),
   ]
@@ -125,9 +152,29 @@ function peers(views: readonly PeerView[]): string[] {
       value(view),
     ])
   return [
-    ...family('linkspan_peer_up', 'gauge', '1 where a handshake is fresh.', each(({ state }) => (state === 'up' ? 1 : 0))),
-    ...family('wireguard_latest_handshake_seconds', 'gauge', 'Unix time of the latest handshake.', each((view) => view.latestHandshake)),
-    ...family('wireguard_received_bytes_total', 'counter', 'Bytes received from the peer.', each((view) => view.receivedBytes)),
-    ...family('wireguard_sent_bytes_total', 'counter', 'Bytes sent to the peer.', each((view) => view.sentBytes)),
+    ...family(
+      'linkspan_peer_up',
+      'gauge',
+      '1 where a handshake is fresh.',
+      each(({ state }) => (state === 'up' ? 1 : 0)),
+    ),
+    ...family(
+      'wireguard_latest_handshake_seconds',
+      'gauge',
+      'Unix time of the latest handshake.',
+      each((view) => view.latestHandshake),
+    ),
+    ...family(
+      'wireguard_received_bytes_total',
+      'counter',
+      'Bytes received from the peer.',
+      each((view) => view.receivedBytes),
+    ),
+    ...family(
+      'wireguard_sent_bytes_total',
+      'counter',
+      'Bytes sent to the peer.',
+      each((view) => view.sentBytes),
+    ),
   ]
 }

@@ -45,10 +45,10 @@ export async function peerViews(
       else if (object.kind === 'device') devices.set(object.name, object)
     }
   }
-  const { snapshot } = reconciler.admission
+  const { snapshot } = reconciler.inputs.admission
   const views: PeerView[] = []
-  for (const object of reconciler.desired.objects()) {
-    if (object.kind !== 'peer' || object.gateway === undefined) continue
+  for (const object of desiredPeers(reconciler)) {
+    if (object.gateway === undefined) continue
     const gateway = snapshot?.gateways.get(object.gateway)
     const live = observed.get(keyOf(object))
     const u = underlayOf(Number(object.device.slice('ls-wg'.length)))
@@ -73,6 +73,14 @@ export async function peerViews(
   return views.sort((a, b) => compare(a.gateway, b.gateway) || compare(a.device, b.device))
 }
 
+/** A gateway's share begins with its peers, or soon comes to them; its prefixes are many and are passed over. */
+function* desiredPeers({ desired }: Reconciler): Generator<Peer> {
+  for (const { key, objects } of desired.shares) {
+    if (!key.startsWith('gateway ')) continue
+    for (const object of objects) if (object.kind === 'peer') yield object
+  }
+}
+
 function stateOf(live: Peer | undefined, handshake: number, nowSeconds: number): PeerState {
   if (live === undefined) return 'missing'
   if (handshake === 0) return 'connecting'
@@ -91,7 +99,10 @@ function explain(
     case 'up':
       return {}
     case 'missing':
-      return { reason: `${device} does not hold this peer`, next: 'see the errors below; an audit repairs it' }
+      return {
+        reason: `${device} does not hold this peer`,
+        next: 'see the errors below; an audit repairs it',
+      }
     case 'connecting':
       return endpoint === undefined
         ? {

@@ -24,7 +24,7 @@ import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { share } from '../plan/share.ts'
-import { inTurns } from './breath.ts'
+import { inTurns, pause } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
 import { Inputs } from './inputs.ts'
@@ -222,7 +222,10 @@ export class Reconciler {
       if (planned !== input) changes = await inTurns(this.#replan(planned), signal)
     }
     const found = await this.#diff(this.desired.objects(without, changes), observed, signal)
-    if (this.#isStale()) return []
+    if (this.#isStale()) {
+      if (this.#settled) this.schedule.retryIn(100)
+      return []
+    }
     if (this.#audit?.abandon.signal.aborted === true) throw new Abandoned('news')
     this.#audit = undefined
     const ops = this.inputs.isWhole ? found.ops : withoutRemovals(found.ops, events)
@@ -243,7 +246,8 @@ export class Reconciler {
   *#replan(input: PlanInput): Generator<void, Changes> {
     const changes = new Map<ShareKey, Share>()
     if (input === this.#planned) return changes
-    for (const key of affected(this.#planned, input)) {
+    const before = this.#planned?.ids === input.ids ? this.#planned : undefined
+    for (const key of affected(before, input)) {
       changes.set(key, share(input, key))
       yield
     }
@@ -307,8 +311,9 @@ export class Reconciler {
     if (stoppedMs === 0) this.#discarded++
     else this.#options.events.emit('warning', 'resumed', { stoppedMs: Math.round(stoppedMs) })
     this.tally.discarded++
-    // The event loop first delivers what waited, then the next turn begins.
-    this.schedule.retryIn(stoppedMs === 0 ? 0 : 100)
+    // After a stop the event loop first delivers what waited, then the next turn begins.
+    if (stoppedMs === 0) this.schedule.rouse()
+    else this.schedule.retryIn(100)
     return true
   }
 
@@ -387,8 +392,8 @@ export class Reconciler {
  * that is made anew is removed all the same.
  */
 function withoutRemovals(ops: readonly Op[], events: Events): readonly Op[] {
-  const remade = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? [object] : [])).map(linkName))
-  const kept = ops.filter(({ verb, object }) => verb !== 'remove' || remade.has(linkName(object) ?? ''))
+  const added = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? (linkName(object) ?? []) : [])))
+  const kept = ops.filter(({ verb, object }) => verb !== 'remove' || added.has(linkName(object) ?? ''))
   if (kept.length < ops.length) {
     events.emit('warning', 'removals-held', {
       objects: ops.length - kept.length,
@@ -406,7 +411,9 @@ function remakesLink(ops: readonly Op[]): boolean {
   const removed = new Set(
     ops.flatMap(({ verb, object }) => (verb === 'remove' && object.kind === 'link' ? [object.name] : [])),
   )
-  return removed.size > 0 && ops.some(({ verb, object }) => verb === 'add' && removed.has(linkName(object) ?? ''))
+  return (
+    removed.size > 0 && ops.some(({ verb, object }) => verb === 'add' && removed.has(linkName(object) ?? ''))
+  )
 }
 
 function* flat(parts: readonly (readonly KernelObject[])[]): Generator<KernelObject> {
@@ -432,18 +439,6 @@ const allKinds: readonly Kind[] = [
 
 function allKindsBut(without: ReadonlySet<Kind>): ReadonlySet<Kind> {
   return new Set(allKinds.filter((kind) => !without.has(kind)))
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-  })
 }
 
 /** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */

@@ -18,7 +18,7 @@ export function* recoverGroupIds(
 ): Generator<void, GroupIds> {
   const { ids } = known.toJSON()
   const listed = new Set(Object.values(ids))
-  let next = nexthopId.firstGroup
+  let next: number = nexthopId.firstGroup
   let strange = false
   const pointedAt = new Map<string, number>()
   for (const object of observed) {

@@ -1,7 +1,5 @@
 /** The answers of the control socket: status, peers, routes, plan. Plain JSON, with a schema number that only grows. */
 import type { Kernel } from '../kernel/port.ts'
-import type { Route } from '../model/kernel-object.ts'
-import { overlayTable } from '../model/kernel-number.ts'
 import type { Note } from '../plan/input.ts'
 import type { Vanished } from '../trust/ledger.ts'
 import type { Refusal } from '../trust/refusal.ts'
@@ -26,12 +24,17 @@ export interface Status {
   readonly site: string
   readonly number?: number
   readonly overlay: readonly string[]
-  /** `kernel` or `wireguard-go`. */
-  readonly dataPlane: string
+  /** Which WireGuard makes the links. */
+  readonly dataPlane: 'kernel' | 'wireguard-go'
   readonly uptimeSeconds: number
   readonly peers: readonly PeerView[]
   readonly routes: number
-  readonly registry: { readonly source: string; readonly ageSeconds?: number; readonly unreadable: readonly Reason[] }
+  readonly registry: {
+    readonly source: string
+    /** Seconds since all of it could last be read. */
+    readonly ageSeconds?: number
+    readonly unreadable: readonly Reason[]
+  }
   readonly conflicts: readonly Reason[]
   readonly failures: readonly Trouble[]
   readonly refusals: readonly Refusal[]
@@ -49,10 +52,13 @@ export interface StatusOptions {
   readonly registry: string
   /** performance.now() of the start. */
   readonly startedAt: number
+  /** What keeps us from saying of ourselves what we should. */
+  readonly unpublished: () => Reason | undefined
 }
 
-/** Seconds for which a view of the peers is used again, so that scrapes and people together cost one dump. */
+/** A view of the peers is used again for this long, so that scrapes and people together cost one dump. */
 const cachedMs = 1000
+const patienceMs = 10_000
 
 export class StatusView {
   readonly #options: StatusOptions
@@ -66,7 +72,7 @@ export class StatusView {
     const { reconciler, kernel } = this.#options
     if (this.#peers !== undefined && performance.now() - this.#peers.at < cachedMs) return this.#peers.views
     const nowSeconds = Math.floor(Date.now() / 1000)
-    const views = peerViews(reconciler, kernel, nowSeconds, AbortSignal.timeout(10_000))
+    const views = peerViews(reconciler, kernel, nowSeconds, AbortSignal.timeout(patienceMs))
     this.#peers = { at: performance.now(), views }
     views.catch(() => {
       this.#peers = undefined // whoever asked has the error
@@ -77,39 +83,46 @@ export class StatusView {
   async status(): Promise<Status> {
     const { reconciler, version, fabric, gateway, site, registry, startedAt } = this.#options
     const peers = await this.peers()
-    const { snapshot, refusals, vanished } = reconciler.admission
-    const { troubles, desired, facts, registryAtMs, unreadable } = reconciler
+    const { troubles, desired, inputs, settled } = reconciler
+    const { snapshot, refusals, vanished } = inputs.admission
     const self = snapshot?.gateways.get(gateway)
-    const overlay = [...desired.objects()].flatMap((object) =>
-      object.kind === 'address' && !object.address.startsWith('fe80:') ? [object.address] : [],
-    )
+    const unpublished = this.#options.unpublished()
+    const failures: readonly Trouble[] =
+      unpublished === undefined
+        ? troubles.failures
+        : [{ ...unpublished, sinceMs: Date.now(), times: 1 }, ...troubles.failures]
+    const { conflicts } = troubles
     const up = peers.filter(({ state }) => state === 'up').length
-    const { failures, conflicts } = troubles
-    const problems = failures.length + conflicts.length + refusals.length + unreadable.length
-    const health: Health =
-      snapshot === undefined || self === undefined || !reconciler.settled
-        ? 'waiting'
-        : up < peers.length || problems > 0
-          ? 'degraded'
-          : 'ok'
+    const problems = failures.length + conflicts.length + refusals.length + inputs.unreadable.length
+    const unreachable = [...desired.notes()].some(
+      ({ kind }) => kind === 'no-path' || kind === 'all-paths-down',
+    )
+    const isWaiting = self === undefined || !settled
+    const health: Health = isWaiting
+      ? 'waiting'
+      : up < peers.length || problems > 0 || unreachable
+        ? 'degraded'
+        : 'ok'
     return {
       schema,
       health,
-      summary: this.#summary(health, up, peers.length, problems),
+      summary: isWaiting ? this.#waitingFor() : tunnels(up, peers.length, problems),
       version,
       fabric,
       gateway,
       site: self?.site.name ?? site,
       ...(self === undefined ? {} : { number: self.number }),
-      overlay: [...new Set(overlay)],
-      dataPlane: facts?.features.wireguard === false ? 'wireguard-go' : 'kernel',
+      overlay: this.#overlay(),
+      dataPlane: inputs.facts?.features.wireguard === false ? 'wireguard-go' : 'kernel',
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
       peers,
       routes: desired.count('route'),
       registry: {
         source: registry,
-        ...(registryAtMs === undefined ? {} : { ageSeconds: Math.round((Date.now() - registryAtMs) / 1000) }),
-        unreadable,
+        ...(inputs.readAtMs === undefined
+          ? {}
+          : { ageSeconds: Math.max(0, Math.round((Date.now() - inputs.readAtMs) / 1000)) }),
+        unreadable: inputs.unreadable,
       },
       conflicts,
       failures,
@@ -119,62 +132,36 @@ export class StatusView {
     }
   }
 
-  #summary(health: Health, up: number, all: number, problems: number): string {
-    const { reconciler, gateway } = this.#options
-    const { snapshot } = reconciler.admission
-    if (health === 'waiting') {
-      if (snapshot === undefined) return 'the registry holds no fabric document yet'
-      if (!snapshot.gateways.has(gateway)) {
-        return reconciler.documentOf('certificate', gateway) === undefined
-          ? `waiting for a certificate: run \`linkspan registry add ${gateway}\` where the registry is kept`
-          : 'waiting for our own record to come back from the registry'
-      }
-      return 'the first audit is not done yet'
+  #overlay(): readonly string[] {
+    const addresses = new Set<string>()
+    for (const object of this.#options.reconciler.desired.get('host')?.objects ?? []) {
+      if (object.kind === 'address' && !object.address.startsWith('fe80:')) addresses.add(object.address)
     }
-    const tunnels = `${up} of ${all} tunnels up`
-    return problems === 0 ? tunnels : `${tunnels}, ${problems} ${problems === 1 ? 'problem' : 'problems'}`
+    return [...addresses]
   }
 
-  routes(): readonly RouteView[] {
-    const { reconciler } = this.#options
-    const groups = new Map<number, { members: readonly number[]; of?: string }>()
-    const devices = new Map<number, string>()
-    const routes: Route[] = []
-    for (const object of reconciler.desired.objects()) {
-      if (object.kind === 'group') {
-        const members = object.members.map(({ id }) => id)
-        groups.set(object.id, { members, ...(object.of === undefined ? {} : { of: object.of }) })
-      } else if (object.kind === 'nexthop') {
-        devices.set(object.id, object.device ?? 'blackhole')
-      } else if (object.kind === 'route' && object.table === overlayTable) routes.push(object)
+  #waitingFor(): string {
+    const { reconciler, gateway } = this.#options
+    const { inputs, settled } = reconciler
+    const { snapshot } = inputs.admission
+    if (snapshot?.gateways.has(gateway) === true) return 'the first audit is not done yet'
+    const stays = settled ? '; what is set up stays as it is' : ''
+    if (snapshot === undefined) {
+      return inputs.unreadable.length > 0
+        ? `the registry cannot be read${stays}`
+        : `the registry holds no fabric document yet${stays}`
     }
-    const views: RouteView[] = routes.map(({ prefix, type, nexthop, mtu, src }) => {
-      const group = nexthop === undefined ? undefined : groups.get(nexthop)
-      return {
-        prefix,
-        type,
-        ...(group === undefined ? {} : { devices: group.members.map((id) => devices.get(id) ?? String(id)) }),
-        ...(group?.of === undefined ? {} : { to: group.of }),
-        ...(nexthop === undefined ? {} : { group: nexthop }),
-        ...(mtu === undefined ? {} : { mtu }),
-        ...(src === undefined ? {} : { src }),
-      }
-    })
-    for (const { kind, prefix, reason, site } of reconciler.desired.notes()) {
-      if (kind !== 'prefix-not-installed' || prefix === undefined) continue
-      views.push({ prefix, type: 'not installed', reason, ...(site === undefined ? {} : { to: site }) })
+    if (inputs.documentOf('certificate') === undefined) {
+      return `no certificate yet: run \`linkspan registry add ${gateway}\` where the registry is kept${stays}`
     }
-    return views
+    const refused = inputs.admission.refusals.some((refusal) => refusal.gateway === gateway)
+    return refused
+      ? `our own documents are refused${stays}`
+      : `our own record is not back from the registry yet${stays}`
   }
 }
 
-export interface RouteView {
-  readonly prefix: string
-  readonly type: Route['type'] | 'not installed'
-  readonly devices?: readonly string[]
-  readonly to?: string
-  readonly group?: number
-  readonly mtu?: number
-  readonly src?: string
-  readonly reason?: string
+function tunnels(up: number, all: number, problems: number): string {
+  const text = `${up}/${all} tunnels up`
+  return problems === 0 ? text : `${text}, ${problems} ${problems === 1 ? 'problem' : 'problems'}`
 }

@@ -185,7 +185,9 @@ function withoutLength(address: string): string {
 
 function reasonOfConflict({ object, holder, leftOut }: Conflict): Reason {
   const consequence =
-    leftOut <= 0 ? '' : `; left out with it: ${leftOut} ${leftOut === 1 ? 'object' : 'objects'} that need it`
+    leftOut <= 0
+      ? ''
+      : `; left out with it: ${leftOut} ${leftOut === 1 ? 'object that needs it' : 'objects that need it'}`
   return {
     code: 'conflict',
     object: formatObject(object),

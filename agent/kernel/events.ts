@@ -6,7 +6,13 @@
  * compared with what the daemon has been told already (told.ts). A burst of 20,000 foreign routes costs a walk over
  * their bytes and nothing more.
  */
-import { isOwnedNexthop, linkPattern, overlayTable, rulePriority, underlayTable } from '../model/kernel-number.ts'
+import {
+  isOwnedNexthop,
+  linkPattern,
+  overlayTable,
+  rulePriority,
+  underlayTable,
+} from '../model/kernel-number.ts'
 import { maxUnderlays } from '../model/fabric.ts'
 import { decodeAddress } from './address.ts'
 import type { Addon, Subscription } from './addon.ts'
@@ -44,27 +50,26 @@ export interface EventOptions {
 export function subscribeToKernel(options: EventOptions): Subscription {
   const { addon, links, portId, onChange, onOwnLinks, onFirewall, onSysctl } = options
   const take = (chunk: Uint8Array): void => {
-    let objects = false
-    let sysctl = false
     const news = links.take(chunk)
-    let facts = news.foreign
+    // A port of a bridge of ours is a link of the host.
+    const seen = { objects: news.foreign, facts: news.foreign, sysctl: false }
     forEachMessage(chunk, (type, _flags, _seq, _pid, start, end) => {
       switch (type) {
         case message.newRoute:
         case message.delRoute:
-          if (isOverlay(tableOf(chunk, start, end))) objects = true
-          else facts ||= isFact(chunk, start, end, links)
+          if (isOverlay(tableOf(chunk, start, end))) seen.objects = true
+          else seen.facts ||= isFact(chunk, start, end, links)
           return
         case message.newNexthop:
         case message.delNexthop: {
           const at = findAttribute(chunk, start + 8, end, attribute.nexthopId)
-          if (at >= 0 && isOwnedNexthop(u32At(chunk, at))) objects = true
+          if (at >= 0 && isOwnedNexthop(u32At(chunk, at))) seen.objects = true
           return
         }
         case message.newRule:
         case message.delRule: {
           const at = findAttribute(chunk, start + 12, end, attribute.priority)
-          if (at >= 0 && priorities.has(u32At(chunk, at))) objects = true
+          if (at >= 0 && priorities.has(u32At(chunk, at))) seen.objects = true
           return
         }
         case message.newAddress:
@@ -74,39 +79,30 @@ export function subscribeToKernel(options: EventOptions): Subscription {
           const own = linkPattern.test(links.nameOf(found.ifindex) ?? '')
           const known = links.told.knowsAddress(own, found.ifindex, `${found.address}/${found.length}`)
           if (known === (type === message.newAddress)) return
-          if (own) objects = true
-          else facts = true
+          seen[own ? 'objects' : 'facts'] = true
           return
         }
         case message.delNeighbour:
           // A static FDB entry of a VXLAN link of ours that went.
           if (chunk[start] === family.bridge && ((chunk[start + 8] ?? 0) & permanent) !== 0) {
-            if (linkPattern.test(links.nameOf(u32At(chunk, start + 4)) ?? '')) objects = true
+            seen.objects ||= linkPattern.test(links.nameOf(u32At(chunk, start + 4)) ?? '')
           }
           return
         case message.newNetconf:
-          sysctl = true
+          seen.sysctl = true
           return
       }
     })
     if (news.own.size > 0) onOwnLinks(news.own)
-    // A port of a bridge of ours is a link of the host.
-    if (objects || news.foreign) onChange('objects')
-    if (facts) onChange('facts')
-    if (sysctl) onSysctl()
+    if (seen.objects) onChange('objects')
+    if (seen.facts) onChange('facts')
+    if (seen.sysctl) onSysctl()
   }
   const groups = Object.values(group)
   const overflow = (): void => {
     onChange('overflow')
   }
-  const routing = addon.subscribe(
-    routeProtocolId,
-    groups,
-    bufferBytes,
-    take,
-    overflow,
-    routeFilter(portId),
-  )
+  const routing = addon.subscribe(routeProtocolId, groups, bufferBytes, take, overflow, routeFilter(portId))
   const generations = typeFilter(newGeneration)
   const firewall = addon.subscribe(
     netfilterProtocol,

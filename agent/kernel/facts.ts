@@ -35,7 +35,8 @@ export async function gatherFacts(
   const addresses = await socket.collect(writer.take(), 'addresses', (bytes, type, start, end) =>
     type === message.newAddress ? decodeAddress(bytes, start, end) : undefined,
   )
-  const isForeign = ({ ifindex }: { ifindex: number }): boolean => !linkPattern.test(links.nameOf(ifindex) ?? '')
+  const isForeign = ({ ifindex }: { ifindex: number }): boolean =>
+    !linkPattern.test(links.nameOf(ifindex) ?? '')
   links.told.addresses(addresses.filter(isForeign), false)
   const byLink = new Map<number, { address: Address; length: number }[]>()
   for (const each of addresses) {

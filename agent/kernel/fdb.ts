@@ -57,7 +57,8 @@ export function decodeFdb(
   const link = nameOf(u32At(bytes, start + 4))
   const dst = findAttribute(bytes, start + header, end, nda.dst)
   const mac = findAttribute(bytes, start + header, end, nda.mac)
-  if (link === undefined || dst < 0 || mac < 0 || (u16At(bytes, start + 8) & permanent) === 0) return undefined
+  if (link === undefined || dst < 0 || mac < 0 || (u16At(bytes, start + 8) & permanent) === 0)
+    return undefined
   return {
     kind: 'fdb',
     link,

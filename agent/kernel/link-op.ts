@@ -139,12 +139,20 @@ export class LinkOps {
     const ifindex = this.#links.get(link.name)?.ifindex
     if (ifindex === undefined) return
     this.#links.told.forget(ifindex)
-    await this.#send(link, (writer) => {
-      encodeLinkRemove(writer, ifindex)
-    }, [ENODEV])
+    await this.#send(
+      link,
+      (writer) => {
+        encodeLinkRemove(writer, ifindex)
+      },
+      [ENODEV],
+    )
   }
 
-  async #send(link: Link, encode: (writer: MessageWriter) => void, fine: readonly number[] = []): Promise<void> {
+  async #send(
+    link: Link,
+    encode: (writer: MessageWriter) => void,
+    fine: readonly number[] = [],
+  ): Promise<void> {
     const writer = new MessageWriter(1024)
     encode(writer)
     const [failure] = await this.#socket.raw.request(writer.take())

@@ -59,7 +59,9 @@ export function encodeLinkAdd(writer: MessageWriter, link: Link, master: number 
   writer.begin(message.newLink, flag.create | flag.exclusive)
   header(writer, 0, 0, 0)
   writer.attrString(ifla.name, link.name)
-  writer.attrU32(ifla.mtu, link.mtu)
+  // A bridge follows the MTU of its ports until somebody has changed it (net/bridge/br_device.c br_change_mtu), and
+  // the same again is no change. So it is born one byte smaller, and set right by encodeLinkSet.
+  writer.attrU32(ifla.mtu, link.type === 'bridge' ? link.mtu - 1 : link.mtu)
   writer.attrU32(ifla.group, link.group)
   if (link.mac !== undefined) writer.attr(ifla.address, macBytes(link.mac))
   if (master !== undefined) writer.attrU32(ifla.master, master)

@@ -201,4 +201,3 @@ function* runsOf(ops: readonly Op[]): Generator<readonly Op[]> {
     from = i
   }
 }
-

@@ -10,16 +10,31 @@ import { findAttribute, flag, u16At, u32At } from './message.ts'
 import type { MessageWriter } from './message.ts'
 import { family, message, scope } from './rtnetlink.ts'
 
-const rta = { dst: 1, oif: 4, gateway: 5, priority: 6, source: 7, metrics: 8, table: 15, mark: 16, nexthop: 30 } as const
+const rta = {
+  dst: 1,
+  oif: 4,
+  gateway: 5,
+  priority: 6,
+  source: 7,
+  metrics: 8,
+  table: 15,
+  mark: 16,
+  nexthop: 30,
+} as const
 const rtaxMtu = 2
 const compatibleTable = 252
 const header = 12
 const types = { unicast: 1, blackhole: 6, unreachable: 7, throw: 9 } as const
-const names: Readonly<Record<number, Route['type']>> = { 1: 'unicast', 6: 'blackhole', 7: 'unreachable', 9: 'throw' }
+const names: Readonly<Record<number, Route['type']>> = {
+  1: 'unicast',
+  6: 'blackhole',
+  7: 'unreachable',
+  9: 'throw',
+}
+const flags = { add: flag.create | flag.exclusive, replace: flag.create | flag.replace, remove: 0 } as const
 /** What the kernel takes where none is given; IPv6 routes always have one (include/net/ip6_route.h IP6_RT_PRIO_USER). */
 const defaultMetric = { 2: 0, 10: 1024 } as const
 
-const zero4 = new Uint8Array(4)
 const four = new Uint8Array(4)
 
 /** Address bytes of a prefix; for IPv4 in one buffer that is used again. */
@@ -44,10 +59,9 @@ export function encodeRoute(
   route: Route,
   ifindexOf: (link: string) => number,
 ): void {
-  const flags = { add: flag.create | flag.exclusive, replace: flag.create | flag.replace, remove: 0 }[verb]
   const bytes = networkBytes(route.prefix)
   const direct = route.type === 'unicast' && route.link !== undefined && route.via === undefined
-  writer.begin(verb === 'remove' ? message.delRoute : message.newRoute, flags)
+  writer.begin(verb === 'remove' ? message.delRoute : message.newRoute, flags[verb])
   writer.u8(bytes.length === 4 ? family.inet : family.inet6)
   writer.u8(lengthOf(route.prefix))
   writer.u8(0)
@@ -101,14 +115,20 @@ export function encodeRouteMatch(writer: MessageWriter, to: Address, mark: numbe
   writer.end()
 }
 
-/** Decodes routes; one decoder per dump, because routes that differ only in their prefix share the rest. */
+/** What a route says besides its prefix, for one that points at a nexthop in the overlay table. */
+interface Pattern {
+  readonly nexthop: number
+  readonly mtu: number
+  readonly src: Address | undefined
+}
+
+/**
+ * Decodes routes; one decoder per dump. The many are routes of the overlay table that point at a nexthop: they are made
+ * by one of four literals, so that all have one of four shapes, and share numbers and source text.
+ */
 export class RouteDecoder {
   readonly #nameOf: (ifindex: number) => string | undefined
-  #shared: Omit<Route, 'prefix'> | undefined
-  #nexthop = 0
-  #mtu = 0
-  #source = ''
-  #header = 0
+  readonly #sources = new Map<number, Address>()
 
   constructor(nameOf: (ifindex: number) => string | undefined) {
     this.#nameOf = nameOf
@@ -121,9 +141,7 @@ export class RouteDecoder {
     const version = bytes[start] ?? 0
     let dst = -1
     let source = -1
-    let sourceLength = 0
     let gateway = -1
-    let gatewayLength = 0
     let oif = 0
     let table = bytes[start + 4] ?? 0
     let metric = 0
@@ -139,11 +157,9 @@ export class RouteDecoder {
           break
         case rta.source:
           source = value
-          sourceLength = length - 4
           break
         case rta.gateway:
           gateway = value
-          gatewayLength = length - 4
           break
         case rta.oif:
           oif = u32At(bytes, value)
@@ -165,53 +181,77 @@ export class RouteDecoder {
       }
       at += (length + 3) & ~3
     }
-    const prefix = prefixAt(bytes, version, dst, bytes[start + 1] ?? 0)
-    const sourceText = source < 0 ? '' : formatAddress(bytes.subarray(source, source + sourceLength))
-    const head = u32At(bytes, start + 4) ^ version
-    const plain = table === overlayTable && metric === defaultMetric[version === 2 ? 2 : 10]
-    if (
-      plain &&
-      this.#shared !== undefined &&
-      this.#header === head &&
-      this.#nexthop === nexthop &&
-      this.#mtu === mtu &&
-      this.#source === sourceText
-    ) {
-      return { ...this.#shared, prefix }
+    const four = version === family.inet
+    const prefix = prefixAt(bytes, four, dst, bytes[start + 1] ?? 0)
+    const src = source < 0 ? undefined : this.#source(bytes, source, four)
+    const protocol = bytes[start + 5] ?? 0
+    const plain = metric === defaultMetric[four ? 2 : 10]
+    if (plain && nexthop !== 0 && table === overlayTable && protocol === routeProtocol) {
+      return overlayRoute(prefix, { nexthop, mtu, src })
     }
     const link = nexthop !== 0 || type !== 'unicast' ? undefined : this.#nameOf(oif)
-    const protocol = bytes[start + 5] ?? 0
-    const shared: Omit<Route, 'prefix'> = {
+    return {
       kind: 'route',
       table,
+      prefix,
       // A route to a group that holds the blackhole is listed as a blackhole (net/ipv4/fib_semantics.c fib_dump_info).
       type: nexthop === 0 ? type : 'unicast',
       ...(nexthop === 0 ? {} : { nexthop }),
       ...(mtu === 0 ? {} : { mtu }),
-      ...(sourceText === '' ? {} : { src: sourceText as Address }),
-      ...(protocol === routeProtocol ? {} : { protocol }),
-      ...(metric === defaultMetric[version === 2 ? 2 : 10] ? {} : { metric }),
-      ...(gateway < 0 || nexthop !== 0
-        ? {}
-        : { via: formatAddress(bytes.subarray(gateway, gateway + gatewayLength)) }),
+      ...(src === undefined ? {} : { src }),
+      ...(gateway < 0 || nexthop !== 0 ? {} : { via: addressAt(bytes, gateway, four) }),
       ...(link === undefined ? {} : { link }),
+      ...(plain ? {} : { metric }),
+      ...(protocol === routeProtocol ? {} : { protocol }),
     }
-    if (plain && nexthop !== 0) {
-      this.#shared = shared
-      this.#header = head
-      this.#nexthop = nexthop
-      this.#mtu = mtu
-      this.#source = sourceText
+  }
+
+  /** IPv4 sources are few: one text each. */
+  #source(bytes: Uint8Array, at: number, four: boolean): Address {
+    if (!four) return addressAt(bytes, at, false)
+    const key = u32At(bytes, at)
+    let text = this.#sources.get(key)
+    if (text === undefined) {
+      text = addressAt(bytes, at, true)
+      this.#sources.set(key, text)
     }
-    return { ...shared, prefix }
+    return text
   }
 }
 
-function prefixAt(bytes: Uint8Array, version: number, dst: number, length: number): Prefix {
-  if (version === family.inet) {
-    const octets = dst < 0 ? zero4 : bytes
-    const at = dst < 0 ? 0 : dst
-    return `${octets[at] ?? 0}.${octets[at + 1] ?? 0}.${octets[at + 2] ?? 0}.${octets[at + 3] ?? 0}/${length}` as Prefix
+function overlayRoute(prefix: Prefix, { nexthop, mtu, src }: Pattern): Route {
+  const type = 'unicast'
+  if (src === undefined) {
+    return mtu === 0
+      ? { kind: 'route', table: overlayTable, prefix, type, nexthop }
+      : { kind: 'route', table: overlayTable, prefix, type, nexthop, mtu }
   }
-  return formatPrefix(dst < 0 ? new Uint8Array(16) : bytes.subarray(dst, dst + 16), length)
+  return mtu === 0
+    ? { kind: 'route', table: overlayTable, prefix, type, nexthop, src }
+    : { kind: 'route', table: overlayTable, prefix, type, nexthop, mtu, src }
+}
+
+function addressAt(bytes: Uint8Array, at: number, four: boolean): Address {
+  return formatAddress(bytes.subarray(at, at + (four ? 4 : 16)))
+}
+
+const text = Buffer.alloc(20)
+
+/** `dst` -1: the default route. IPv4 is written as flat text, which map look-ups hash without another copy. */
+function prefixAt(bytes: Uint8Array, four: boolean, dst: number, length: number): Prefix {
+  if (!four) return formatPrefix(dst < 0 ? new Uint8Array(16) : bytes.subarray(dst, dst + 16), length)
+  let at = 0
+  for (let i = 0; i < 4; i++) {
+    at = putNumber(dst < 0 ? 0 : (bytes[dst + i] ?? 0), at)
+    text[at++] = i < 3 ? 46 : 47
+  }
+  return text.toString('latin1', 0, putNumber(length, at)) as Prefix
+}
+
+/** 0-255 in decimal; the place after it. */
+function putNumber(value: number, at: number): number {
+  if (value >= 100) text[at++] = 48 + Math.floor(value / 100)
+  if (value >= 10) text[at++] = 48 + (Math.floor(value / 10) % 10)
+  text[at++] = 48 + (value % 10)
+  return at
 }

@@ -131,7 +131,7 @@ function formatLinkOp(verb: Verb, link: Link, before?: KernelObject): string {
     ...(link.master === was?.master
       ? []
       : [link.master === undefined ? 'nomaster' : `master ${link.master}`]),
-    ...(link.alias === undefined || link.alias === was?.alias ? [] : [`alias '${link.alias}'`]),
+    ...(link.alias === undefined || link.alias === was?.alias ? [] : [`alias ${quoted(link.alias)}`]),
     ...(link.up === (was?.up ?? false) ? [] : [link.up ? 'up' : 'down']),
   ]
   const set = settings.length === 0 ? [] : [`ip link set dev ${link.name} ${settings.join(' ')}`]
@@ -207,4 +207,8 @@ function countsOf({ sets, chains, digest }: Ruleset): string {
 
 function hex(value: number): string {
   return `0x${value.toString(16)}`
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`
 }

@@ -10,7 +10,6 @@ import type { PathState } from '../model/path-state.ts'
 import { familyOf } from '../model/prefix.ts'
 import type { Address, Family } from '../model/prefix.ts'
 import type { Local } from './local.ts'
-import { underlayMtu } from './underlay.ts'
 import type { Side } from './underlay.ts'
 
 /** Bytes WireGuard adds: outer header, UDP, and 32 of its own. */
@@ -72,7 +71,7 @@ function pathOver(local: Local, side: Side, gateway: Gateway): Path | string {
   if (local.self.tunnelKeys[String(device)] === undefined)
     return `our record has no tunnel key for device ${device}`
   const limits = endpoints.flatMap(({ mtu }) => mtu ?? [])
-  const mtu = Math.min(side.mtu, underlayMtu(local.fabric, side.u), ...limits) - overhead[family]
+  const mtu = Math.min(side.mtu, ...limits) - overhead[family]
   const path: Path = { u: side.u, underlay: side.name, family, device, publicKey, mtu }
   if (endpoint?.address === undefined) return path
   return { ...path, endpoint: { address: endpoint.address, port: endpoint.port + theirs } }

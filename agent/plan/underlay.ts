@@ -73,15 +73,10 @@ function sideOf(
     port: (four ?? endpoints[0])?.port ?? 0,
     families,
     natted: endpoints.some(({ address }) => address === undefined),
-    mtu: Math.min(underlayMtu(fabric, u), ...interfaces),
+    mtu: Math.min(fabric.underlays[u]?.mtu ?? usualMtu, ...interfaces),
     links: links.map((link) => link.name),
     ...(bound === undefined ? {} : { bound }),
   }
-}
-
-/** What the fabric says of an underlay. */
-export function underlayMtu(fabric: Fabric, u: number): number {
-  return fabric.underlays[u]?.mtu ?? usualMtu
 }
 
 /** Links whose routes of main facts must hold: those an underlay is bound to. */

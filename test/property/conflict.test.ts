@@ -52,7 +52,7 @@ function metricOf(object: { readonly metric?: number }): { readonly metric?: num
 // LINKSPAN_RUNS may ask for hours.
 t.setTimeout(0)
 
-t.test('conflicts leave out what needs them and nothing else', (t) => {
+void t.test('conflicts leave out what needs them and nothing else', (t) => {
   const picks = fc.array(fc.nat(), { minLength: 1, maxLength: 4 })
   const property = fc.property(worldArbitrary, picks, (world, picks) => {
     const input = inputOf(world)

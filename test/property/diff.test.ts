@@ -47,7 +47,7 @@ function live(worlds: readonly World[], damage: readonly number[]): void {
 // LINKSPAN_RUNS may ask for hours.
 t.setTimeout(0)
 
-t.test('step by step, as a fabric changes', (t) => {
+void t.test('step by step, as a fabric changes', (t) => {
   const property = fc.property(historyArbitrary, (worlds) => {
     live(worlds, [])
   })
@@ -55,7 +55,7 @@ t.test('step by step, as a fabric changes', (t) => {
   t.end()
 })
 
-t.test('from any world to any other', (t) => {
+void t.test('from any world to any other', (t) => {
   const property = fc.property(worldArbitrary, worldArbitrary, (a, b) => {
     live([a, b], [])
   })
@@ -63,7 +63,7 @@ t.test('from any world to any other', (t) => {
   t.end()
 })
 
-t.test('with things deleted behind our back', (t) => {
+void t.test('with things deleted behind our back', (t) => {
   const damage = fc.array(fc.nat(997), { minLength: 1, maxLength: 5 })
   const property = fc.property(historyArbitrary, damage, live)
   fc.assert(property, parameters(120, 6))

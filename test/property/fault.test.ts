@@ -41,7 +41,7 @@ const errno = fc.constantFrom('ENOMEM', 'EBUSY', 'EINVAL', 'ENODEV')
 // LINKSPAN_RUNS may ask for hours.
 t.setTimeout(0)
 
-t.test('an op that fails once', (t) => {
+void t.test('an op that fails once', (t) => {
   const property = fc.property(historyArbitrary, fc.nat(), errno, (worlds, n, errno) => {
     const { kernel, desired } = change(worlds)
     const foreign = foreignText(kernel)
@@ -62,7 +62,7 @@ t.test('an op that fails once', (t) => {
   t.end()
 })
 
-t.test('an op that always fails keeps back only what needs it', (t) => {
+void t.test('an op that always fails keeps back only what needs it', (t) => {
   const property = fc.property(historyArbitrary, fc.nat(), errno, (worlds, n, errno) => {
     const { kernel, desired } = change(worlds)
     const { ops } = diffWith(kernel, desired)
@@ -86,7 +86,7 @@ t.test('an op that always fails keeps back only what needs it', (t) => {
   t.end()
 })
 
-t.test('killed between two ops, and again', (t) => {
+void t.test('killed between two ops, and again', (t) => {
   const property = fc.property(historyArbitrary, fc.nat(), fc.nat(40), (worlds, n, m) => {
     const { kernel, desired } = change(worlds)
     for (const at of [n % Math.max(1, diffWith(kernel, desired).ops.length), m]) {

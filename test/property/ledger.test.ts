@@ -158,6 +158,8 @@ class Model {
   #bad = new Map<string, Delivered>()
   #refused: Refusal[] = []
   #files = new Map<string, string>()
+  /** What the last good version of a file spoke of. */
+  readonly #last = new Map<string, string>()
 
   admit(of: Bag): void {
     const incumbent = this.outcome().snapshot?.fabric
@@ -172,13 +174,15 @@ class Model {
       if (isRefusal(judged)) {
         if (judged.rule === 'document') this.#bad.set(one.origin, one)
         else this.#refused.push(judged)
-        // The file is there again, if only with nonsense in it: its newest good version counts as there.
-        const last = this.#versions.findLast(({ origin }) => origin === one.origin)
+        // The file is there again, if only with nonsense in it: what it said last counts as there.
+        const said = this.#last.get(one.origin)
+        const last = this.#versions.find(({ origin, subject }) => origin === one.origin && subject === said)
         if (last !== undefined) last.gone = false
         continue
       }
       for (const version of spoken) version.gone = true
       const subject = subjectOf(judged)
+      this.#last.set(one.origin, subject)
       this.#versions = this.#versions.filter(
         (version) => version.origin !== one.origin || version.subject !== subject,
       )

@@ -24,7 +24,7 @@ const numbers = fc.array(fc.integer(), { minLength: 7, maxLength: 31 })
 // LINKSPAN_RUNS may ask for hours.
 t.setTimeout(0)
 
-t.test('documents in another order give the same ops in the same order', (t) => {
+void t.test('documents in another order give the same ops in the same order', (t) => {
   const property = fc.property(worldArbitrary, numbers, (world, numbers) => {
     const documents = documentsOf(world).map((document) => delivered(document))
     const [a, b] = [documents, shuffled(documents, numbers)].map((order) => {
@@ -37,7 +37,7 @@ t.test('documents in another order give the same ops in the same order', (t) => 
   t.end()
 })
 
-t.test('objects in another order give the same ops, and a valid order of them', (t) => {
+void t.test('objects in another order give the same ops, and a valid order of them', (t) => {
   const property = fc.property(historyArbitrary, numbers, (worlds, numbers) => {
     const [first, second] = worlds
     if (first === undefined || second === undefined) return

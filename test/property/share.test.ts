@@ -20,7 +20,7 @@ import { inputOf } from '../support/world.ts'
 // LINKSPAN_RUNS may ask for hours.
 t.setTimeout(0)
 
-t.test('shares that are not affected are what they were', (t) => {
+void t.test('shares that are not affected are what they were', (t) => {
   const property = fc.property(historyArbitrary, (worlds) => {
     const shares = new Map<ShareKey, Share>()
     let before: PlanInput | undefined
@@ -41,7 +41,7 @@ t.test('shares that are not affected are what they were', (t) => {
   t.end()
 })
 
-t.test('keys are disjoint: no object is in two shares', (t) => {
+void t.test('keys are disjoint: no object is in two shares', (t) => {
   const property = fc.property(historyArbitrary, (worlds) => {
     for (const world of worlds.slice(0, 2)) {
       const seen = new Map<string, ShareKey>()
@@ -58,7 +58,7 @@ t.test('keys are disjoint: no object is in two shares', (t) => {
   t.end()
 })
 
-t.test('the ops of changed shares take the kernel to the full plan', (t) => {
+void t.test('the ops of changed shares take the kernel to the full plan', (t) => {
   const property = fc.property(historyArbitrary, (worlds) => {
     let before: PlanInput | undefined
     let kernel: FakeKernel | undefined

@@ -67,8 +67,8 @@ export function assertConverged(kernel: FakeKernel, desired: readonly KernelObje
 /** Objects by identity, as a kernel shows them. */
 export function comparable(objects: readonly KernelObject[]): ReadonlyMap<string, unknown> {
   const entries = objects.map((object): readonly [string, unknown] => {
-    const shown: Record<string, unknown> = { ...object }
-    for (const field of notShown[object.kind] ?? []) delete shown[field]
+    const hidden = notShown[object.kind] ?? []
+    const shown = Object.fromEntries(Object.entries(object).filter(([field]) => !hidden.includes(field)))
     return [identity(object), shown]
   })
   return new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)))

@@ -50,8 +50,8 @@ void t.test('a bound underlay has rules and a table of its own, which ends in bl
     facts: {
       routes: [
         { prefix: prefix('10.9.0.0/30'), link: 'dx0', metric: 0 },
-        { prefix: prefix('10.9.8.0/24'), link: 'dx0', via: address('10.9.0.2'), metric: 100 },
         { prefix: prefix('10.9.8.0/24'), link: 'dx0', via: address('10.9.0.1'), metric: 100 },
+        { prefix: prefix('10.9.8.0/24'), link: 'dx0', via: address('10.9.0.2'), metric: 100 },
         { prefix: prefix('0.0.0.0/0'), link: 'eth0', via: address('192.0.2.254'), metric: 0 },
         { prefix: prefix('2001:db8::/64'), link: 'eth0', metric: 1024 },
       ],

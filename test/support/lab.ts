@@ -1,0 +1,133 @@
+/**
+ * The lab: underlays, gateways, hosts behind them, and a file registry they share.
+ *
+ *   host ── site link ── gateway ── underlay bridge ── gateway ── site link ── host
+ *
+ * Underlay bridges are links of the test's own namespace. Made inside isolated(); nothing of it outlives the test.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { existsSync } from 'node:fs'
+import { Gateway } from './gateway.ts'
+import { ip } from './isolate.ts'
+import { Machine } from './machine.ts'
+
+export interface GatewayPlan {
+  readonly site: string
+  /** Link name in the gateway -> underlay and own addresses there. */
+  readonly underlays: Readonly<
+    Record<string, { readonly underlay: string; readonly addresses: readonly string[] }>
+  >
+  /** Addresses of the site link `site0`. */
+  readonly siteAddresses: readonly string[]
+  readonly prefixes: readonly string[]
+  /** More lines of config.yml. */
+  readonly config?: readonly string[]
+  /** Default route. */
+  readonly via?: string
+}
+
+export class Lab {
+  readonly registry: string
+  readonly fabric = 'lab'
+  readonly gateways: Gateway[] = []
+  readonly #directory: string
+  #links = 0
+
+  constructor(directory: string) {
+    this.#directory = directory
+    this.registry = path.join(directory, 'registry')
+    mkdirSync(this.registry, { recursive: true })
+  }
+
+  /** A bridge that carries outer packets. */
+  underlay(name: string): void {
+    ip(`link add name ${name} type bridge\nlink set dev ${name} up`)
+  }
+
+  async gateway(name: string, plan: GatewayPlan): Promise<Gateway> {
+    const gateway = await Gateway.make(name)
+    this.gateways.push(gateway)
+    for (const [link, { underlay, addresses }] of Object.entries(plan.underlays)) {
+      this.#plug(gateway.machine, link, underlay)
+      for (const address of addresses) gateway.machine.ip(`address add ${address} dev ${link} nodad`)
+    }
+    // Segments of a site: a bridge for all of its gateways and hosts.
+    const segment = this.segment(plan.site)
+    this.#plug(gateway.machine, 'site0', segment)
+    for (const address of plan.siteAddresses) gateway.machine.ip(`address add ${address} dev site0 nodad`)
+    if (plan.via !== undefined) gateway.machine.ip(`route add default via ${plan.via}`)
+    gateway.configure([
+      `fabric: ${this.fabric}`,
+      `site: ${plan.site}`,
+      `gateway: ${name}`,
+      `registry: file://${this.registry}`,
+      `prefixes: ${JSON.stringify(plan.prefixes)}`,
+      ...(plan.config ?? []),
+    ])
+    return gateway
+  }
+
+  /** A host on the site's segment; `via`: its gateway. */
+  async host(
+    name: string,
+    site: string,
+    addresses: readonly string[],
+    via: readonly string[],
+  ): Promise<Machine> {
+    const host = await Machine.make(name)
+    this.#plug(host, 'eth0', this.segment(site))
+    for (const address of addresses) host.ip(`address add ${address} dev eth0 nodad`)
+    for (const router of via) host.ip(`route add default via ${router}`)
+    return host
+  }
+
+  /** A port of an underlay or segment for a link of the machine. */
+  plug(machine: Machine, link: string, bridge: string): void {
+    this.#plug(machine, link, bridge)
+  }
+
+  segment(site: string): string {
+    const name = `s-${site}`.slice(0, 15)
+    if (!existsSync(`/sys/class/net/${name}`)) this.underlay(name)
+    return name
+  }
+
+  /** `linkspan registry fabric`, with these lines. */
+  writeFabric(lines: readonly string[]): void {
+    const file = path.join(this.#directory, 'fabric.yml')
+    writeFileSync(file, `${[`fabric: ${this.fabric}`, ...lines].join('\n')}\n`)
+    this.must('registry', 'fabric', file, '--registry', this.registry)
+  }
+
+  /** Starts the agents and certifies each as soon as it has asked; `options` of `registry add` by gateway. */
+  async enrol(options: Readonly<Record<string, readonly string[]>> = {}): Promise<void> {
+    for (const gateway of this.gateways) if (!gateway.running) gateway.start()
+    for (const gateway of this.gateways) await this.certify(gateway, options[gateway.name] ?? [])
+  }
+
+  async certify(gateway: Gateway, options: readonly string[] = []): Promise<void> {
+    const request = path.join(this.registry, 'requests', `${gateway.name}.json`)
+    for (let i = 0; i < 400 && !existsSync(request); i++) await pause(25)
+    if (!existsSync(request)) throw new Error(`${gateway.name} has not asked:\n${gateway.log}`)
+    this.must('registry', 'add', gateway.name, '--registry', this.registry, ...options)
+  }
+
+  /** Runs the CLI where the registry is kept; throws where it fails. */
+  must(...args: readonly string[]): string {
+    const [first] = this.gateways
+    if (first === undefined) throw new Error('the lab has no gateway')
+    const { status, stdout, stderr } = first.cli(...args)
+    if (status !== 0) throw new Error(`linkspan ${args.join(' ')}: exit ${status}\n${stdout}${stderr}`)
+    return stdout
+  }
+
+  #plug(machine: Machine, link: string, bridge: string): void {
+    const port = `p${this.#links++}`
+    ip(
+      `link add name ${port} type veth peer name ${link} netns ${machine.pid}\nlink set dev ${port} master ${bridge} up`,
+    )
+    machine.ip(`link set dev ${link} up`)
+  }
+}
