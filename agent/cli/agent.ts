@@ -6,8 +6,10 @@ import type { CommandModule } from 'yargs'
 import { withPlaces } from './option.ts'
 import type { PlaceOptions } from './option.ts'
 
-interface AgentArguments extends PlaceOptions {
-  readonly wireguard: 'auto' | 'kernel' | 'wireguard-go'
+export const wireGuards = ['auto', 'kernel', 'wireguard-go'] as const
+
+export interface AgentArguments extends PlaceOptions {
+  readonly wireguard: (typeof wireGuards)[number]
   readonly verbose: boolean
 }
 
@@ -20,7 +22,7 @@ export const agentCommand: CommandModule<object, AgentArguments> = {
   builder: (yargs) =>
     withPlaces(yargs)
       .option('wireguard', {
-        choices: ['auto', 'kernel', 'wireguard-go'] as const,
+        choices: wireGuards,
         default: 'auto' as const,
         describe: 'Which WireGuard makes the links; auto: the kernel where it can',
       })
@@ -28,7 +30,8 @@ export const agentCommand: CommandModule<object, AgentArguments> = {
   handler: runAgent,
 }
 
-async function runAgent(options: AgentArguments): Promise<void> {
+/** Runs until it is told to stop, and then ends the process. */
+export async function runAgent(options: AgentArguments): Promise<void> {
   const [{ readConfig }, { takeLock }] = await Promise.all([
     import('./config.ts'),
     import('../daemon/lock.ts'),
@@ -96,6 +99,7 @@ async function start(
       events,
       notifier: notifier(process.env['NOTIFY_SOCKET'], (socket, state) => addon().notify(socket, state)),
       runDirectory: options['run-directory'],
+      isService: process.env['NOTIFY_SOCKET'] !== undefined,
       version: packageVersion(),
     },
     stop,

@@ -36,17 +36,6 @@ export async function ask(runDirectory: string, target: string, options: AskOpti
   }
 }
 
-/** True where an agent listens. */
-export async function isRunning(runDirectory: string): Promise<boolean> {
-  try {
-    await ask(runDirectory, '/events?since=9007199254740991')
-    return true
-  } catch (error) {
-    if (error instanceof LinkspanError && error.code === 'not-running') return false
-    throw error
-  }
-}
-
 function once(
   socketPath: string,
   target: string,

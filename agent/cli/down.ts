@@ -9,7 +9,9 @@ import type { Lock } from '../daemon/lock.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
-import { ask, isRunning } from './client.ts'
+import type { Status } from '../daemon/status.ts'
+import { exec } from '../kernel/exec.ts'
+import { ask } from './client.ts'
 import { exitCode } from './exit-code.ts'
 import { withJson, withPlaces } from './option.ts'
 import type { JsonOption, PlaceOptions } from './option.ts'
@@ -18,6 +20,8 @@ import { count } from './table.ts'
 interface DownArguments extends JsonOption, PlaceOptions {
   readonly 'dry-run': boolean
 }
+
+const service = 'linkspan.service'
 
 /** An agent that was asked to stop has this long, in ms. */
 const stopMs = 5000
@@ -90,9 +94,12 @@ async function removals(kernel: Kernel): Promise<readonly Op[]> {
 /** Stops a running agent by its socket, and holds the lock so that none starts meanwhile. */
 async function stopAgent(runDirectory: string): Promise<Lock> {
   const { takeLock } = await import('../daemon/lock.ts')
-  if (await isRunning(runDirectory)) {
-    await ask(runDirectory, '/stop', { method: 'POST' })
+  const status = await statusOf(runDirectory)
+  if (status !== undefined) {
     process.stderr.write('stopping the agent\n')
+    // systemd would start again what ends by itself.
+    if (status.isService) await exec.run('systemctl', ['stop', service], { timeoutMs: 30_000 })
+    else await ask(runDirectory, '/stop', { method: 'POST' })
   }
   const until = performance.now() + stopMs
   for (;;) {
@@ -103,6 +110,15 @@ async function stopAgent(runDirectory: string): Promise<Lock> {
       if (!held || performance.now() > until) throw error
       await pause(50)
     }
+  }
+}
+
+async function statusOf(runDirectory: string): Promise<Status | undefined> {
+  try {
+    return (await ask(runDirectory, '/status')) as Status
+  } catch (error) {
+    if (error instanceof LinkspanError && error.code === 'not-running') return undefined
+    throw error
   }
 }
 

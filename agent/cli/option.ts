@@ -21,7 +21,7 @@ export function withJson<T>(yargs: Argv<T>): Argv<T & JsonOption> {
     type: 'boolean',
     default: false,
     describe: 'JSON on stdout, with a schema number',
-  }) as Argv<T & JsonOption>
+  })
 }
 
 export function withRunDirectory<T>(yargs: Argv<T>): Argv<T & RunDirectoryOption> {
@@ -30,7 +30,7 @@ export function withRunDirectory<T>(yargs: Argv<T>): Argv<T & RunDirectoryOption
     requiresArg: true,
     default: defaultRunDirectory,
     describe: 'Where the agent has its socket',
-  }) as Argv<T & RunDirectoryOption>
+  })
 }
 
 export function withPlaces<T>(yargs: Argv<T>): Argv<T & PlaceOptions> {
@@ -46,5 +46,5 @@ export function withPlaces<T>(yargs: Argv<T>): Argv<T & PlaceOptions> {
       requiresArg: true,
       default: defaultStateDirectory,
       describe: 'Keys and state',
-    }) as unknown as Argv<T & PlaceOptions>
+    })
 }

@@ -42,3 +42,8 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) end()
   })
 }
+
+/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
+export function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted
+}

@@ -9,7 +9,7 @@ import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
 import type { PublicKeys } from './announce.ts'
-import { pause } from './breath.ts'
+import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
 import type { Notifier } from './notify.ts'
@@ -31,6 +31,8 @@ export interface DaemonOptions {
   readonly events: Events
   readonly notifier: Notifier
   readonly runDirectory: string
+  /** systemd started us and would do so again. */
+  readonly isService: boolean
   readonly version: string
 }
 
@@ -68,6 +70,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     gateway,
     site: config.site.name,
     registry: options.registryText,
+    isService: options.isService,
     startedAt,
     unpublished: () => publisher.trouble,
   })
@@ -116,7 +119,7 @@ async function follow(
         reconciler.deliver(bag)
       }
     } catch (error) {
-      if (signal.aborted) return
+      if (isAborted(signal)) return
       const { object, reason, next } = reasonOf(error, 'registry')
       events.emit('error', 'registry-failed', { object, reason, next })
       reconciler.tally.error('registry')

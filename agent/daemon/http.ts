@@ -93,10 +93,15 @@ async function send(
     return
   }
   for await (const piece of body) {
-    if (response.destroyed) return
+    if (isGone(response)) return
     if (!response.write(piece)) await Promise.race([once(response, 'drain'), once(response, 'close')])
   }
   response.end()
+}
+
+/** Through a function, because the compiler takes a property to stay as it was across an await. */
+function isGone(response: ServerResponse): boolean {
+  return response.destroyed
 }
 
 export function json(value: unknown, status = 200): Answer {

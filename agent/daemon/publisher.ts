@@ -62,8 +62,12 @@ export class Publisher {
     do {
       this.#again = false
       await this.#once()
-    } while (this.#again && !this.#options.signal.aborted)
+    } while (this.#isAskedAgain())
     this.#busy = false
+  }
+
+  #isAskedAgain(): boolean {
+    return this.#again && !this.#options.signal.aborted
   }
 
   async #once(): Promise<void> {

@@ -14,7 +14,7 @@ import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
-import type { Change, Kernel } from '../kernel/port.ts'
+import type { Kernel } from '../kernel/port.ts'
 import type { Fabric } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
@@ -24,12 +24,15 @@ import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { share } from '../plan/share.ts'
-import { inTurns, pause } from './breath.ts'
+import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
 import { Inputs } from './inputs.ts'
+import { followKernel } from './kernel-watch.ts'
+import { allKindsBut, firewallKinds, flat, noKinds, remakesLink, withoutRemovals } from './pass.ts'
 import { recoverGroupIds } from './recovery.ts'
 import { Schedule } from './schedule.ts'
+import { Stall } from './stall.ts'
 import { Suspension } from './suspension.ts'
 import { Tally } from './tally.ts'
 import { tellConflicts, tellDrift, tellFailures, tellPass } from './telling.ts'
@@ -53,8 +56,6 @@ export interface ReconcilerOptions {
   readonly random?: () => number
 }
 
-const firewallKinds: ReadonlySet<Kind> = new Set<Kind>(['ruleset', 'element'])
-const noKinds: ReadonlySet<Kind> = new Set<Kind>()
 /** Ops handed to the driver at once: enough for full batches, few enough that a stop is heard in between. */
 const opsAtOnce = 16_384
 /** An audit gives way to news this often in a row, a plan is discarded for news this often, and then goes through. */
@@ -69,6 +70,7 @@ export class Reconciler {
   readonly desired = new Desired()
   readonly troubles = new Troubles()
   readonly tally = new Tally()
+  readonly stall = new Stall()
   readonly schedule: Schedule
   readonly inputs: Inputs
   readonly #options: ReconcilerOptions
@@ -113,12 +115,13 @@ export class Reconciler {
 
   /** Follows the kernel and works until the signal aborts. Rejects only for what nobody expected. */
   async run(signal: AbortSignal): Promise<void> {
-    const watching = this.#follow(signal)
+    const { kernel, events } = this.#options
+    const watching = followKernel(kernel, this.schedule, events, this.tally, signal)
     const stop = this.#suspension.start()
     try {
       while (!signal.aborted) {
         await this.schedule.due(signal, this.#settled)
-        if (signal.aborted) break
+        if (isAborted(signal)) break
         if (await this.#inTurn(() => this.turn(signal))) this.#options.onTurn?.()
       }
     } finally {
@@ -357,91 +360,17 @@ export class Reconciler {
     tellPass(this.#options.events, event, keys, ops, failed.length, ms)
   }
 
-  async #follow(signal: AbortSignal): Promise<void> {
-    const { kernel, events } = this.#options
-    for (let round = 1; !signal.aborted; round++) {
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const measured = async (): Promise<T> => {
+      this.stall.begin()
       try {
-        for await (const change of kernel.changes(signal)) this.#note(change)
-        if (signal.aborted) return
-        throw new Error('the kernel driver ended its events')
-      } catch (error) {
-        if (isAborted(signal)) return
-        events.emit('error', 'kernel-events-lost', { reason: reasonOf(error, 'kernel events').reason })
-        this.tally.error('events')
-        this.#note('overflow')
-        await pause(Math.min(30_000, 250 * 2 ** round), signal)
+        return await work()
+      } finally {
+        this.stall.end()
       }
     }
-  }
-
-  #note(change: Change): void {
-    if (change !== 'objects') this.schedule.hostChanged()
-    if (change !== 'facts') this.schedule.drifted()
-    if (change === 'overflow') this.#options.events.emit('warning', 'kernel-events-overflow')
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turns.then(work, work)
+    const turn = this.#turns.then(measured, measured)
     this.#turns = turn.catch((error: unknown): Reason => reasonOf(error, 'turn')) // whoever asked has it
     return turn
   }
-}
-
-/**
- * While a document cannot be read, what no known document accounts for may be what it asks for: such objects stay. A link
- * that is made anew is removed all the same.
- */
-function withoutRemovals(ops: readonly Op[], events: Events): readonly Op[] {
-  const added = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? (linkName(object) ?? []) : [])))
-  const kept = ops.filter(({ verb, object }) => verb !== 'remove' || added.has(linkName(object) ?? ''))
-  if (kept.length < ops.length) {
-    events.emit('warning', 'removals-held', {
-      objects: ops.length - kept.length,
-      reason: 'some documents of the registry cannot be read, so nothing is taken for left over',
-    })
-  }
-  return kept
-}
-
-function linkName(object: KernelObject): string | undefined {
-  return object.kind === 'link' ? object.name : undefined
-}
-
-function remakesLink(ops: readonly Op[]): boolean {
-  const removed = new Set(
-    ops.flatMap(({ verb, object }) => (verb === 'remove' && object.kind === 'link' ? [object.name] : [])),
-  )
-  return (
-    removed.size > 0 && ops.some(({ verb, object }) => verb === 'add' && removed.has(linkName(object) ?? ''))
-  )
-}
-
-function* flat(parts: readonly (readonly KernelObject[])[]): Generator<KernelObject> {
-  for (const part of parts) yield* part
-}
-
-const allKinds: readonly Kind[] = [
-  'link',
-  'port',
-  'device',
-  'peer',
-  'allowed-ip',
-  'address',
-  'fdb',
-  'nexthop',
-  'group',
-  'route',
-  'rule',
-  'sysctl',
-  'ruleset',
-  'element',
-]
-
-function allKindsBut(without: ReadonlySet<Kind>): ReadonlySet<Kind> {
-  return new Set(allKinds.filter((kind) => !without.has(kind)))
-}
-
-/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted
 }

@@ -27,6 +27,8 @@ export interface Status {
   /** Which WireGuard makes the links. */
   readonly dataPlane: 'kernel' | 'wireguard-go'
   readonly uptimeSeconds: number
+  /** It runs as a service of systemd. */
+  readonly isService: boolean
   readonly peers: readonly PeerView[]
   readonly routes: number
   readonly registry: {
@@ -50,6 +52,7 @@ export interface StatusOptions {
   readonly gateway: string
   readonly site: string
   readonly registry: string
+  readonly isService: boolean
   /** performance.now() of the start. */
   readonly startedAt: number
   /** What keeps us from saying of ourselves what we should. */
@@ -115,6 +118,7 @@ export class StatusView {
       overlay: this.#overlay(),
       dataPlane: inputs.facts?.features.wireguard === false ? 'wireguard-go' : 'kernel',
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
+      isService: this.#options.isService,
       peers,
       routes: desired.count('route'),
       registry: {

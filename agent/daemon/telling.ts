@@ -22,9 +22,10 @@ export function tellPass(
   const quiet = ops.length === 0 && keys.length === 0
   const [first] = ops
   events.emit(quiet ? 'debug' : 'info', event, {
-    shares: keys.length > 4 ? String(keys.length) : keys.join(', '),
+    shares: keys.length,
+    ...(keys.length === 0 || keys.length > 4 ? {} : { of: keys.join(', ') }),
     ops: ops.length,
-    failed,
+    failures: failed,
     ms: Math.round(ms * 10) / 10,
     ...(first === undefined || ops.length > 1 ? {} : { op: `${first.verb} ${formatObject(first.object)}` }),
   })

@@ -22,7 +22,7 @@ export function backoffMs(round: number, random: () => number): number {
 }
 
 export class Troubles {
-  readonly #failed = new Map<string, Trouble & { readonly kind: Kind }>()
+  readonly #failed = new Map<string, { readonly kind: Kind; readonly trouble: Trouble }>()
   #conflicts: readonly Reason[] = []
   #rounds = 0
 
@@ -61,7 +61,7 @@ export class Troubles {
   }
 
   get failures(): readonly Trouble[] {
-    return [...this.#failed.values()].map(({ kind: _kind, ...trouble }) => trouble)
+    return [...this.#failed.values()].map(({ trouble }) => trouble)
   }
 
   /** True where an object of such a kind failed. */
@@ -72,16 +72,16 @@ export class Troubles {
 
   #note({ op }: OpResult, { code, object, reason, next }: Reason, nowMs: number): void {
     const name = nameOf(op.object)
-    const before = this.#failed.get(name)
+    const before = this.#failed.get(name)?.trouble
     if (before === undefined && this.#failed.size >= kept) return
-    this.#failed.set(name, {
-      kind: op.object.kind,
+    const trouble: Trouble = {
       code,
       object,
       reason,
       ...(next === undefined ? {} : { next }),
       sinceMs: before?.sinceMs ?? nowMs,
       times: (before?.times ?? 0) + 1,
-    })
+    }
+    this.#failed.set(name, { kind: op.object.kind, trouble })
   }
 }

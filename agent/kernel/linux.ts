@@ -107,9 +107,10 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
         if (signal.aborted) throw error
         errors = run.map(({ object }) => reasonOf(error, formatObject(object)))
       }
-      for (const [i, op] of run.entries()) {
+      for (let i = 0; i < run.length; i++) {
+        const op = run[i]
         const error = errors[i]
-        results.push(error === undefined ? { op } : { op, error })
+        if (op !== undefined) results.push(error === undefined ? { op } : { op, error })
       }
     }
     return results

@@ -41,23 +41,6 @@ void t.test('shares that are not affected are what they were', (t) => {
   t.end()
 })
 
-void t.test('keys are disjoint: no object is in two shares', (t) => {
-  const property = fc.property(historyArbitrary, (worlds) => {
-    for (const world of worlds.slice(0, 2)) {
-      const seen = new Map<string, ShareKey>()
-      for (const { key, objects } of plan(inputOf(world))) {
-        for (const object of objects) {
-          const name = identity(object)
-          assert.equal(seen.get(name), undefined, `${name} is in ${String(seen.get(name))} and ${key}`)
-          seen.set(name, key)
-        }
-      }
-    }
-  })
-  fc.assert(property, parameters(100, 3))
-  t.end()
-})
-
 void t.test('the ops of changed shares take the kernel to the full plan', (t) => {
   const property = fc.property(historyArbitrary, (worlds) => {
     let before: PlanInput | undefined

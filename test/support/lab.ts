@@ -24,19 +24,22 @@ export interface GatewayPlan {
   readonly prefixes: readonly string[]
   /** More lines of config.yml. */
   readonly config?: readonly string[]
+  /** `site:` of config.yml, where it is more than the name. */
+  readonly siteConfig?: string
   /** Default route. */
   readonly via?: string
 }
 
 export class Lab {
   readonly registry: string
-  readonly fabric = 'lab'
+  readonly fabric: string
   readonly gateways: Gateway[] = []
   readonly #directory: string
   #links = 0
 
-  constructor(directory: string) {
+  constructor(directory: string, fabric = 'lab') {
     this.#directory = directory
+    this.fabric = fabric
     this.registry = path.join(directory, 'registry')
     mkdirSync(this.registry, { recursive: true })
   }
@@ -60,7 +63,7 @@ export class Lab {
     if (plan.via !== undefined) gateway.machine.ip(`route add default via ${plan.via}`)
     gateway.configure([
       `fabric: ${this.fabric}`,
-      `site: ${plan.site}`,
+      `site: ${plan.siteConfig ?? plan.site}`,
       `gateway: ${name}`,
       `registry: file://${this.registry}`,
       `prefixes: ${JSON.stringify(plan.prefixes)}`,
@@ -76,10 +79,17 @@ export class Lab {
     addresses: readonly string[],
     via: readonly string[],
   ): Promise<Machine> {
-    const host = await Machine.make(name)
-    this.#plug(host, 'eth0', this.segment(site))
-    for (const address of addresses) host.ip(`address add ${address} dev eth0 nodad`)
+    const host = await this.hostOn(name, this.segment(site), addresses)
     for (const router of via) host.ip(`route add default via ${router}`)
+    return host
+  }
+
+  /** A host on any bridge, with no router. */
+  async hostOn(name: string, bridge: string, addresses: readonly string[]): Promise<Machine> {
+    const host = await Machine.make(name)
+    this.#plug(host, 'eth0', bridge)
+    for (const address of addresses)
+      host.ip(`address add ${address} dev eth0${address.includes(':') ? ' nodad' : ''}`)
     return host
   }
 

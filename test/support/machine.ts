@@ -10,7 +10,26 @@ import type { ChildProcess, SpawnOptions } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 
-const privateDirectories = ['/run', '/etc/linkspan', '/var/lib/linkspan']
+/**
+ * Run by the keeper. /etc and /var/lib get a layer of memory, so that the agent's folders need not exist on this machine.
+ */
+const furnish = `
+mount -t tmpfs -o mode=755 tmpfs /run
+for below in /etc /var/lib; do
+  layer=/run/.layer$below
+  mkdir -p "$layer/upper" "$layer/work"
+  mount -t overlay -o "lowerdir=$below,upperdir=$layer/upper,workdir=$layer/work" overlay "$below"
+done
+for own in /etc/linkspan /var/lib/linkspan; do
+  mkdir -p "$own"
+  mount -t tmpfs tmpfs "$own"
+done
+mount -t sysfs sysfs /sys
+ip link set dev lo up
+mkdir -p /run/wireguard
+touch /run/lab-ready
+exec sleep infinity
+`
 
 export interface Outcome {
   readonly status: number
@@ -28,24 +47,10 @@ export class Machine {
   }
 
   static async make(name: string): Promise<Machine> {
-    const setUp = privateDirectories.map(
-      (directory) => `mkdir -p ${directory} && mount -t tmpfs tmpfs ${directory}`,
-    )
-    const script = [
-      ...setUp,
-      'mount -t sysfs sysfs /sys',
-      'ip link set dev lo up',
-      'mkdir -p /run/wireguard',
-      'touch /run/lab-ready',
-      'exec sleep infinity',
-    ]
-    const keeper = spawn(
-      'unshare',
-      ['--net', '--mount', '--propagation', 'private', 'sh', '-ec', script.join('\n')],
-      {
-        stdio: ['ignore', 'ignore', 'inherit'],
-      },
-    )
+    const keeper = spawn('unshare', ['--net', '--mount', '--propagation', 'private', 'sh', '-ec', furnish], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    keeper.unref() // the test ends when the test is done
     const machine = new Machine(name, keeper)
     for (let i = 0; i < 500 && !existsSync(`/proc/${machine.pid}/root/run/lab-ready`); i++) await pause(10)
     return machine

@@ -3,6 +3,7 @@
  * added here is what Linux would let pass and linkspan must not: a moment without guard, without a route that both the
  * state before and the desired one have, or with packets on their way into a tunnel that must not go there.
  */
+import { isOurs } from '../../agent/diff/ownership.ts'
 import { guardSet } from '../../agent/plan/firewall-element.ts'
 import { overlayTable, rulePriority } from '../../agent/model/kernel-number.ts'
 import type { KernelObject, Route } from '../../agent/model/kernel-object.ts'
@@ -16,10 +17,12 @@ export class Watch {
   readonly #kept: ReadonlySet<string>
   readonly #throws: readonly Route[]
   readonly #before: ReadonlySet<string>
+  readonly #loopsBefore: boolean
 
-  /** `remakes`: some link is made anew, and takes with it what is on it. */
   constructor(desired: readonly KernelObject[], before: readonly KernelObject[], ops: readonly Op[]) {
     this.#before = new Set(before.map(identity))
+    this.#loopsBefore = loops(before).length > 0
+    // A link that is made anew takes with it what is on it.
     const remade = remakes(ops)
     this.#kept = new Set(
       desired
@@ -34,19 +37,14 @@ export class Watch {
 
   /** What is wrong with the state after this op; empty: nothing. */
   faults(state: FakeState, { verb, object }: Op): readonly string[] {
-    if (object.kind === 'route') return this.#leaks(state)
-    const faults: string[] = object.kind === 'link' || object.kind === 'ruleset' ? this.#unguarded(state) : []
+    const faults: string[] = []
+    if (object.kind === 'route') faults.push(...this.#leaks(state))
+    if (object.kind === 'rule' && !this.#loopsBefore) faults.push(...loops(state.objects))
+    if (object.kind === 'link' || object.kind === 'ruleset') faults.push(...unguarded(state.objects))
     // Only these can take something with them.
     if (verb !== 'remove' && object.kind !== 'link' && object.kind !== 'ruleset') return faults
     for (const key of this.#kept) if (!state.has(key)) faults.push(`${key} is gone for a while`)
     return faults
-  }
-
-  #unguarded(state: FakeState): string[] {
-    const sets = new Set([...state.of('ruleset')].flatMap((ruleset) => ruleset.sets.map(({ name }) => name)))
-    return [...state.of('link')]
-      .filter((link) => link.vxlan !== undefined && !sets.has(guardSet(4, link.vxlan.vni)))
-      .map(({ name }) => `${name} has no guard`)
   }
 
   /** A new route into a tunnel covers a range that must stay out, whose own route is not there yet. */
@@ -64,21 +62,29 @@ export class Watch {
   }
 }
 
-/** What must hold whenever nobody else did damage: the guard of VXLAN links, and the rule that prevents loops. */
+/** What must hold whenever nobody else did damage. */
 export function faultsAtRest(state: FakeState): readonly string[] {
-  const faults: string[] = []
-  const sets = new Set([...state.of('ruleset')].flatMap((ruleset) => ruleset.sets.map(({ name }) => name)))
-  for (const { name, vxlan } of state.of('link')) {
-    if (vxlan !== undefined && !sets.has(guardSet(4, vxlan.vni))) faults.push(`${name} has no guard`)
-  }
-  const rules = [...state.of('rule')]
-  for (const { family, priority } of rules) {
-    if (priority !== rulePriority.overlay) continue
-    if (!rules.some((rule) => rule.family === family && rule.priority === rulePriority.stop)) {
-      faults.push(`IPv${family} packets of WireGuard itself may enter the overlay`)
-    }
-  }
-  return faults
+  return [...unguarded(state.objects), ...loops(state.objects)]
+}
+
+/** VXLAN links of a VNI that the ruleset does not guard. */
+function unguarded(objects: readonly KernelObject[]): readonly string[] {
+  const rulesets = objects.filter((object) => object.kind === 'ruleset')
+  const sets = new Set(rulesets.flatMap((ruleset) => ruleset.sets.map(({ name }) => name)))
+  return objects
+    .filter((object) => object.kind === 'link')
+    .filter(({ vxlan }) => vxlan !== undefined && !sets.has(guardSet(4, vxlan.vni)))
+    .map(({ name }) => `${name} has no guard`)
+}
+
+/** Packets enter the overlay while nothing keeps WireGuard's own ones out. */
+function loops(objects: readonly KernelObject[]): readonly string[] {
+  const rules = objects.filter((object) => object.kind === 'rule').filter(isOurs)
+  const stops = rules.filter(({ priority }) => priority === rulePriority.stop)
+  return rules
+    .filter(({ priority }) => priority === rulePriority.overlay)
+    .filter(({ family }) => !stops.some((stop) => stop.family === family))
+    .map(({ family }) => `IPv${family} packets of WireGuard itself may enter the overlay`)
 }
 
 function remakes(ops: readonly Op[]): boolean {

@@ -97,6 +97,30 @@ void t.test('a prefix moves to another site on the same device', (t) => {
   t.end()
 })
 
+void t.test('prefixes of a live peer are added first, then moved', (t) => {
+  const before = [peer(0, 's1-a'), allowed(0, 's1-a', '10.2.0.0/24'), peer(0, 's2-a')]
+  const after = [
+    peer(0, 's1-a'),
+    peer(0, 's2-a'),
+    allowed(0, 's2-a', '10.2.0.0/24'),
+    allowed(0, 's2-a', '10.3.0.0/16'),
+  ]
+  t.strictSame(lines(after, observed(before)), [
+    'wg set ls-wg0 peer <s2-a> allowed-ips +10.3.0.0/16',
+    'wg set ls-wg0 peer <s2-a> allowed-ips +10.2.0.0/24 # from peer <s1-a>',
+  ])
+  t.end()
+})
+
+void t.test('a gateway changes its weight', (t) => {
+  const before = group(0, 'default s1', 0, 1)
+  const members = before.members.map(({ id }, i) => ({ id, weight: i + 1 }))
+  t.strictSame(lines([{ ...before, members }], observed([before])), [
+    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001,2 type resilient buckets 64 protocol 2 # default s1',
+  ])
+  t.end()
+})
+
 void t.test('a gateway changes its key: new peer, prefixes over, old peer away', (t) => {
   const rekeyed = one.map((object) => {
     if (object.kind === 'peer') return { ...object, publicKey: key('new') }

@@ -57,7 +57,7 @@ void t.test('what is refused, and what was probably meant', (t) => {
     ['fd00::12345/128', /not an IPv6/],
     ['1:2:3:4:5:6:7/64', /not an IPv6/],
     ['1:2:3:4:5:6:7:8:9/64', /not an IPv6/],
-    ['1:2:3:4:5:6:7::8/64', /canonical|host bits/],
+    ['1:2:3:4:5:6:7::8/64', /not an IPv6/],
     ['fe80::1%eth0/64', /not an IPv6/],
     ['::10.0.0.256/128', /not an IPv6/],
     ['10.0.0.1::/128', /not an IPv6/],

@@ -1,0 +1,36 @@
+/** Hints from the kernel become marks in the schedule. A driver whose events end is asked again, and distrusted meanwhile. */
+import { reasonOf } from '../errors.ts'
+import type { Change, Kernel } from '../kernel/port.ts'
+import { isAborted, pause } from './breath.ts'
+import type { Events } from './event.ts'
+import type { Schedule } from './schedule.ts'
+import type { Tally } from './tally.ts'
+import { backoffMs } from './trouble.ts'
+
+/** Runs until the signal aborts. */
+export async function followKernel(
+  kernel: Kernel,
+  schedule: Schedule,
+  events: Events,
+  tally: Tally,
+  signal: AbortSignal,
+): Promise<void> {
+  const note = (change: Change): void => {
+    if (change !== 'objects') schedule.hostChanged()
+    if (change !== 'facts') schedule.drifted()
+    if (change === 'overflow') events.emit('warning', 'kernel-events-overflow')
+  }
+  for (let round = 1; !signal.aborted; round++) {
+    try {
+      for await (const change of kernel.changes(signal)) note(change)
+      if (isAborted(signal)) return
+      throw new Error('the kernel driver ended its events')
+    } catch (error) {
+      if (isAborted(signal)) return
+      events.emit('error', 'kernel-events-lost', { reason: reasonOf(error, 'kernel events').reason })
+      tally.error('events')
+      note('overflow')
+      await pause(backoffMs(round, Math.random), signal)
+    }
+  }
+}
