@@ -48,7 +48,7 @@ void t.test('one that is always torn is an error', async (t) => {
 void t.test('errors carry the kernel’s words; some mean that there is nothing', async (t) => {
   const { socket } = socketOf([refused])
   await t.rejects(socket.collect(new Uint8Array(16), 'routes', decode), {
-    reason: 'ENOENT: FIB table does not exist',
+    message: 'dump of routes: ENOENT: FIB table does not exist',
   })
   t.same(await socket.collect(new Uint8Array(16), 'routes', decode, [2]), [])
 })
