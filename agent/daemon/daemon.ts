@@ -47,6 +47,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const reconciler = new Reconciler({
     kernel,
     gateway,
+    fabric: config.fabric,
     ids,
     saveIds,
     events,

@@ -22,6 +22,8 @@ import type { Tally } from './tally.ts'
 export interface InputsOptions {
   readonly kernel: Kernel
   readonly gateway: string
+  /** The fabric this gateway belongs to: documents of another one do not count. */
+  readonly fabric: string
   /** Own as configured, its endpoints resolved. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly events: Events
@@ -32,7 +34,7 @@ export interface InputsOptions {
 
 export class Inputs {
   readonly #options: InputsOptions
-  readonly #ledger = new Ledger()
+  readonly #ledger: Ledger
   readonly #bags: Bag[] = []
   #admission: Admission = { changed: false, snapshot: undefined, refusals: [], vanished: [] }
   #unreadable: readonly Reason[] = []
@@ -42,6 +44,7 @@ export class Inputs {
 
   constructor(options: InputsOptions) {
     this.#options = options
+    this.#ledger = new Ledger({ fabric: options.fabric })
   }
 
   get admission(): Admission {

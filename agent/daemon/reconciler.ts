@@ -41,6 +41,8 @@ import { Troubles } from './trouble.ts'
 export interface ReconcilerOptions {
   readonly kernel: Kernel
   readonly gateway: string
+  /** The fabric this gateway belongs to. */
+  readonly fabric: string
   /** Own as configured, its endpoints resolved against the host. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly ids: GroupIds
@@ -93,9 +95,9 @@ export class Reconciler {
     this.#random = options.random ?? Math.random
     this.#ids = options.ids
     this.schedule = new Schedule(this.#random)
-    const { kernel, gateway, ownOf, events } = options
+    const { kernel, gateway, fabric, ownOf, events } = options
     const { tally, schedule } = this
-    this.inputs = new Inputs({ kernel, gateway, ownOf, events, tally, schedule, now: this.#now })
+    this.inputs = new Inputs({ kernel, gateway, fabric, ownOf, events, tally, schedule, now: this.#now })
   }
 
   get settled(): boolean {

@@ -69,6 +69,8 @@ export class DirectoryWatch {
   readonly #changes: ChangeSignal
   readonly #watchers = new Map<string, { watcher: FSWatcher; inode: string }>()
 
+  #closed = false
+
   constructor(directory: string, folders: readonly string[], changes: ChangeSignal) {
     this.#directory = directory
     this.#folders = folders
@@ -77,6 +79,7 @@ export class DirectoryWatch {
 
   /** Sets the watches that are missing, and those whose directory is another one now. */
   renew(): void {
+    if (this.#closed) return
     const name = basename(this.#directory)
     this.#keep(dirname(this.#directory), (changed) => {
       if (changed === name) this.#changes.walk()
@@ -96,6 +99,7 @@ export class DirectoryWatch {
   }
 
   close(): void {
+    this.#closed = true
     for (const { watcher } of this.#watchers.values()) watcher.close()
     this.#watchers.clear()
   }

@@ -50,6 +50,11 @@ export class FileRegistry implements Registry {
     const changes = new ChangeSignal(signal)
     const watch = new DirectoryWatch(this.#directory, folders, changes)
     const reader = new Reader(this.#directory)
+    // Also where nobody asks for the next bag any more: inotify watches keep a process alive.
+    const close = (): void => {
+      watch.close()
+    }
+    signal.addEventListener('abort', close, { once: true })
     try {
       while (!signal.aborted) {
         // Watches come before the walk, so that nothing falls between.
@@ -70,6 +75,7 @@ export class FileRegistry implements Registry {
         }
       }
     } finally {
+      signal.removeEventListener('abort', close)
       watch.close()
     }
   }

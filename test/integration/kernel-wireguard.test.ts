@@ -59,6 +59,8 @@ async function converge(kernel: Kernel, desired: readonly KernelObject[]): Promi
   return ops.map(({ verb, object }) => `${verb} ${object.kind}`)
 }
 
+t.setTimeout(300_000) // the emulated guest is slow
+
 await isolated(import.meta.url, async (stateDirectory) => {
   const open = (): Promise<Kernel> => openLinux({ stateDirectory, privateKey: (i) => secrets[i / 8] ?? '' })
   const kernel = await open()

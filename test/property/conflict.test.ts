@@ -75,6 +75,7 @@ void t.test('conflicts leave out what needs them and nothing else', (t) => {
     }
     pass(kernel, desired)
     assert.equal(foreignText(kernel), foreign)
+    assert.deepEqual(needsOfForeign(kernel), [])
     const again = diffWith(kernel, desired)
     assert.deepEqual(again.ops, [])
     assert.deepEqual(again.conflicts, conflicts)
@@ -94,3 +95,23 @@ void t.test('conflicts leave out what needs them and nothing else', (t) => {
   fc.assert(property, parameters(200, 6))
   t.end()
 })
+
+/** Objects of ours that stand on somebody else's nexthop, group or link. */
+function needsOfForeign({ owned, foreign }: FakeKernel): readonly string[] {
+  const theirs = new Set(foreign.map(identity))
+  return owned
+    .filter((object) => {
+      const links =
+        object.kind === 'nexthop' ? [object.device] : object.kind === 'link' ? [object.master] : []
+      const ids =
+        object.kind === 'route'
+          ? [object.nexthop]
+          : object.kind === 'group'
+            ? object.members.map(({ id }) => id)
+            : []
+      return [...links.map((name) => `link ${name}`), ...ids.map((id) => `id ${id}`)].some((key) =>
+        theirs.has(key),
+      )
+    })
+    .map(identity)
+}

@@ -72,7 +72,7 @@ export class Gateway {
   }
 
   /** Waits until so many tunnels are up and the agent is settled. */
-  async untilUp(tunnels: number, seconds = 20): Promise<Status> {
+  async untilUp(tunnels: number, seconds = 60): Promise<Status> {
     let status: Status | undefined
     for (let i = 0; i < seconds * 5; i++) {
       status = this.status()
@@ -84,7 +84,7 @@ export class Gateway {
   }
 
   /** Waits for a line of the log. */
-  async untilLogged(text: string, seconds = 10): Promise<void> {
+  async untilLogged(text: string, seconds = 30): Promise<void> {
     for (let i = 0; i < seconds * 20; i++) {
       if (this.log.includes(text)) return
       await pause(50)

@@ -119,7 +119,7 @@ export class Lab {
 
   async certify(gateway: Gateway, options: readonly string[] = []): Promise<void> {
     const request = path.join(this.registry, 'requests', `${gateway.name}.json`)
-    for (let i = 0; i < 400 && !existsSync(request); i++) await pause(25)
+    for (let i = 0; i < 2400 && !existsSync(request); i++) await pause(25)
     if (!existsSync(request)) throw new Error(`${gateway.name} has not asked:\n${gateway.log}`)
     this.must('registry', 'add', gateway.name, '--registry', this.registry, ...options)
   }

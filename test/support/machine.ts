@@ -52,7 +52,7 @@ export class Machine {
     })
     keeper.unref() // the test ends when the test is done
     const machine = new Machine(name, keeper)
-    for (let i = 0; i < 500 && !existsSync(`/proc/${machine.pid}/root/run/lab-ready`); i++) await pause(10)
+    for (let i = 0; i < 3000 && !existsSync(`/proc/${machine.pid}/root/run/lab-ready`); i++) await pause(10)
     return machine
   }
 

@@ -162,6 +162,17 @@ void t.test('a gateway leaves a site of two: one group replace, then its device'
   t.end()
 })
 
+void t.test('a gateway leaves a device that others stay on: its prefixes go with its peer', (t) => {
+  const before = [...one, ...remoteSite(0, 1, 's2-a', '10.3.0.0/16')]
+  t.strictSame(lines(one, observed(before)), [
+    'ip route delete 10.3.0.0/16 table 19539 protocol 76',
+    'ip nexthop delete id 0x4c001001',
+    'wg set ls-wg0 peer <s2-a> remove',
+    'nft delete element inet linkspan remote4_16 { 10.3.0.0 }',
+  ])
+  t.end()
+})
+
 void t.test('every path is down: the group becomes the blackhole, no route changes', (t) => {
   const closed: KernelObject = { ...group(0, 'default s1'), members: [{ id: blackhole.id, weight: 1 }] }
   const after = pair.map((object) => (object.kind === 'group' ? closed : object))
@@ -292,6 +303,14 @@ void t.test('a stretched network goes: its VXLAN link before the guard it had', 
     'ip link add name ls-vx7001 mtu 1440 group 19539 type vxlan id 7001 local 100.127.0.1 dstport 4789 learning && ip link set dev ls-vx7001 master ls-br7001 up',
     'ip link set dev tap0 master ls-br7001',
     'bridge fdb append 00:00:00:00:00:00 dev ls-vx7001 dst 100.127.0.2',
+  ])
+  // A bridge that is no bridge: its port stays, and must be put into the new one.
+  const broken = joined.map((object) => (object === bridge ? { ...bridge, type: 'other' as const } : object))
+  t.strictSame(lines(joined, observed(broken)), [
+    'ip link delete dev ls-br7001',
+    'ip link add name ls-br7001 mtu 1440 group 19539 type bridge && ip link set dev ls-br7001 up',
+    'ip link set dev ls-vx7001 master ls-br7001',
+    'ip link set dev tap0 master ls-br7001',
   ])
   t.strictSame(lines(without, observed(joined)), [
     'ip link delete dev ls-vx7001',
