@@ -4,6 +4,7 @@
  * It knows how to see and how to do, never what should be: ops come in the order diff gave them, and a run of ops of one
  * kind becomes one batch. One socket carries all requests, so that events caused by us are known by its port id.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
@@ -36,6 +37,8 @@ export interface LinuxOptions {
 
 const protocol = { route: 0, generic: 16 } as const
 const nothing = (): void => undefined
+/** Results made before the event loop gets a turn. */
+const breath = 16_384
 
 export async function openLinux(options: LinuxOptions): Promise<Kernel> {
   const { stateDirectory, privateKey } = options
@@ -111,6 +114,7 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
         const op = run[i]
         const error = errors[i]
         if (op !== undefined) results.push(error === undefined ? { op } : { op, error })
+        if (i % breath === breath - 1) await nextTurn()
       }
     }
     return results
