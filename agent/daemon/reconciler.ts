@@ -14,6 +14,7 @@ import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
+import { Match } from '../diff/match.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Fabric } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
@@ -84,6 +85,8 @@ export class Reconciler {
   #planned: PlanInput | undefined
   /** The first audit is done: kernel state is as desired, failures excepted. */
   #settled = false
+  /** What stood around and was not ours when last looked at. */
+  #strangers: string | undefined
   #audit: { readonly abandon: AbortController } | undefined
   #abandoned = 0
   #discarded = 0
@@ -216,8 +219,11 @@ export class Reconciler {
     const startedAt = performance.now()
     this.schedule.auditBegins()
     const isChange = input !== this.#planned
-    const trusted = this.#settled && !isChange && !this.troubles.concerns(firewallKinds)
+    const trusted = this.#settled && !isChange && this.troubles.isNone
     const without = trusted && (await kernel.firewallUnchanged(signal)) ? firewallKinds : noKinds
+    if (trusted && !this.schedule.isDrift && (await this.#isAsDesired(without, signal))) {
+      return this.#confirmed(startedAt)
+    }
     let changes: Changes = isChange ? await inTurns(this.#replan(input), signal) : new Map()
     const observed = await this.#observe(changes.get('host'), without, signal)
     let planned = input
@@ -245,6 +251,26 @@ export class Reconciler {
     if (failed.length > 0 || found.conflicts.length > 0) this.#retry()
     this.#tell(first ? 'first-audit' : 'audit', [...changes.keys()], ops, failed, startedAt)
     return ops
+  }
+
+  /** The cheap half of an audit: nothing of what is observed is kept. */
+  async #isAsDesired(without: ReadonlySet<Kind>, signal: AbortSignal): Promise<boolean> {
+    const match = new Match({ nowSeconds: Math.floor(this.#now() / 1000) })
+    await inTurns(match.want(this.desired.objects(without)), signal)
+    for await (const part of this.#parts(undefined, without, signal)) await inTurns(match.see(part), signal)
+    const { strangers } = match
+    const isKnown = strangers === this.#strangers
+    this.#strangers = strangers
+    return isKnown && !match.isDrifted
+  }
+
+  #confirmed(startedAt: number): readonly Op[] {
+    this.#audit = undefined
+    this.desired.forgetAstray()
+    this.troubles.settle([], [])
+    this.schedule.auditDone(performance.now() - startedAt)
+    this.#tell('audit', [], [], [], startedAt)
+    return []
   }
 
   /** Shares that differ, as they should be. */
@@ -332,13 +358,21 @@ export class Reconciler {
     signal: AbortSignal,
   ): Promise<readonly (readonly KernelObject[])[]> {
     const parts: (readonly KernelObject[])[] = []
+    for await (const part of this.#parts(host, without, signal)) parts.push(part)
+    return parts
+  }
+
+  async *#parts(
+    host: Share | undefined,
+    without: ReadonlySet<Kind>,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly KernelObject[]> {
     const sysctls = this.desired.sysctlNames(host)
     const kinds = without.size === 0 ? {} : { kinds: allKindsBut(without) }
     for await (const part of this.#options.kernel.observe({ sysctls, ...kinds }, signal)) {
       signal.throwIfAborted()
-      parts.push(part)
+      yield part
     }
-    return parts
   }
 
   #diff(

@@ -18,6 +18,7 @@ export class Schedule {
   readonly #random: () => number
   #periodAt = 0
   #driftAt = Infinity
+  #isDrift = false
   #retryAt = Infinity
   #factsAt = 0
   #factsDoneAt = -Infinity
@@ -68,8 +69,14 @@ export class Schedule {
     this.#retryAt = Math.min(this.#retryAt, performance.now() + ms)
   }
 
+  /** The audit that runs was called for by somebody's change. */
+  get isDrift(): boolean {
+    return this.#isDrift
+  }
+
   /** Takes the marks that the audit about to begin answers. */
   auditBegins(): void {
+    this.#isDrift = performance.now() >= this.#driftAt
     this.#driftAt = Infinity
     this.#retryAt = Infinity
   }

@@ -1,6 +1,5 @@
 /** What went wrong last, by object: for `status`, and for how long to wait before the next try. */
 import type { Reason } from '../errors.ts'
-import type { Kind } from '../model/kernel-object.ts'
 import type { OpResult } from '../model/op.ts'
 import { nameOf } from './desired.ts'
 
@@ -22,7 +21,7 @@ export function backoffMs(round: number, random: () => number): number {
 }
 
 export class Troubles {
-  readonly #failed = new Map<string, { readonly kind: Kind; readonly trouble: Trouble }>()
+  readonly #failed = new Map<string, Trouble>()
   #conflicts: readonly Reason[] = []
   #rounds = 0
 
@@ -61,27 +60,24 @@ export class Troubles {
   }
 
   get failures(): readonly Trouble[] {
-    return [...this.#failed.values()].map(({ trouble }) => trouble)
+    return [...this.#failed.values()]
   }
 
-  /** True where an object of such a kind failed. */
-  concerns(kinds: ReadonlySet<Kind>): boolean {
-    for (const { kind } of this.#failed.values()) if (kinds.has(kind)) return true
-    return false
+  get isNone(): boolean {
+    return this.#failed.size === 0 && this.#conflicts.length === 0
   }
 
   #note({ op }: OpResult, { code, object, reason, next }: Reason, nowMs: number): void {
     const name = nameOf(op.object)
-    const before = this.#failed.get(name)?.trouble
+    const before = this.#failed.get(name)
     if (before === undefined && this.#failed.size >= kept) return
-    const trouble: Trouble = {
+    this.#failed.set(name, {
       code,
       object,
       reason,
       ...(next === undefined ? {} : { next }),
       sinceMs: before?.sinceMs ?? nowMs,
       times: (before?.times ?? 0) + 1,
-    }
-    this.#failed.set(name, { kind: op.object.kind, trouble })
+    })
   }
 }

@@ -81,9 +81,15 @@ export class FakeState {
 
   /** Carries out one op; throws Errno. */
   apply(op: Op): void {
-    if (op.verb === 'remove') { this.remove(op.object); return; }
+    if (op.verb === 'remove') {
+      this.remove(op.object)
+      return
+    }
     const before = this.#objects.get(identity(op.object))
-    if (op.object.kind === 'sysctl') { this.#write(op.object); return; }
+    if (op.object.kind === 'sysctl') {
+      this.#write(op.object)
+      return
+    }
     if (op.verb === 'add' && before !== undefined) throw new Errno('EEXIST', identity(op.object))
     if (op.verb === 'replace' && before === undefined) throw new Errno('ENOENT', identity(op.object))
     if (before !== undefined && !isOurs(before)) throw new Errno('EPERM', `foreign ${identity(before)}`)
@@ -101,7 +107,10 @@ export class FakeState {
       if (object.kind === 'sysctl') return
       throw new Errno('ENOENT', identity(object))
     }
-    if (before.kind === 'sysctl') { this.#restore(before); return; }
+    if (before.kind === 'sysctl') {
+      this.#restore(before)
+      return
+    }
     if (!isOurs(before)) throw new Errno('EPERM', `foreign ${identity(before)}`)
     this.#objects.delete(identity(before))
     if (before.kind === 'link') this.#linkGone(before.name)
@@ -116,32 +125,52 @@ export class FakeState {
 
   #require(object: KernelObject, before: KernelObject | undefined): void {
     switch (object.kind) {
-      case 'link':
-        { this.#requireLink(object, before as Link | undefined); return; }
+      case 'link': {
+        this.#requireLink(object, before as Link | undefined)
+        return
+      }
       case 'device':
         this.#needLink(object.name)
-        { this.#requirePort(object); return; }
-      case 'peer':
-        { this.#needLink(object.device); return; }
+        {
+          this.#requirePort(object)
+          return
+        }
+      case 'peer': {
+        this.#needLink(object.device)
+        return
+      }
       case 'allowed-ip':
         this.#needLink(object.device)
         if (this.get({ kind: 'peer', device: object.device, publicKey: object.publicKey, keepalive: 0 }))
           return
         throw new Errno('ENOENT', `peer ${object.publicKey} on ${object.device}`)
       case 'address':
-      case 'fdb':
-        { this.#needLink(object.link); return; }
+      case 'fdb': {
+        this.#needLink(object.link)
+        return
+      }
       case 'port':
         if (!this.hostLinks.has(object.link)) throw new Errno('ENODEV', object.link)
-        { this.#needLink(object.master); return; }
-      case 'nexthop':
-        { this.#requireNexthop(object, before); return; }
-      case 'group':
-        { this.#requireGroup(object, before); return; }
-      case 'route':
-        { this.#requireRoute(object); return; }
-      case 'element':
-        { this.#requireSet(object); return; }
+        {
+          this.#needLink(object.master)
+          return
+        }
+      case 'nexthop': {
+        this.#requireNexthop(object, before)
+        return
+      }
+      case 'group': {
+        this.#requireGroup(object, before)
+        return
+      }
+      case 'route': {
+        this.#requireRoute(object)
+        return
+      }
+      case 'element': {
+        this.#requireSet(object)
+        return
+      }
       default:
         return
     }

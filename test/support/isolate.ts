@@ -25,6 +25,7 @@ export async function isolated(url: string, tests: (directory: string) => Promis
       t.pass(path.basename(file), { skip: 'needs root, for namespaces' })
       return
     }
+    t.setTimeout(0) // tap's clock runs in the inner process
     // Under `node --test`, tap reports to the runner, once, and takes the word out of the environment; it is the inner's.
     const underRunner =
       process.env['NODE_TEST_CONTEXT'] === undefined ? {} : { NODE_TEST_CONTEXT: 'child-v8' }
