@@ -30,6 +30,7 @@ export async function run(): Promise<Figure[]> {
   try {
     await pause(1000)
     const latencies: number[] = []
+    const passes: number[] = []
     let shares = 0
     let wrong = 0
     for (let i = 0; i < changes; i++) {
@@ -37,6 +38,7 @@ export async function run(): Promise<Figure[]> {
       const { document, prefix, present } = changeOf(n, i)
       const { at, pass } = await change(agent, document)
       latencies.push(pass.at - at)
+      passes.push(pass.fields['ms'] ?? 0)
       shares = Math.max(shares, pass.fields['shares'] ?? 0)
       if (pass.fields['failures'] !== 0) wrong++
       if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
@@ -49,6 +51,7 @@ export async function run(): Promise<Figure[]> {
         atMost: 50,
       }),
       figure('change', { figure: 'the same, median', value: median(latencies), unit: 'ms' }),
+      figure('change', { figure: 'of it diff and apply, median', value: median(passes), unit: 'ms' }),
       figure('change', {
         figure: 'most shares planned for one change',
         value: shares,

@@ -257,7 +257,7 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
         before = admission.snapshot
       }
     }),
-    { numRuns: runs, reporter: report },
+    { numRuns: runs, seed: Number(process.env['LINKSPAN_SEED'] ?? 1763700000), reporter: report },
   )
   // A property over conflicts proves little where no conflict came up.
   const common = [
@@ -297,7 +297,7 @@ void t.test('permuting the documents of a bag changes nothing', (t) => {
       }
       return outcome(documents) === outcome(shuffled)
     }),
-    { numRuns: runs },
+    { numRuns: runs, seed: Number(process.env['LINKSPAN_SEED'] ?? 1763700000) },
   )
   t.pass('the same snapshot and refusals in any order')
   t.end()

@@ -3,6 +3,9 @@ import type { ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { ask } from '../../agent/cli/client.ts'
+import type { Status } from '../../agent/daemon/status.ts'
+import { LinkspanError } from '../../agent/errors.ts'
 import { Machine } from './machine.ts'
 import type { Outcome } from './machine.ts'
 
@@ -65,17 +68,26 @@ export class Gateway {
     return this.machine.attempt(process.execPath, main, ...args)
   }
 
-  /** `status --json`, or undefined where no agent answers. */
-  status(): Status | undefined {
-    const { stdout } = this.cli('status', '--json')
-    return stdout === '' ? undefined : (JSON.parse(stdout) as Status)
+  /** What the agent answers on its control socket; throws `not-running` where there is none. */
+  ask(target: string): Promise<unknown> {
+    return ask(this.machine.path('/run/linkspan'), target)
+  }
+
+  /** As `status --json`, without a process for it; undefined where no agent answers. */
+  async status(): Promise<Status | undefined> {
+    try {
+      return (await this.ask('/status')) as Status
+    } catch (error) {
+      if (error instanceof LinkspanError && error.code === 'not-running') return undefined
+      throw error
+    }
   }
 
   /** Waits until so many tunnels are up and the agent is settled. */
   async untilUp(tunnels: number, seconds = 60): Promise<Status> {
     let status: Status | undefined
     for (let i = 0; i < seconds * 5; i++) {
-      status = this.status()
+      status = await this.status()
       const up = status?.peers.filter(({ state }) => state === 'up').length ?? 0
       if (status !== undefined && status.health !== 'waiting' && up >= tunnels) return status
       await pause(200)
@@ -91,20 +103,4 @@ export class Gateway {
     }
     throw new Error(`${this.name} did not log "${text}":\n${this.log}`)
   }
-}
-
-export interface Status {
-  readonly health: string
-  readonly summary: string
-  readonly peers: readonly {
-    readonly gateway: string
-    readonly state: string
-    readonly device: string
-    readonly underlay: string
-  }[]
-  readonly conflicts: readonly { readonly object: string; readonly reason: string }[]
-  readonly failures: readonly { readonly object: string; readonly reason: string }[]
-  readonly refusals: readonly { readonly object: string; readonly reason: string; readonly rule: string }[]
-  readonly notes: readonly { readonly kind: string; readonly object: string; readonly reason: string }[]
-  readonly dataPlane: string
 }

@@ -1,116 +1,98 @@
 /**
- * A traffic meter: numbered UDP packets at a steady rate from one machine to another, and a count of those that did not
- * arrive. It runs itself as two programs, one at each end.
- *
- *   node meter.js receive PORT
- *   node meter.js send ADDRESS PORT PER_SECOND
+ * A traffic meter: numbered UDP packets at a steady pace from one machine to another, and a count of those that did not
+ * arrive. The two ends are a C program (meter.c): a collection of garbage must not look like loss.
  */
-import { createSocket } from 'node:dgram'
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Machine } from './machine.ts'
 
-const file = fileURLToPath(import.meta.url)
+/** Made by scripts/build. */
+const program = ((): string => {
+  let folder = path.dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder)
+  return path.join(folder, 'native', 'build', 'meter')
+})()
 
 export interface Count {
   readonly sent: number
   readonly received: number
   readonly lost: number
-  /** Longest time without a packet at the receiver, ms. */
+  readonly duplicates: number
+  /** Arrived behind a later one. */
+  readonly late: number
+  /** Longest time without a packet at the receiver, and when it began after the first packet, ms. */
   readonly gapMs: number
+  readonly gapAtMs: number
+}
+
+export interface MeterOptions {
+  readonly perSecond?: number
+  readonly port?: number
+  /** Source ports, taken in turn. */
+  readonly flows?: number
+  readonly bytes?: number
 }
 
 export class Meter {
   readonly #sender: ChildProcess
   readonly #receiver: ChildProcess
-  #sent = ''
-  #received = ''
+  readonly #sent: Promise<string>
+  readonly #received: Promise<string>
 
-  private constructor(sender: ChildProcess, receiver: ChildProcess) {
+  private constructor(sender: ChildProcess, receiver: ChildProcess, received: Promise<string>) {
     this.#sender = sender
     this.#receiver = receiver
-    sender.stdout?.on('data', (chunk: Buffer) => (this.#sent += chunk.toString()))
-    receiver.stdout?.on('data', (chunk: Buffer) => (this.#received += chunk.toString()))
+    this.#sent = textOf(sender)
+    this.#received = received
   }
 
+  /** Packets flow once this has resolved. */
   static async start(
     from: Machine,
     to: Machine,
     address: string,
-    perSecond = 1000,
-    port = 9000,
+    { perSecond = 1000, port = 9000, flows = 1, bytes = 64 }: MeterOptions = {},
   ): Promise<Meter> {
-    const stdio = ['ignore', 'pipe', 'inherit'] as ('ignore' | 'pipe' | 'inherit')[]
-    const receiver = to.spawn(process.execPath, [file, 'receive', String(port)], { stdio })
-    await new Promise((resolve) => receiver.stdout?.once('data', resolve)) // bound
-    const sender = from.spawn(process.execPath, [file, 'send', address, String(port), String(perSecond)], {
-      stdio,
-    })
-    return new Meter(sender, receiver)
+    const any = address.includes(':') ? '::' : '0.0.0.0'
+    const receiver = to.spawn(program, ['receive', String(port), any], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const received = textOf(receiver)
+    if (receiver.stdout === null) throw new Error('no pipe')
+    await Promise.race([once(receiver.stdout, 'data'), once(receiver, 'exit')])
+    if (receiver.exitCode !== null) throw new Error(`the meter on ${to.name} did not start`)
+    const argv = ['send', address, String(port), String(perSecond), String(flows), String(bytes)]
+    return new Meter(from.spawn(program, argv, { stdio: ['pipe', 'pipe', 'inherit'] }), receiver, received)
   }
 
   /** Stops sending, lets what is under way arrive, and counts. */
   async stop(): Promise<Count> {
-    const ended = (child: ChildProcess): Promise<unknown> =>
-      new Promise((resolve) => child.once('close', resolve))
-    const senderEnd = ended(this.#sender)
-    this.#sender.kill('SIGTERM')
-    await senderEnd
+    this.#sender.stdin?.end()
+    const { sent } = JSON.parse(await this.#sent) as { sent: number }
     await pause(500)
-    const receiverEnd = ended(this.#receiver)
-    this.#receiver.kill('SIGTERM')
-    await receiverEnd
-    const sent = Number(this.#sent)
-    const [received = 0, gapMs = 0] = (this.#received.split('\n').at(-2) ?? '').split(' ').map(Number)
-    return { sent, received, lost: sent - received, gapMs }
+    this.#receiver.stdin?.end()
+    const last = (await this.#received).trimEnd().split('\n').at(-1) ?? ''
+    const { received, duplicates, late, longestGapMs, gapAtMs } = JSON.parse(last) as Record<string, number>
+    if (received === undefined) throw new Error(`the meter says ${last}`)
+    return {
+      sent,
+      received,
+      lost: sent - received,
+      duplicates: duplicates ?? 0,
+      late: late ?? 0,
+      gapMs: longestGapMs ?? 0,
+      gapAtMs: gapAtMs ?? 0,
+    }
   }
 }
 
-function receive(port: number): void {
-  const socket = createSocket('udp6')
-  const seen = new Set<number>()
-  let last = 0
-  let gap = 0
-  socket.on('message', (message) => {
-    const now = performance.now()
-    if (last > 0) gap = Math.max(gap, now - last)
-    last = now
-    seen.add(message.readUInt32LE(0))
+async function textOf(child: ChildProcess): Promise<string> {
+  let text = ''
+  child.stdout?.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
   })
-  socket.bind(port, () => {
-    socket.setRecvBufferSize(1 << 20)
-    process.stdout.write('bound\n')
-  })
-  process.on('SIGTERM', () => {
-    process.stdout.write(`${seen.size} ${Math.round(gap)}\n`, () => process.exit(0))
-  })
-}
-
-function send(address: string, port: number, perSecond: number): void {
-  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
-  const started = performance.now()
-  let sent = 0
-  let stopped = false
-  const beat = setInterval(() => {
-    const due = Math.floor(((performance.now() - started) * perSecond) / 1000)
-    // Never a burst: after a stall the rate goes on, it does not catch up.
-    for (let i = 0; i < 20 && sent < due && !stopped; i++) {
-      const packet = Buffer.alloc(100)
-      packet.writeUInt32LE(sent++)
-      // An error (no route) is a packet lost, which is what is counted.
-      socket.send(packet, port, address, () => undefined)
-    }
-  }, 1)
-  process.on('SIGTERM', () => {
-    stopped = true
-    clearInterval(beat)
-    setTimeout(() => process.stdout.write(`${sent}\n`, () => process.exit(0)), 100)
-  })
-}
-
-if (process.argv[1] === file) {
-  const [verb, ...args] = process.argv.slice(2)
-  if (verb === 'receive') receive(Number(args[0]))
-  else if (verb === 'send') send(args[0] ?? '', Number(args[1]), Number(args[2]))
+  await once(child, 'close')
+  return text
 }
