@@ -2,6 +2,7 @@
  * `linkspan agent`: the daemon in the foreground, under systemd or not. This is where the ports get their drivers: the file
  * registry and the Linux kernel. SIGTERM and SIGINT end the process and leave the data plane as it is.
  */
+import { setFlagsFromString } from 'node:v8'
 import type { CommandModule } from 'yargs'
 import { withPlaces } from './option.ts'
 import type { PlaceOptions } from './option.ts'
@@ -31,7 +32,14 @@ export const agentCommand: CommandModule<object, AgentArguments> = {
 }
 
 /** Runs until it is told to stop, and then ends the process. */
-export async function runAgent(options: AgentArguments): Promise<void> {
+export /**
+ * V8 lets the heap grow to several times what lives in it before it looks for garbage. An audit of 100,000 routes leaves
+ * much of that behind, and a gateway VM has other uses for its memory: a quarter is enough.
+ */
+const heapGrowingPercent = 25
+
+async function runAgent(options: AgentArguments): Promise<void> {
+  setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`)
   const [{ readConfig }, { takeLock }] = await Promise.all([
     import('./config.ts'),
     import('../daemon/lock.ts'),

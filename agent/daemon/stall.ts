@@ -1,24 +1,36 @@
 /**
- * The longest stall of the event loop while the reconciler works. The histogram's timer fires every 10 ms, so it runs only
- * during turns: an idle agent must not wake a hundred times a second to find that it is idle.
+ * The longest stall of the event loop while the reconciler works. Node's own histogram counts the pause between two turns
+ * as a stall, and a timer that never rests would wake an idle agent a hundred times a second; so this one runs by turns.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 const resolutionMs = 10
 
 export class Stall {
-  readonly #histogram = monitorEventLoopDelay({ resolution: resolutionMs })
+  #timer: NodeJS.Timeout | undefined
+  #last = 0
+  #maxMs = 0
 
   begin(): void {
-    this.#histogram.enable()
+    this.#last = performance.now()
+    this.#timer ??= setInterval(() => {
+      this.#look(resolutionMs)
+    }, resolutionMs).unref()
   }
 
   end(): void {
-    this.#histogram.disable()
+    this.#look(0)
+    clearInterval(this.#timer)
+    this.#timer = undefined
   }
 
-  /** Longest so far, in seconds; the timer's own period is not counted. */
+  /** Longest so far, in seconds. */
   get maxSeconds(): number {
-    return Math.max(0, this.#histogram.max / 1e9 - resolutionMs / 1000)
+    return this.#maxMs / 1000
+  }
+
+  #look(dueMs: number): void {
+    const now = performance.now()
+    this.#maxMs = Math.max(this.#maxMs, now - this.#last - dueMs)
+    this.#last = now
   }
 }

@@ -27,6 +27,8 @@ export interface Status {
   /** Which WireGuard makes the links. */
   readonly dataPlane: 'kernel' | 'wireguard-go'
   readonly uptimeSeconds: number
+  /** Longest stall of the event loop during the agent's work so far. */
+  readonly stallMs: number
   /** It runs as a service of systemd. */
   readonly isService: boolean
   readonly peers: readonly PeerView[]
@@ -118,6 +120,7 @@ export class StatusView {
       overlay: this.#overlay(),
       dataPlane: inputs.facts?.features.wireguard === false ? 'wireguard-go' : 'kernel',
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
+      stallMs: Math.round(reconciler.stall.maxSeconds * 1000),
       isService: this.#options.isService,
       peers,
       routes: desired.count('route'),

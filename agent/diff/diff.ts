@@ -14,7 +14,7 @@ import { isEndpointRight, isEqual } from './equal.ts'
 import { Found } from './found.ts'
 import { KeyedState } from './keyed.ts'
 import { Implied, Loss } from './loss.ts'
-import { inOrder, kindOrder } from './order.ts'
+import { inOrderSteps, kindOrder } from './order.ts'
 
 export interface DiffContext {
   /** Unix time in seconds, to tell fresh handshakes. */
@@ -84,7 +84,7 @@ export function* diffSteps(
       ops.push({ verb: 'add', object })
     }
   }
-  return { ops: inOrder(ops), conflicts }
+  return { ops: yield* inOrderSteps(ops), conflicts }
 }
 
 /** A sysctl that we never wrote stays as it is. */

@@ -30,6 +30,9 @@ export const kindOrder: readonly Kind[] = [
   'rule',
 ]
 
+/** Ops between two yields. */
+const step = 10_000
+
 interface Bucket {
   readonly adds: Op[]
   readonly replaces: Replace[]
@@ -40,6 +43,16 @@ type Replace = Extract<Op, { verb: 'replace' }>
 
 /** The ops in the order in which they are to be applied. Ops of one kind and verb keep their order where it is free. */
 export function inOrder(ops: Iterable<Op>): Op[] {
+  const steps = inOrderSteps(ops)
+  for (;;) {
+    const next = steps.next()
+    if (next.done) return next.value
+  }
+}
+
+/** The same, with a yield every few thousand ops. */
+export function* inOrderSteps(ops: Iterable<Op>): Generator<void, Op[]> {
+  let count = 0
   const buckets = new Map<Kind, Bucket>(
     kindOrder.map((kind) => [kind, { adds: [], replaces: [], removes: [] }]),
   )
@@ -49,15 +62,16 @@ export function inOrder(ops: Iterable<Op>): Op[] {
     if (op.verb === 'add') bucket.adds.push(op)
     else if (op.verb === 'replace') bucket.replaces.push(op)
     else bucket.removes.push(op)
+    if (++count % step === 0) yield
   }
   const first = inFront(bucketOf)
   const ordered: Op[] = [...first]
-  for (const kind of kindOrder) append(ordered, forward(kind, bucketOf(kind)))
+  for (const kind of kindOrder) yield* append(ordered, forward(kind, bucketOf(kind)))
   const isFirst = new Set(first)
   for (const kind of [...kindOrder].reverse()) {
     const { removes } = bucketOf(kind)
     const rest = isFirst.size === 0 ? removes : removes.filter((op) => !isFirst.has(op))
-    append(ordered, backward(kind, rest))
+    yield* append(ordered, backward(kind, rest))
   }
   return ordered
 }
@@ -147,7 +161,7 @@ function freeingPorts(replaces: readonly Replace[]): Op[] {
   return [...ordered]
 }
 
-function append(to: Op[], ops: readonly Op[]): void {
+function* append(to: Op[], ops: readonly Op[]): Generator<void, void> {
   // Not push(...ops): 100,000 arguments are more than a stack frame takes.
-  for (const op of ops) to.push(op)
+  for (const op of ops) if (to.push(op) % step === 0) yield
 }
