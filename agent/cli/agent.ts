@@ -38,7 +38,7 @@ export /**
  */
 const heapGrowingPercent = 25
 
-async function runAgent(options: AgentArguments): Promise<void> {
+export async function runAgent(options: AgentArguments): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`)
   const [{ readConfig }, { takeLock }] = await Promise.all([
     import('./config.ts'),

@@ -85,7 +85,7 @@ export class Reconciler {
   #planned: PlanInput | undefined
   /** The first audit is done: kernel state is as desired, failures excepted. */
   #settled = false
-  /** What stood around and was not ours when last looked at. */
+  /** What stands around and is not ours; undefined since diff judged it. */
   #strangers: string | undefined
   #audit: { readonly abandon: AbortController } | undefined
   #abandoned = 0
@@ -233,6 +233,7 @@ export class Reconciler {
       if (planned !== input) changes = await inTurns(this.#replan(planned), signal)
     }
     const found = await this.#diff(this.desired.objects(without, changes), observed, signal)
+    this.#strangers = undefined
     if (this.#isStale()) {
       if (this.#settled) this.schedule.retryIn(100)
       return []
@@ -259,7 +260,7 @@ export class Reconciler {
     await inTurns(match.want(this.desired.objects(without)), signal)
     for await (const part of this.#parts(undefined, without, signal)) await inTurns(match.see(part), signal)
     const { strangers } = match
-    const isKnown = strangers === this.#strangers
+    const isKnown = this.#strangers === undefined || strangers === this.#strangers
     this.#strangers = strangers
     return isKnown && !match.isDrifted
   }
