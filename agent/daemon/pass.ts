@@ -1,4 +1,5 @@
 /** Parts of a pass: which kinds an audit looks at, and which ops it may not carry out. */
+import type { Kernel } from '../kernel/port.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op } from '../model/op.ts'
 import type { Events } from './event.ts'
@@ -57,6 +58,26 @@ const allKinds: readonly Kind[] = [
   'element',
 ]
 
-export function allKindsBut(without: ReadonlySet<Kind>): ReadonlySet<Kind> {
+function allKindsBut(without: ReadonlySet<Kind>): ReadonlySet<Kind> {
   return new Set(allKinds.filter((kind) => !without.has(kind)))
+}
+
+/** What the kernel holds, in parts, of all kinds but these. */
+export async function* observeBut(
+  kernel: Kernel,
+  without: ReadonlySet<Kind>,
+  sysctls: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<readonly KernelObject[]> {
+  const kinds = without.size === 0 ? {} : { kinds: allKindsBut(without) }
+  for await (const part of kernel.observe({ sysctls, ...kinds }, signal)) {
+    signal.throwIfAborted()
+    yield part
+  }
+}
+
+export async function listOf<T>(parts: AsyncIterable<T>): Promise<readonly T[]> {
+  const list: T[] = []
+  for await (const part of parts) list.push(part)
+  return list
 }

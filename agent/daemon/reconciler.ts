@@ -30,7 +30,7 @@ import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
 import { Inputs } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
-import { allKindsBut, firewallKinds, flat, noKinds, remakesLink, withoutRemovals } from './pass.ts'
+import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink, withoutRemovals } from './pass.ts'
 import { recoverGroupIds } from './recovery.ts'
 import { Schedule } from './schedule.ts'
 import { Stall } from './stall.ts'
@@ -158,9 +158,9 @@ export class Reconciler {
   preview(signal: AbortSignal): Promise<Diff | undefined> {
     return this.#inTurn(async () => {
       const input = this.inputs.planInput(this.#ids)
-      if (input === undefined) return undefined
+      if (input === undefined || !this.#settled) return undefined
       const changes = await inTurns(this.#replan(input), signal)
-      const observed = await this.#observe(changes.get('host'), noKinds, signal)
+      const observed = await listOf(this.#observe(changes.get('host'), noKinds, signal))
       return this.#diff(this.desired.objects(noKinds, changes), observed, signal)
     })
   }
@@ -184,12 +184,15 @@ export class Reconciler {
       if (this.troubles.conflicts.length > 0) await this.#auditAll(input, signal)
       else await this.#pass(input, signal)
     }
-    if (!this.schedule.auditDue || this.inputs.pending || input !== this.#planned) return
+    if (!this.schedule.auditDue || input !== this.#planned) return
+    if (this.inputs.pending && this.#abandoned < patience) {
+      this.#abandoned++
+      return
+    }
     const abandon = new AbortController()
     this.#audit = { abandon }
     try {
       await this.#auditAll(input, AbortSignal.any([signal, abandon.signal]))
-      this.#abandoned = 0
     } catch (error) {
       if (!abandon.signal.aborted || signal.aborted) throw error
       this.#abandoned++
@@ -205,7 +208,11 @@ export class Reconciler {
     const changes = await inTurns(this.#replan(input), signal)
     const wanted = [...changes.values()].flatMap(({ objects }) => objects)
     const { ops, conflicts } = await this.#diff(wanted, [[...this.desired.believed(changes.keys())]], signal)
-    if (this.#isStale()) return
+    if (this.#isStale(this.#discarded < patience)) {
+      this.#discarded++
+      return
+    }
+    this.#discarded = 0
     const failed = await this.#write(input, changes, ops, signal)
     // Conflicts and links made anew reach beyond these shares: only an audit can judge them.
     if (conflicts.length > 0 || remakesLink(ops)) this.schedule.auditNow()
@@ -224,17 +231,19 @@ export class Reconciler {
     if (trusted && !this.schedule.isDrift && (await this.#isAsDesired(without, signal))) {
       return this.#confirmed(startedAt)
     }
-    let changes: Changes = isChange ? await inTurns(this.#replan(input), signal) : new Map()
-    const observed = await this.#observe(changes.get('host'), without, signal)
+    const host = isChange ? share(input, 'host') : undefined
+    const observed = await listOf(this.#observe(host, without, signal))
     let planned = input
     if (!this.#settled) {
+      // Before anything is planned: a plan gives out ids for what it does not know.
       this.#ids = await inTurns(recoverGroupIds(this.#ids, input, flat(observed)), signal)
       planned = this.inputs.planInput(this.#ids) ?? input
-      if (planned !== input) changes = await inTurns(this.#replan(planned), signal)
     }
+    const changes = await inTurns(this.#replan(planned), signal)
     const found = await this.#diff(this.desired.objects(without, changes), observed, signal)
     this.#strangers = undefined
-    if (this.#isStale()) {
+    if (this.#isStale(this.#abandoned < patience)) {
+      this.#abandoned++
       if (this.#settled) this.schedule.retryIn(100)
       return []
     }
@@ -248,7 +257,7 @@ export class Reconciler {
     if (this.#settled && !isChange) tellDrift(events, this.tally, ops, failed)
     const first = !this.#settled
     this.#settled = true
-    this.schedule.auditDone(performance.now() - startedAt)
+    this.#auditDone(startedAt)
     if (failed.length > 0 || found.conflicts.length > 0) this.#retry()
     this.#tell(first ? 'first-audit' : 'audit', [...changes.keys()], ops, failed, startedAt)
     return ops
@@ -258,7 +267,8 @@ export class Reconciler {
   async #isAsDesired(without: ReadonlySet<Kind>, signal: AbortSignal): Promise<boolean> {
     const match = new Match({ nowSeconds: Math.floor(this.#now() / 1000) })
     await inTurns(match.want(this.desired.objects(without)), signal)
-    for await (const part of this.#parts(undefined, without, signal)) await inTurns(match.see(part), signal)
+    const parts = this.#observe(undefined, without, signal)
+    for await (const part of parts) await inTurns(match.see(part), signal)
     const { strangers } = match
     const isKnown = this.#strangers === undefined || strangers === this.#strangers
     this.#strangers = strangers
@@ -269,9 +279,14 @@ export class Reconciler {
     this.#audit = undefined
     this.desired.forgetAstray()
     this.troubles.settle([], [])
-    this.schedule.auditDone(performance.now() - startedAt)
+    this.#auditDone(startedAt)
     this.#tell('audit', [], [], [], startedAt)
     return []
+  }
+
+  #auditDone(startedAt: number): void {
+    this.#abandoned = 0
+    this.schedule.auditDone(performance.now() - startedAt)
   }
 
   /** Shares that differ, as they should be. */
@@ -333,19 +348,16 @@ export class Reconciler {
    * True where the plan must not be written: the process was stopped for a while, or news came. News postpones a few times
    * only, so that a registry that never rests does not keep a gateway from its work.
    */
-  #isStale(): boolean {
+  #isStale(newsCount: boolean): boolean {
     const stoppedMs = this.#suspension.stoppedMs()
-    const news = this.inputs.pending && this.#discarded < patience
-    if (stoppedMs === 0 && !news) {
-      this.#discarded = 0
-      return false
-    }
-    if (stoppedMs === 0) this.#discarded++
-    else this.#options.events.emit('warning', 'resumed', { stoppedMs: Math.round(stoppedMs) })
+    if (stoppedMs === 0 && !(newsCount && this.inputs.pending)) return false
     this.tally.discarded++
-    // After a stop the event loop first delivers what waited, then the next turn begins.
     if (stoppedMs === 0) this.schedule.rouse()
-    else this.schedule.retryIn(100)
+    else {
+      this.#options.events.emit('warning', 'resumed', { stoppedMs: Math.round(stoppedMs) })
+      // The event loop first delivers what waited, then the next turn begins.
+      this.schedule.retryIn(100)
+    }
     return true
   }
 
@@ -353,27 +365,12 @@ export class Reconciler {
     this.schedule.retryIn(this.troubles.retryMs(this.#random))
   }
 
-  async #observe(
+  #observe(
     host: Share | undefined,
     without: ReadonlySet<Kind>,
     signal: AbortSignal,
-  ): Promise<readonly (readonly KernelObject[])[]> {
-    const parts: (readonly KernelObject[])[] = []
-    for await (const part of this.#parts(host, without, signal)) parts.push(part)
-    return parts
-  }
-
-  async *#parts(
-    host: Share | undefined,
-    without: ReadonlySet<Kind>,
-    signal: AbortSignal,
-  ): AsyncGenerator<readonly KernelObject[]> {
-    const sysctls = this.desired.sysctlNames(host)
-    const kinds = without.size === 0 ? {} : { kinds: allKindsBut(without) }
-    for await (const part of this.#options.kernel.observe({ sysctls, ...kinds }, signal)) {
-      signal.throwIfAborted()
-      yield part
-    }
+  ): AsyncIterable<readonly KernelObject[]> {
+    return observeBut(this.#options.kernel, without, this.desired.sysctlNames(host), signal)
   }
 
   #diff(

@@ -6,6 +6,7 @@
 import { nexthopId } from '../model/kernel-number.ts'
 import { keyOf } from '../model/kernel-object.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
+import { isOurs } from '../diff/ownership.ts'
 import { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput } from '../plan/input.ts'
 import { plan } from '../plan/share.ts'
@@ -22,7 +23,7 @@ export function* recoverGroupIds(
   let strange = false
   const pointedAt = new Map<string, number>()
   for (const object of observed) {
-    if (object.kind === 'group' && isGroupId(object.id)) {
+    if (object.kind === 'group' && isGroupId(object.id) && isOurs(object)) {
       next = Math.max(next, object.id + 1)
       strange ||= !listed.has(object.id)
     } else if (object.kind === 'route' && object.nexthop !== undefined && isGroupId(object.nexthop)) {

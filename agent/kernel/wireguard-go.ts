@@ -3,11 +3,13 @@
  *
  * The process holds the link and its routes, so it must outlive the agent: it runs in a systemd scope of its own, or, with
  * no systemd, in a session of its own. `wireguard-go NAME` makes the link and its socket, hands both to a child and ends:
- * when it has ended without error, both are there. Its link cannot be born in our link group; so the name is
- * on disk before the process starts, and a tun of a listed name is ours.
+ * when it has ended without error, both are there. The child sets the link's MTU once more before it answers on the socket
+ * (tun.CreateTUNFromFile), so a link is ours to change only after its first answer. It cannot be born in our link group; so
+ * the name is on disk before the process starts, and a tun of a listed name is ours.
  */
 import { existsSync, watch } from 'node:fs'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import path from 'node:path'
 import { LinkspanError } from '../errors.ts'
 import type { Exec } from './exec.ts'
@@ -58,6 +60,7 @@ export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptio
       const scope = ['--scope', '--quiet', '--collect', `--unit=${unit}`, 'wireguard-go', name]
       try {
         await exec.run('systemd-run', scope, options)
+        await answered(name)
         return
       } catch (error) {
         if (!(error instanceof LinkspanError)) throw error
@@ -65,6 +68,7 @@ export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptio
       }
     }
     await exec.run('wireguard-go', [name], options)
+    await answered(name)
   }
 
   async function stop(name: string, signal?: AbortSignal): Promise<void> {
@@ -82,6 +86,20 @@ export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptio
   }
 
   return { names, start, stop }
+}
+
+/** Waits for the child's first answer. None: what is asked of it next will say why. */
+function answered(name: string): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connect(path.join(socketDirectory, `${name}.sock`))
+    const end = (): void => {
+      socket.destroy()
+      resolve()
+    }
+    socket.setTimeout(patienceMs, end)
+    for (const event of ['data', 'error', 'close'] as const) socket.once(event, end)
+    socket.write('get=1\n\n')
+  })
 }
 
 /** Waits until the process has taken its socket away; one that was killed leaves it behind, and it is removed. */

@@ -41,7 +41,8 @@ export async function capture(machine: Machine | undefined, link: string, filter
       await closed
       try {
         const text = run('tcpdump', '-n', '-e', '-r', file)
-        return text.split('\n').filter((line) => line !== '')
+        // Lines that begin with a blank go on with a packet: what tcpdump cannot read it shows as bytes.
+        return text.split('\n').filter((line) => /^\S/.test(line))
       } finally {
         rmSync(directory, { recursive: true, force: true })
       }

@@ -58,6 +58,7 @@ function plainLine(line: string): string {
     .replace(/@(if\d+|\w+)/, '')
     .replace(/ link-netnsid \d+/, '')
     .replace(/ unbalanced_time [\d.]+/, '')
+    .replace(/ \w+_timer +[\d.]+/g, '')
     .replace(/ expires \d+sec/, '')
     .replace(/ (valid|preferred)_lft \d+sec/g, '')
     .replace(/ state (UP|UNKNOWN|LOWERLAYERDOWN) /, ' state UP ')

@@ -84,10 +84,12 @@ export function samples(last: number, count: number): readonly number[] {
 export function sweep(machine: Machine): void {
   const sysctls = JSON.parse(
     readFileSync(machine.path('/var/lib/linkspan/sysctl.json'), 'utf8'),
-  ) as Readonly<Record<string, string>>
-  const restore = Object.entries(sysctls).map(
-    ([name, value]) => `echo '${value}' 2>/dev/null > '/proc/sys/net/${name}'`,
-  )
+  ) as Readonly<
+    Record<string, { readonly value: string; readonly beside?: Readonly<Record<string, string>> }>
+  >
+  const restore = Object.entries(sysctls)
+    .flatMap(([name, { value, beside }]) => [[name, value] as const, ...Object.entries(beside ?? {})])
+    .map(([name, value]) => `echo '${value}' 2>/dev/null > '/proc/sys/${name}'`)
   machine.run(
     'sh',
     '-c',

@@ -44,6 +44,7 @@ export async function isolated(url: string, tests: (directory: string) => Promis
     }
     return
   }
+  t.setTimeout(600_000) // an emulated machine is twenty times slower
   run('mount', '-t', 'tmpfs', 'tmpfs', '/run')
   run('mount', '-t', 'sysfs', 'sysfs', '/sys')
   run('ip', 'link', 'set', 'dev', 'lo', 'up')

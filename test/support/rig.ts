@@ -1,0 +1,115 @@
+/** A reconciler over the fake kernel, fed with documents by hand, its turns taken one by one. */
+import { Events } from '../../agent/daemon/event.ts'
+import type { Event } from '../../agent/daemon/event.ts'
+import { Reconciler } from '../../agent/daemon/reconciler.ts'
+import type { ReconcilerOptions } from '../../agent/daemon/reconciler.ts'
+import type { Reason } from '../../agent/errors.ts'
+import type { Document } from '../../agent/model/document.ts'
+import type { KernelObject } from '../../agent/model/kernel-object.ts'
+import type { Op } from '../../agent/model/op.ts'
+import { address } from '../../agent/model/prefix.ts'
+import { GroupIds } from '../../agent/plan/group-id.ts'
+import { certificateDocument, delivered, fabricDocument, placeOf, recordDocument } from './documents.ts'
+import { FakeKernel } from './fake-kernel.ts'
+import { bystanders } from './foreign.ts'
+import { desiredOf } from './pass.ts'
+import { linkWith } from './plan-input.ts'
+
+const facts = {
+  links: [linkWith('eth0 192.0.2.1/24 default'), linkWith('lan0 10.1.0.1/24', 1)],
+  routes: [],
+  ipv6: true,
+  features: { wireguard: true },
+}
+
+/** Certificate and record of gateways `g1` to `g<count>`, and the fabric document. */
+export function documents(count: number): readonly Document[] {
+  const numbers = Array.from({ length: count }, (_, i) => i + 1)
+  return [
+    fabricDocument(),
+    ...numbers.flatMap((n) => [certificateDocument(n, { notAfter: 4102444800000 }), recordDocument(n)]),
+  ]
+}
+
+export class Rig {
+  readonly kernel: FakeKernel
+  readonly events = new Events()
+  readonly saved: string[] = []
+  readonly reconciler: Reconciler
+  readonly #stop = new AbortController()
+
+  constructor(
+    kernel: FakeKernel = new FakeKernel(facts, bystanders),
+    change: Partial<ReconcilerOptions> = {},
+  ) {
+    this.kernel = kernel
+    const own = {
+      gateway: 'g1',
+      site: 's1',
+      endpoints: [{ underlay: 'internet', address: address('192.0.2.1'), port: 51820 }],
+      exclude: [],
+      networks: [],
+      services: [],
+      registryAddresses: [],
+    }
+    this.reconciler = new Reconciler({
+      kernel,
+      gateway: 'g1',
+      fabric: 'prod',
+      ids: new GroupIds(),
+      saveIds: (ids) => {
+        this.saved.push(JSON.stringify(ids))
+        return Promise.resolve()
+      },
+      events: this.events,
+      ownOf: () => own,
+      random: () => 0.5,
+      ...change,
+    })
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  stop(): void {
+    this.#stop.abort()
+  }
+
+  /** All that the registry holds. */
+  deliver(all: readonly Document[], unreadable: readonly Reason[] = []): void {
+    const said = all.map((document) => delivered(document))
+    this.reconciler.deliver({ documents: said, complete: unreadable.length === 0, unreadable })
+  }
+
+  /** Some changed documents. */
+  change(...changed: readonly Document[]): void {
+    this.reconciler.deliver({
+      documents: changed.map((document) => delivered(document, placeOf(document))),
+      complete: false,
+      unreadable: [],
+    })
+  }
+
+  turn(): Promise<boolean> {
+    return this.reconciler.turn(this.signal)
+  }
+
+  async audit(): Promise<readonly Op[] | undefined> {
+    return this.reconciler.auditNow(this.signal)
+  }
+
+  /** What the plan in force asks of the kernel, planned anew. */
+  get desired(): readonly KernelObject[] {
+    return this.reconciler.planned === undefined ? [] : desiredOf(this.reconciler.planned)
+  }
+
+  /** Names of events so far, those of nobody's interest left out. */
+  get told(): readonly string[] {
+    return this.events.since(0).flatMap(({ event, level }) => (level === 'debug' ? [] : [event]))
+  }
+
+  last(name: string): Event | undefined {
+    return this.events.since(0).findLast(({ event }) => event === name)
+  }
+}
