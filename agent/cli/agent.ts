@@ -2,8 +2,10 @@
  * `linkspan agent`: the daemon in the foreground, under systemd or not. This is where the ports get their drivers: the file
  * registry and the Linux kernel. SIGTERM and SIGINT end the process and leave the data plane as it is.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { CommandModule } from 'yargs'
+import type { Start } from '../daemon/crash-loop.ts'
 import { withPlaces } from './option.ts'
 import type { PlaceOptions } from './option.ts'
 
@@ -31,13 +33,13 @@ export const agentCommand: CommandModule<object, AgentArguments> = {
   handler: runAgent,
 }
 
-/** Runs until it is told to stop, and then ends the process. */
-export /**
+/**
  * V8 lets the heap grow to several times what lives in it before it looks for garbage. An audit of 100,000 routes leaves
  * much of that behind, and a gateway VM has other uses for its memory: a quarter is enough.
  */
 const heapGrowingPercent = 25
 
+/** Runs until it is told to stop, and then ends the process. */
 export async function runAgent(options: AgentArguments): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`)
   const [{ readConfig }, { takeLock }] = await Promise.all([
@@ -48,6 +50,14 @@ export async function runAgent(options: AgentArguments): Promise<void> {
   // Before anything is written: a second agent in this network namespace ends here.
   const lock = await takeLock()
   const stop = new AbortController()
+  const { CrashLoop, longLifeMs } = await import('../daemon/crash-loop.ts')
+  const crashLoop = new CrashLoop(options['run-directory'])
+  process.once('exit', (code) => {
+    if (code !== 0 && !stop.signal.aborted) crashLoop.crashed()
+  })
+  setTimeout(() => {
+    crashLoop.forget()
+  }, longLifeMs).unref()
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.once(name, () => {
       setTimeout(() => process.exit(0), stopMs).unref()
@@ -55,7 +65,8 @@ export async function runAgent(options: AgentArguments): Promise<void> {
     })
   }
   try {
-    await start(options, config, stop)
+    await start(options, config, stop, crashLoop.start)
+    crashLoop.forget()
   } finally {
     lock.release()
   }
@@ -67,6 +78,7 @@ async function start(
   options: AgentArguments,
   config: Awaited<ReturnType<(typeof import('./config.ts'))['readConfig']>>,
   stop: AbortController,
+  { crashes, waitMs, hold }: Start,
 ): Promise<void> {
   const stateDirectory = options['state-directory']
   const [{ addon }, { openLinux }, { FileRegistry }, { runDaemon }, { Events }, { logTo }, { KeyStore }] =
@@ -89,11 +101,18 @@ async function start(
   if (damage !== undefined) {
     events.emit('warning', 'group-ids-lost', { object: damage.object, reason: damage.reason })
   }
-  const kernel = await openLinux({
+  if (waitMs > 0) {
+    events.emit('error', 'crash-loop', { crashes, waitMs, hold })
+    await pause(waitMs, undefined, { signal: stop.signal }).catch(() => undefined) // told to stop meanwhile
+    if (stop.signal.aborted) return
+  }
+  const linux = await openLinux({
     stateDirectory,
     privateKey: (deviceIndex) => keys.privateKey(deviceIndex),
     ...(options.wireguard === 'auto' ? {} : { wireguard: options.wireguard }),
   })
+  const { held } = await import('../daemon/crash-loop.ts')
+  const kernel = hold ? held(linux, crashes) : linux
   const { directory } = config.registry
   await runDaemon(
     {

@@ -55,11 +55,11 @@ async function planned(options: PlanArguments): Promise<Planned> {
 
 /** Without an agent: reads, never writes. */
 async function planHere(options: PlanArguments): Promise<Planned> {
-  const [{ readConfig }, { readRegistry }, { verify }, { diff }, { formatOp }, { loadGroupIds }] =
+  const [{ readConfig }, { readRegistry }, { Ledger }, { diff }, { formatOp }, { loadGroupIds }] =
     await Promise.all([
       import('./config.ts'),
       import('../registry/file.ts'),
-      import('../trust/verify.ts'),
+      import('../trust/ledger.ts'),
       import('../diff/diff.ts'),
       import('../model/op-text.ts'),
       import('./group-id-file.ts'),
@@ -76,8 +76,8 @@ async function planHere(options: PlanArguments): Promise<Planned> {
   const { everyPathUp } = await import('../model/path-state.ts')
 
   const config = await readConfig(options.config)
-  const { documents } = await readRegistry(config.registry.directory)
-  const { snapshot } = verify(documents, Date.now())
+  const bag = await readRegistry(config.registry.directory)
+  const { snapshot } = new Ledger({ fabric: config.fabric }).admit(bag, Date.now())
   const { gateway } = config.own
   if (snapshot?.gateways.has(gateway) !== true) {
     const reason =

@@ -139,7 +139,7 @@ export class Reconciler {
   async turn(signal: AbortSignal): Promise<boolean> {
     try {
       if (await this.inputs.take(signal)) this.#options.onInputs?.()
-      const input = this.inputs.planInput(this.#ids)
+      const input = this.#input()
       if (input !== undefined) await this.#reconcile(input, signal)
       this.tally.turnAt = performance.now()
       return true
@@ -157,7 +157,7 @@ export class Reconciler {
   /** What an audit would do now, and nothing done; undefined while there is nothing to go by. */
   preview(signal: AbortSignal): Promise<Diff | undefined> {
     return this.#inTurn(async () => {
-      const input = this.inputs.planInput(this.#ids)
+      const input = this.#input()
       if (input === undefined || !this.#settled) return undefined
       const changes = await inTurns(this.#replan(input), signal)
       const observed = await listOf(this.#observe(changes.get('host'), noKinds, signal))
@@ -169,7 +169,7 @@ export class Reconciler {
   auditNow(signal: AbortSignal): Promise<readonly Op[] | undefined> {
     return this.#inTurn(async () => {
       await this.inputs.take(signal)
-      const input = this.inputs.planInput(this.#ids)
+      const input = this.#input()
       return input === undefined ? undefined : this.#auditAll(input, signal)
     })
   }
@@ -282,6 +282,11 @@ export class Reconciler {
     this.#auditDone(startedAt)
     this.#tell('audit', [], [], [], startedAt)
     return []
+  }
+
+  /** A gateway that the snapshot lost, or lists no more, goes by the last plan: what stands stays, and stays whole. */
+  #input(): PlanInput | undefined {
+    return this.inputs.planInput(this.#ids) ?? this.#planned
   }
 
   #auditDone(startedAt: number): void {

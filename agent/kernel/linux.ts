@@ -101,15 +101,19 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
 
   async function apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
     const results: OpResult[] = []
+    let guarded = true
     for (const run of runsOf(ops)) {
       signal.throwIfAborted()
       let errors: readonly (Reason | undefined)[]
       try {
-        errors = await applyRun(run, signal)
+        errors = guarded ? await applyRun(run, signal) : await applyUnguarded(run, signal)
       } catch (error) {
         if (signal.aborted) throw error
         errors = run.map(({ object }) => reasonOf(error, formatObject(object)))
       }
+      guarded &&= !run.some(
+        ({ verb, object }, i) => object.kind === 'ruleset' && verb !== 'remove' && errors[i],
+      )
       for (let i = 0; i < run.length; i++) {
         const op = run[i]
         const error = errors[i]
@@ -118,6 +122,29 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
       }
     }
     return results
+  }
+
+  /**
+   * After a firewall that could not be loaded: nothing may open up that it would have guarded. What is there stays, what
+   * only takes away goes on, and elements tell their own failures.
+   */
+  async function applyUnguarded(
+    run: readonly Op[],
+    signal: AbortSignal,
+  ): Promise<readonly (Reason | undefined)[]> {
+    const allowed = run.filter(({ verb, object }) => verb === 'remove' || object.kind === 'element')
+    const done = await applyRun(allowed, signal)
+    const outcome = new Map(allowed.map((op, i) => [op, done[i]]))
+    return run.map((op) =>
+      outcome.has(op)
+        ? outcome.get(op)
+        : {
+            code: 'netlink',
+            object: formatObject(op.object),
+            reason: 'held back: the firewall table could not be loaded',
+            next: 'see the failure of nft table inet linkspan',
+          },
+    )
   }
 
   /** Whether a hint that our own doing may have caused is one after all. */

@@ -106,8 +106,8 @@ export async function openSysctls(stateDirectory: string, root = '/proc/sys'): P
         const value = await read(name)
         const before = previous.get(name)
         if (value === undefined) {
-          // Its link is gone: remembered for nobody. A link of that name made later starts anew.
-          if (before !== undefined) await forget(name)
+          // Its link is gone: remembered for nobody. The file follows with the next write: looking changes nothing.
+          previous.delete(name)
           continue
         }
         told.set(name, value)

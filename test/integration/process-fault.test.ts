@@ -65,23 +65,26 @@ await isolated(import.meta.url, async (directory) => {
     t.strictSame(dumpDiff(settled, dump(left.machine)), [])
   })
 
-  await t.test('killed at every write of a cold start, the next start ends as an undisturbed one', async (t) => {
-    sweep(left.machine)
-    t.strictSame(dumpDiff(untouched, dump(left.machine)), [], 'the host is as before')
-    await startSettled(left, {})
-    t.strictSame(await untilDump(left.machine, settled), [], 'undisturbed')
-    const writes = await writesOf(left)
-    t.ok(writes > 30, `${writes} writes`)
-    for (const [i, n] of samples(writes - 1, sampled).entries()) {
+  await t.test(
+    'killed at every write of a cold start, the next start ends as an undisturbed one',
+    async (t) => {
       sweep(left.machine)
-      await die(left, n)
-      // Some die again on their way back.
-      if (i % 5 === 2) await die(left, 2)
-      await startSettled(left)
-      t.strictSame(await untilDump(left.machine, settled), [], `killed when ${n} writes were done`)
-      await left.stop('SIGKILL')
-    }
-  })
+      t.strictSame(dumpDiff(untouched, dump(left.machine)), [], 'the host is as before')
+      await startSettled(left, {})
+      t.strictSame(await untilDump(left.machine, settled), [], 'undisturbed')
+      const writes = await writesOf(left)
+      t.ok(writes > 30, `${writes} writes`)
+      for (const [i, n] of samples(writes - 1, sampled).entries()) {
+        sweep(left.machine)
+        await die(left, n)
+        // Some die again on their way back.
+        if (i % 5 === 2) await die(left, 2)
+        await startSettled(left)
+        t.strictSame(await untilDump(left.machine, settled), [], `killed when ${n} writes were done`)
+        await left.stop('SIGKILL')
+      }
+    },
+  )
 
   await t.test('killed at every write of a change, no packet of others is lost', async (t) => {
     await startSettled(left)
@@ -113,7 +116,11 @@ await isolated(import.meta.url, async (directory) => {
       await change(to)
       await untilDead(left)
       await startSettled(left)
-      t.strictSame(await untilDump(left.machine, states[to]), [], `killed when ${n} writes to ${to} were done`)
+      t.strictSame(
+        await untilDump(left.machine, states[to]),
+        [],
+        `killed when ${n} writes to ${to} were done`,
+      )
       await left.stop('SIGKILL')
       to = to === 'a' ? 'b' : 'a'
     }

@@ -40,7 +40,11 @@ await isolated(import.meta.url, async (directory) => {
     const ms = performance.now() - resumedAt
     t.ok(guest || ms < 2000, `the new state was there ${Math.round(ms)} ms later`)
     const after = dump(left.machine)
-    t.notMatch(after.join('\n'), /10\.(50|51)\.0\.0\/16.* proto 76|remote4_16 "10\.5[01]/, 'the old state is gone')
+    t.notMatch(
+      after.join('\n'),
+      /10\.(50|51)\.0\.0\/16.* proto 76|remote4_16 "10\.5[01]/,
+      'the old state is gone',
+    )
     const changed = dumpDiff(before, after).filter((line) => !/10\.5[0-2]\./.test(line))
     t.strictSame(changed, [], 'nothing else changed')
     const { sent, lost, gapMs } = await meter.stop()
@@ -100,7 +104,12 @@ await isolated(import.meta.url, async (directory) => {
       readdirSync(left.machine.path('/var/lib/linkspan'), { recursive: true }).map(String).sort()
     const files = state()
     const meter = await Meter.start(leftHost, rightHost, '10.2.0.10', { perSecond })
-    left.configure(['fabric: lab', 'site: site-1', `registry: file://${lab.registry}`, 'prefixes: [ 10.1.0.0/33 ]'])
+    left.configure([
+      'fabric: lab',
+      'site: site-1',
+      `registry: file://${lab.registry}`,
+      'prefixes: [ 10.1.0.0/33 ]',
+    ])
     for (let i = 0; i < 3; i++) {
       const { status, stderr } = left.cli('agent')
       t.equal(status, 2, 'exit code')

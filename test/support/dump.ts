@@ -49,6 +49,8 @@ export function dumpDiff(before: readonly string[], after: readonly string[]): r
 function linesOf(part: string, output: string): string[] {
   if (part === 'nft') return nftLines(output)
   const lines = output.split('\n').filter((line) => line.trim() !== '')
+  // What a bridge or VXLAN link learns comes and goes.
+  if (part === 'fdb') return lines.filter((line) => /permanent|static/.test(line)).map(plainLine)
   return part === 'wg' ? lines.map(wgLine) : lines.map(plainLine)
 }
 

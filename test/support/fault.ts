@@ -58,18 +58,20 @@ export async function untilDump(
   wanted: readonly string[],
   ms = guest ? 60_000 : 2000,
 ): Promise<readonly string[]> {
-  for (const until = performance.now() + ms; ; await pause(50)) {
+  for (const until = performance.now() + ms; ;) {
     const difference = dumpDiff(wanted, dump(machine))
     if (difference.length === 0 || performance.now() > until) return difference
+    await pause(50)
   }
 }
 
 /** Waits until the dump has such a line; that dump. */
 export async function untilLine(machine: Machine, line: RegExp): Promise<readonly string[]> {
-  for (const until = performance.now() + (guest ? 60_000 : 10_000); ; await pause(50)) {
+  for (const until = performance.now() + (guest ? 60_000 : 10_000); ;) {
     const lines = dump(machine)
     if (lines.some((each) => line.test(each))) return lines
     if (performance.now() > until) throw new Error(`no line like ${line.source} in\n${lines.join('\n')}`)
+    await pause(50)
   }
 }
 
@@ -82,9 +84,7 @@ export function samples(last: number, count: number): readonly number[] {
 
 /** A host where no agent ever ran, keys apart: like `down`, without its code and its start. */
 export function sweep(machine: Machine): void {
-  const sysctls = JSON.parse(
-    readFileSync(machine.path('/var/lib/linkspan/sysctl.json'), 'utf8'),
-  ) as Readonly<
+  const sysctls = JSON.parse(readFileSync(machine.path('/var/lib/linkspan/sysctl.json'), 'utf8')) as Readonly<
     Record<string, { readonly value: string; readonly beside?: Readonly<Record<string, string>> }>
   >
   const restore = Object.entries(sysctls)
@@ -135,7 +135,9 @@ export function paperGateway(
       fabric: 'lab',
       serial,
       tunnelKeys: tunnelKeysOf(`g50 ${state}`),
-      endpoints: [{ underlay: 'wan', address: address(state === 'a' ? '192.0.2.50' : '192.0.2.51'), port: 51820 }],
+      endpoints: [
+        { underlay: 'wan', address: address(state === 'a' ? '192.0.2.50' : '192.0.2.51'), port: 51820 },
+      ],
       prefixes,
     }),
   ]

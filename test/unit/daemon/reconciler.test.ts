@@ -504,6 +504,12 @@ void t.test('a gateway that left the snapshot keeps what it has', async (t) => {
   rig.change(fabricDocument({ serial: 2, removed: ['g1'] }))
   await rig.turn()
   t.equal(rig.kernel.applied, applied)
+  const route = routeTo2(rig.kernel)
+  if (route === undefined) throw new Error('no route')
+  rig.kernel.lose(route)
+  rig.reconciler.schedule.drifted()
+  await rig.audit()
+  t.ok(routeTo2(rig.kernel), 'and has it repaired')
 })
 
 void t.test('a preview is what the audit then does', async (t) => {

@@ -1,0 +1,149 @@
+import { stat, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import t from 'tap'
+import { ask } from '../../../agent/cli/client.ts'
+import { openControl } from '../../../agent/daemon/control.ts'
+import { routeViews } from '../../../agent/daemon/route-view.ts'
+import { StatusView } from '../../../agent/daemon/status.ts'
+import type { Status } from '../../../agent/daemon/status.ts'
+import { LinkspanError } from '../../../agent/errors.ts'
+import { recordDocument } from '../../support/documents.ts'
+import { documents, Rig } from '../../support/rig.ts'
+
+void t.test('the control socket', async (t) => {
+  const directory = path.join(t.testdir(), 'run')
+  const rig = new Rig()
+  const view = new StatusView({
+    reconciler: rig.reconciler,
+    kernel: rig.kernel,
+    version: '1.2.3',
+    fabric: 'prod',
+    gateway: 'g1',
+    site: 's1',
+    registry: 'file:///r',
+    isService: false,
+    startedAt: performance.now(),
+    unpublished: () => undefined,
+  })
+  let stopped = false
+  const options = {
+    runDirectory: directory,
+    reconciler: rig.reconciler,
+    view,
+    events: rig.events,
+    stop: () => {
+      stopped = true
+    },
+  }
+  await t.rejects(ask(directory, '/status'), { code: 'not-running' })
+  const server = await openControl(options)
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const socket = await stat(path.join(directory, 'linkspan.sock'))
+  t.equal(socket.mode & 0o777, 0o660)
+  t.equal((await stat(directory)).mode & 0o777, 0o750)
+
+  await t.test('before there is anything to go by', async (t) => {
+    t.match(await ask(directory, '/status'), {
+      schema: 1,
+      health: 'waiting',
+      summary: /no fabric document/,
+      peers: [],
+    })
+    await t.rejects(ask(directory, '/plan'), { code: 'registry-unreadable', reason: /no fabric document/ })
+    rig.deliver([], [{ code: 'registry-unreadable', object: '/r', reason: 'is gone' }])
+    await rig.turn()
+    t.match(await ask(directory, '/status'), {
+      summary: /cannot be read/,
+      registry: { unreadable: [{ object: '/r' }] },
+    })
+    rig.deliver(documents(3).filter(({ type }) => type === 'fabric'))
+    await rig.turn()
+    t.match(await ask(directory, '/status'), { summary: /linkspan registry add g1/ })
+  })
+
+  await t.test('with peers', async (t) => {
+    rig.deliver(documents(3))
+    await rig.turn()
+    const status = (await ask(directory, '/status')) as Status
+    t.match(status, {
+      health: 'degraded',
+      summary: '0/2 tunnels up',
+      number: 1,
+      overlay: ['100.127.0.1/32', 'fd4c:53aa:bb00::1/128'],
+      dataPlane: 'kernel',
+    })
+    t.match(status.peers[0], {
+      gateway: 'g2',
+      site: 's2',
+      underlay: 'internet',
+      state: 'connecting',
+      endpoint: '192.0.2.2:51820',
+      prefixes: 1,
+      reason: /no handshake yet/,
+      next: /UDP/,
+    })
+    t.equal(JSON.stringify(status).includes('PRIVATE'), false)
+  })
+
+  await t.test('routes, those that are not installed too', async (t) => {
+    const { routes } = (await ask(directory, '/routes')) as { routes: readonly { prefix: string }[] }
+    t.same(routes, [...routeViews(rig.reconciler.desired)])
+    t.match(
+      routes.find(({ prefix }) => prefix === '10.2.0.0/16'),
+      { site: 's2', gateways: ['g2'], devices: ['ls-wg0'], mtu: 1440, src: '10.1.0.1' },
+    )
+  })
+
+  await t.test('plan, audit, events', async (t) => {
+    t.match(await ask(directory, '/plan'), { schema: 1, ops: [], conflicts: [] })
+    const route = rig.kernel.owned.find((object) => object.kind === 'route')
+    if (route === undefined) throw new Error('no route')
+    rig.kernel.lose(route)
+    t.match(await ask(directory, '/plan'), { ops: [{ verb: 'add', text: /ip.* route add/ }] })
+    rig.reconciler.schedule.drifted()
+    t.match(await ask(directory, '/audit', { method: 'POST' }), { ops: [{ verb: 'add' }] })
+    t.match(await ask(directory, '/plan'), { ops: [] })
+    const { events } = (await ask(directory, '/events')) as { events: readonly { id: number }[] }
+    t.ok(events.length > 0)
+    t.match(await ask(directory, `/events?since=${events.at(-1)?.id ?? 0}`), { events: [] })
+  })
+
+  await t.test('peers come and go with their documents', async (t) => {
+    rig.change(recordDocument(3, { serial: 2, state: 'withdrawn' }))
+    await rig.turn()
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    const { peers } = (await ask(directory, '/peers')) as { peers: readonly { gateway: string }[] }
+    t.same(
+      peers.map(({ gateway }) => gateway),
+      ['g2'],
+    )
+  })
+
+  await t.test('stop', async (t) => {
+    await t.rejects(ask(directory, '/stop'), LinkspanError, 'a GET stops nothing')
+    t.equal(stopped, false)
+    await ask(directory, '/stop', { method: 'POST' })
+    t.equal(stopped, true)
+  })
+})
+
+void t.test('a stale socket is replaced', async (t) => {
+  const directory = t.testdir({ 'linkspan.sock': '' })
+  await writeFile(path.join(directory, 'linkspan.sock'), 'left over')
+  const rig = new Rig()
+  const view = { status: () => Promise.resolve({}) } as unknown as StatusView
+  const { reconciler, events } = rig
+  const server = await openControl({
+    runDirectory: directory,
+    reconciler,
+    view,
+    events,
+    stop: () => undefined,
+  })
+  t.same(await ask(directory, '/status'), {})
+  server.close()
+  server.closeAllConnections()
+})

@@ -1,0 +1,47 @@
+import t from 'tap'
+import { exec, stdinFile } from '../../../agent/kernel/exec.ts'
+
+await t.test('arguments go as they are, input is a file, the environment is empty', async (t) => {
+  t.equal(await exec.run('printf', ['%s|', 'a b', '$HOME', '`id`', "'"]), "a b|$HOME|`id`|'|")
+  t.equal(await exec.run('cat', [stdinFile], { input: 'héllo\n' }), 'héllo\n')
+  const large = 'x'.repeat(3_000_000)
+  t.equal((await exec.run('cat', [], { input: large })).length, large.length)
+  t.equal(await exec.run('cat', []), '', 'no input is an empty one')
+  process.env['LINKSPAN_SECRET'] = 'x'
+  const names = (await exec.run('env', []))
+    .trim()
+    .split('\n')
+    .map((line) => line.split('=')[0])
+  t.same(names.sort(), ['LC_ALL', 'PATH'])
+})
+
+await t.test('a failure says program, exit code and stderr', async (t) => {
+  await t.rejects(exec.run('ls', ['/no/such/file']), {
+    code: 'exec',
+    object: 'ls /no/such/file',
+    reason: "ls: exit code 2: ls: cannot access '/no/such/file': No such file or directory",
+  })
+  await t.rejects(exec.run('ls', ['/no/such/file'], { quiet: true, object: 'thing' }), {
+    object: 'thing',
+    message: 'thing: ls: exit code 2',
+  })
+  await t.rejects(exec.run('linkspan-no-such-program', []), {
+    code: 'exec',
+    next: 'install linkspan-no-such-program',
+  })
+})
+
+await t.test('a deadline, an abort, a reader that leaves', async (t) => {
+  await t.rejects(exec.run('sleep', ['60'], { timeoutMs: 50 }), { message: /no end after 50 ms/ })
+  const controller = new AbortController()
+  const running = exec.run('sleep', ['60'], { signal: controller.signal })
+  setTimeout(() => {
+    controller.abort(new Error('enough'))
+  }, 20)
+  await t.rejects(running, { message: 'enough' })
+  await t.rejects(exec.run('true', [], { signal: controller.signal }), { message: 'enough' })
+  for await (const piece of exec.stream('yes', [])) {
+    t.match(piece, /^y\n/)
+    break
+  }
+})
