@@ -3,7 +3,7 @@
  *
  * yargs has habits that must not reach a gateway: a `fail` handler that returns lets the command run, `--json=flase`
  * silently means false, and its own exit() cuts output short. So: strict parsing, failures are thrown, boolean values are
- * checked as they were typed. Commands import what they need when they run; `registry` and `keys`, whose options need more,
+ * checked as they were typed, and empty ones are refused. Commands import what they need when they run; `registry` and `keys`, whose options need more,
  * are loaded only where the command line names them.
  */
 import yargs from 'yargs'
@@ -20,6 +20,7 @@ import { packageVersion } from './version.ts'
 
 /** Parses and runs. Throws `usage` before anything has run where the line is wrong, and whatever the command throws. */
 export async function runCommandLine(line: readonly string[]): Promise<void> {
+  refuseEmpty(line)
   const parser = yargs([...line])
     .scriptName('linkspan')
     .usage('$0 <command>: private network between sites over WireGuard and VXLAN')
@@ -75,6 +76,15 @@ function checkBooleans(line: readonly string[], given: Readonly<Record<string, u
     throw usage(`--${no ?? ''}${name} is on or off: expected --${name} or --no-${name}, found "${word}"`)
   }
   return true
+}
+
+/** `--config=` is an empty text; a script's variable was not set. */
+function refuseEmpty(line: readonly string[]): void {
+  for (const word of line) {
+    if (word === '--') break
+    const option = /^(--[^=]+)=$/s.exec(word)?.[1]
+    if (option !== undefined) throw usage(`${option} needs a value`)
+  }
 }
 
 function usage(reason: string): LinkspanError {

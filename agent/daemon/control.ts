@@ -18,6 +18,8 @@ import type { StatusView } from './status.ts'
 
 export const socketName = 'linkspan.sock'
 const socketMode = 0o660
+/** sun_path of unix(7), less the final zero; what is longer would be cut off silently. */
+const maxSocketPath = 107
 
 export interface ControlOptions {
   readonly runDirectory: string
@@ -54,6 +56,10 @@ export async function openControl(options: ControlOptions): Promise<Server> {
     },
   })
   const file = path.join(runDirectory, socketName)
+  if (Buffer.byteLength(file) > maxSocketPath) {
+    const reason = `is longer than the ${maxSocketPath} bytes that a socket's name may have`
+    throw new LinkspanError({ code: 'usage', object: file, reason, next: 'choose another --run-directory' })
+  }
   await mkdir(runDirectory, { recursive: true, mode: 0o750 })
   await rm(file, { force: true })
   // bind(2) happens within listen(), so the socket is never wider open than this.

@@ -67,7 +67,8 @@ const patienceMs = 10_000
 
 export class StatusView {
   readonly #options: StatusOptions
-  #peers: { readonly at: number; readonly views: Promise<readonly PeerView[]> } | undefined
+  #peers:
+    { readonly at: number; readonly of: unknown; readonly views: Promise<readonly PeerView[]> } | undefined
 
   constructor(options: StatusOptions) {
     this.#options = options
@@ -75,10 +76,12 @@ export class StatusView {
 
   peers(): Promise<readonly PeerView[]> {
     const { reconciler, kernel } = this.#options
-    if (this.#peers !== undefined && performance.now() - this.#peers.at < cachedMs) return this.#peers.views
+    const of = reconciler.planned
+    const kept = this.#peers
+    if (kept !== undefined && kept.of === of && performance.now() - kept.at < cachedMs) return kept.views
     const nowSeconds = Math.floor(Date.now() / 1000)
     const views = peerViews(reconciler, kernel, nowSeconds, AbortSignal.timeout(patienceMs))
-    this.#peers = { at: performance.now(), views }
+    this.#peers = { at: performance.now(), of, views }
     views.catch(() => {
       this.#peers = undefined // whoever asked has the error
     })

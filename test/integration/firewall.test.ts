@@ -2,6 +2,8 @@
  * The guards with packets: a gateway between its site, two tunnels (veth links under the names of tunnels: the guards go
  * by name) and an underlay. Meters behind the guards count what got through.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import t from 'tap'
 import { exec, stdinFile } from '../../agent/kernel/exec.ts'
 import { replacement } from '../../agent/kernel/nft-ruleset.ts'
@@ -82,7 +84,7 @@ function build(): void {
     route add 198.51.100.0/24 via 192.0.2.2
   `)
   const ends: readonly [string, readonly string[], string, string][] = [
-    ['far', ['10.2.0.10/16', '100.127.0.2/32', 'fd00:2::10/48', 'fe80::2/64'], '100.127.0.1', 'fe80::1'],
+    ['far', ['10.2.0.10/16', '10.1.7.5/32', '100.127.0.2/32', 'fd00:2::10/48', 'fe80::2/64'], '100.127.0.1', 'fe80::1'],
     ['third', ['10.3.0.10/16', 'fd00:3::10/48'], '100.127.0.1', 'fd00:1::1'],
     ['host', ['10.1.0.10/24', '10.1.0.11/24', 'fd00:1::10/64'], '10.1.0.1', 'fd00:1::1'],
     [
@@ -169,6 +171,12 @@ function send(namespace: string, from: string, to: string, port: number, count =
   else runIn(namespace, process.execPath, '-e', script)
 }
 
+/** The gateway's own packets to 203.0.113.1 go to far instead. */
+function translate(): void {
+  const chain = 'type nat hook output priority -100; ip daddr 203.0.113.1 dnat to 10.2.0.10;'
+  run('nft', `table ip tested { chain c { ${chain} }; }`)
+}
+
 /** Whether an echo is answered. */
 function ping(namespace: string, to: string, ...more: readonly string[]): boolean {
   return echo(namespace, to, '3', more)
@@ -209,6 +217,9 @@ await isolated(import.meta.url, async () => {
     t.ok(ping('far', '100.127.0.1'), 'far to the gateway itself')
     t.ok(ping('', '10.2.0.10'), 'the gateway to far')
     t.ok(ping('', 'fe80::2%ls-wg0'), 'probe address')
+    translate()
+    t.ok(ping('', '203.0.113.1'), 'an address that NAT makes remote')
+    run('nft', 'delete table ip tested')
     t.end()
   })
 
@@ -218,12 +229,17 @@ await isolated(import.meta.url, async () => {
       ['out', 'prerouting', 'ip daddr 198.51.100.1 ip saddr 10.2.0.10'],
       ['third', 'prerouting', 'ip daddr 10.3.0.10'],
       ['third', 'prerouting', 'ip6 daddr fd00:3::10'],
+      ['far', 'prerouting', 'ip saddr 10.3.0.10'],
     ]
     const counts = leaks.map((leak) => meter(...leak))
     t.notOk(pingInVain('far', '169.254.169.254'), 'metadata address')
     t.notOk(pingInVain('far', '198.51.100.1'), 'public address')
     t.notOk(pingInVain('far', '10.3.0.10'), 'third site')
     t.notOk(pingInVain('far', 'fd00:3::10'), 'third site, IPv6')
+    // Inside this site's prefix, but the longer one is far's.
+    run('ip', 'route', 'add', '10.1.7.0/24', 'dev', 'ls-wg0')
+    t.notOk(pingInVain('third', '10.1.7.5'), 'from one tunnel to another')
+    run('ip', 'route', 'del', '10.1.7.0/24')
     for (const [i, count] of counts.entries()) t.equal(count(), 0, String(leaks[i]))
     t.end()
   })
@@ -255,6 +271,15 @@ await isolated(import.meta.url, async () => {
     t.equal(counts.get('service')?.(), 2, 'configured service')
     t.equal(counts.get('probe')?.(), 2, 'probes, link-local too')
     t.end()
+  })
+
+  await t.test("replies to the gateway's own connections", async (t) => {
+    const script = `require('net').createServer((s) => s.end('hello')).listen(9000, () => console.log('ready'))`
+    const server = spawn('ip', ['netns', 'exec', 'far', process.execPath, '-e', script])
+    await once(server.stdout, 'data')
+    const client = `require('net').connect({ port: 9000, host: '10.2.0.10', timeout: 2000 }).on('data', (d) => console.log(String(d))).on('timeout', () => process.exit())`
+    t.match(run(process.execPath, '-e', client), 'hello')
+    server.kill('SIGKILL')
   })
 
   await t.test('VXLAN guard', (t) => {
@@ -310,14 +335,35 @@ await isolated(import.meta.url, async () => {
     t.end()
   })
 
-  await t.test('a rejected packet is answered', (t) => {
-    let said = ''
-    try {
-      runIn('host', 'ping', '-n', '-c', '1', '-W', '0.4', '10.2.0.10')
-    } catch (error) {
-      said = (error as { stdout: string }).stdout
+  await t.test('a rejected packet is answered, to programs of the gateway too', (t) => {
+    const words = (work: () => string): string => {
+      try {
+        return work()
+      } catch (error) {
+        return (error as { stdout: string }).stdout
+      }
     }
-    t.match(said, /Destination (Net|Host) Unreachable/)
+    const args = ['-n', '-c', '1', '-W', '1', '10.2.0.10']
+    const unreachable = /Destination (Net|Host) Unreachable/
+    t.match(
+      words(() => runIn('host', 'ping', ...args)),
+      unreachable,
+    )
+    t.match(
+      words(() => run('ping', ...args)),
+      unreachable,
+    )
+    t.end()
+  })
+
+  await t.test('an address that NAT makes remote does not leave in clear', (t) => {
+    const clear = meter('out', 'prerouting', 'ip daddr 10.2.0.10')
+    translate()
+    t.notOk(pingInVain('', '203.0.113.1'))
+    t.equal(clear(), 0)
+    run('nft', 'delete table inet linkspan')
+    pingInVain('', '203.0.113.1')
+    t.equal(clear(), 1, 'control: without the table it does')
     t.end()
   })
 })

@@ -4,6 +4,7 @@ import path from 'node:path'
 import t from 'tap'
 import { addon } from '../../agent/kernel/addon.ts'
 import { exec } from '../../agent/kernel/exec.ts'
+import type { Exec } from '../../agent/kernel/exec.ts'
 import { openNft } from '../../agent/kernel/nft.ts'
 import type { Nft } from '../../agent/kernel/nft.ts'
 import { keyOf } from '../../agent/model/kernel-object.ts'
@@ -165,6 +166,23 @@ await isolated(import.meta.url, async (directory) => {
     t.equal(digestOf(await collect(torn)), second.digest)
     again.close()
     torn.close()
+  })
+
+  await t.test("somebody else's change right after ours", async (t) => {
+    const meddling: Exec = {
+      stream: (...args) => exec.stream(...args),
+      run: async (...args) => {
+        const said = await exec.run(...args)
+        run('nft', 'add rule inet linkspan forward counter')
+        return said
+      },
+    }
+    const disturbed = await openNft({ addon: addon(), exec: meddling, stateDirectory: directory })
+    await collect(disturbed)
+    await disturbed.apply([{ verb: 'replace', object: second, before: second }], signal)
+    t.notOk(await disturbed.unchanged())
+    t.equal(digestOf(await collect(disturbed)), 'foreign')
+    disturbed.close()
   })
 
   await t.test('removal', async (t) => {

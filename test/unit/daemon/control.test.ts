@@ -1,6 +1,7 @@
 import { stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import t from 'tap'
+import { shortDirectory } from '../../support/short-directory.ts'
 import { ask } from '../../../agent/cli/client.ts'
 import { openControl } from '../../../agent/daemon/control.ts'
 import { routeViews } from '../../../agent/daemon/route-view.ts'
@@ -11,7 +12,7 @@ import { recordDocument } from '../../support/documents.ts'
 import { documents, Rig } from '../../support/rig.ts'
 
 void t.test('the control socket', async (t) => {
-  const directory = path.join(t.testdir(), 'run')
+  const directory = path.join(shortDirectory(t), 'run')
   const rig = new Rig()
   const view = new StatusView({
     reconciler: rig.reconciler,
@@ -131,7 +132,7 @@ void t.test('the control socket', async (t) => {
 })
 
 void t.test('a stale socket is replaced', async (t) => {
-  const directory = t.testdir({ 'linkspan.sock': '' })
+  const directory = shortDirectory(t)
   await writeFile(path.join(directory, 'linkspan.sock'), 'left over')
   const rig = new Rig()
   const view = { status: () => Promise.resolve({}) } as unknown as StatusView

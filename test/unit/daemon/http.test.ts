@@ -4,6 +4,7 @@ import { request } from 'node:http'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { shortDirectory } from '../../support/short-directory.ts'
 import { httpServer, json, jsonList, listen } from '../../../agent/daemon/http.ts'
 import { LinkspanError } from '../../../agent/errors.ts'
 
@@ -40,7 +41,7 @@ async function* many(): AsyncGenerator<readonly unknown[]> {
 }
 
 void t.test('http', async (t) => {
-  const file = path.join(t.testdir(), 's')
+  const file = path.join(shortDirectory(t), 's')
   const server = httpServer({
     'GET /ok': (query) => json({ said: query.get('word') }),
     'GET /bad': () => {
@@ -129,7 +130,7 @@ void t.test('http', async (t) => {
 })
 
 void t.test('a request that is not allowed is not routed', async (t) => {
-  const file = path.join(t.testdir(), 's')
+  const file = path.join(shortDirectory(t), 's')
   const server = httpServer({ 'GET /ok': () => json({}) }, ({ headers }) => headers.host === 'me')
   await listen(server, { path: file })
   t.match(await ask(file, '/ok'), { status: 403 })

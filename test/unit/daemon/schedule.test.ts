@@ -12,8 +12,9 @@ async function waited(schedule: Schedule, audits = true): Promise<number> {
   return performance.now() - at
 }
 
-function quiet(): Schedule {
+async function quiet(): Promise<Schedule> {
   const schedule = new Schedule(() => 0.5)
+  await schedule.due(never, true)
   schedule.factsDone()
   schedule.auditBegins()
   schedule.auditDone(1)
@@ -26,8 +27,7 @@ void t.test('turns', async (t) => {
   })
 
   await t.test('drift waits for the burst to pass, and keeps audits apart', async (t) => {
-    const schedule = quiet()
-    await schedule.due(never, true)
+    const schedule = await quiet()
     schedule.drifted()
     schedule.drifted()
     const ms = await waited(schedule)
@@ -42,8 +42,7 @@ void t.test('turns', async (t) => {
   })
 
   await t.test('an expensive audit comes more rarely', async (t) => {
-    const schedule = quiet()
-    await schedule.due(never, true)
+    const schedule = await quiet()
     schedule.auditBegins()
     schedule.auditDone(300)
     schedule.drifted()
@@ -51,8 +50,7 @@ void t.test('turns', async (t) => {
   })
 
   await t.test('news are heard at once, also those that come during a turn', async (t) => {
-    const schedule = quiet()
-    await schedule.due(never, true)
+    const schedule = await quiet()
     schedule.rouse()
     t.ok((await waited(schedule)) < 20)
     setTimeout(() => {
@@ -62,8 +60,7 @@ void t.test('turns', async (t) => {
   })
 
   await t.test('a changed host is looked at soon, and not all the time', async (t) => {
-    const schedule = quiet()
-    await schedule.due(never, true)
+    const schedule = await quiet()
     schedule.hostChanged()
     t.equal(schedule.factsDue, false)
     const ms = await waited(schedule)
@@ -73,8 +70,7 @@ void t.test('turns', async (t) => {
 
   await t.test('a stop ends the wait', async (t) => {
     const stop = new AbortController()
-    const schedule = quiet()
-    await schedule.due(never, true)
+    const schedule = await quiet()
     setTimeout(() => {
       stop.abort()
     }, 30)

@@ -23,7 +23,7 @@ await t.test('a failure says program, exit code and stderr', async (t) => {
   })
   await t.rejects(exec.run('ls', ['/no/such/file'], { quiet: true, object: 'thing' }), {
     object: 'thing',
-    message: 'thing: ls: exit code 2',
+    message: /^thing: ls: exit code 2$/,
   })
   await t.rejects(exec.run('linkspan-no-such-program', []), {
     code: 'exec',

@@ -65,8 +65,16 @@ void t.test('a link that is gone takes the memory with it', async (t) => {
   const sysctls = await open()
   await sysctls.apply('set', sysctl(link, '2'))
   rmSync(path.join(root, 'net/ipv4/conf/eth0'), { recursive: true })
+  const before = readFileSync(file, 'utf8')
   t.same(await sysctls.observe([link]), [])
-  t.equal(readFileSync(file, 'utf8'), '{}\n')
+  t.equal(readFileSync(file, 'utf8'), before, 'looking writes nothing')
+  write(link, '3\n')
+  t.same(
+    await sysctls.observe([link]),
+    [{ kind: 'sysctl', name: link, value: '3' }],
+    'a new link of that name',
+  )
+  rmSync(path.join(root, 'net/ipv4/conf/eth0'), { recursive: true })
   t.match(await sysctls.apply('set', sysctl(link, '2')), { code: 'netlink', reason: /ENOENT/ })
 })
 

@@ -1,0 +1,81 @@
+import { request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { openMetrics } from '../../../agent/daemon/metrics.ts'
+import { StatusView } from '../../../agent/daemon/status.ts'
+import { documents, Rig } from '../../support/rig.ts'
+
+void t.test('metrics', async (t) => {
+  const rig = new Rig()
+  const { reconciler } = rig
+  const view = new StatusView({
+    reconciler,
+    kernel: rig.kernel,
+    version: '1.2.3',
+    fabric: 'prod',
+    gateway: 'g1',
+    site: 's1',
+    registry: 'file:///r',
+    isService: false,
+    startedAt: 0,
+    unpublished: () => undefined,
+  })
+  const server = await openMetrics({ address: '127.0.0.1', port: 0, reconciler, view, version: '1.2.3' })
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const { port } = server.address() as AddressInfo
+  const ask = (path: string, host = `127.0.0.1:${port}`): Promise<{ status: number; body: string }> =>
+    new Promise((resolve, reject) => {
+      const call = request({ port, path, host: '127.0.0.1', headers: { host }, agent: false }, (answer) => {
+        let body = ''
+        answer.on('data', (piece: Buffer) => (body += piece.toString()))
+        answer.on('end', () => {
+          resolve({ status: answer.statusCode ?? 0, body })
+        })
+      })
+      call.on('error', reject)
+      call.end()
+    })
+
+  t.match(await ask('/healthz'), { status: 503 }, 'no turn yet')
+  t.match(await ask('/readyz'), { status: 503 })
+  rig.deliver(documents(3))
+  await rig.turn()
+  t.match(await ask('/healthz'), { status: 200 })
+  t.match(await ask('/readyz'), { status: 200 })
+
+  const { body } = await ask('/metrics')
+  for (const line of [
+    'linkspan_build_info{version="1.2.3"} 1',
+    'linkspan_peer_up{gateway="g2",site="s2",underlay="internet",interface="ls-wg0"} 0',
+    'wireguard_latest_handshake_seconds{gateway="g2",site="s2",underlay="internet",interface="ls-wg0"} 0',
+    'wireguard_received_bytes_total{gateway="g3"',
+    'wireguard_sent_bytes_total{gateway="g3"',
+    'linkspan_routes{type="unicast"} ',
+    'linkspan_reconcile_duration_seconds_bucket{kind="audit",le="+Inf"} 1',
+    'linkspan_registry_last_success_timestamp_seconds ',
+    'linkspan_event_loop_stall_max_seconds ',
+    'process_resident_memory_bytes ',
+  ]) {
+    t.match(body, line)
+  }
+  const names = body.split('\n').flatMap((line) => /^# TYPE (\S+)/.exec(line)?.[1] ?? [])
+  t.equal(new Set(names).size, names.length, 'every family once')
+  t.notMatch(body, /[A-Za-z0-9+/]{43}=/, 'no key of anybody')
+
+  const route = rig.kernel.owned.find((object) => object.kind === 'route')
+  if (route === undefined) throw new Error('no route')
+  rig.kernel.lose(route)
+  reconciler.schedule.drifted()
+  await rig.audit()
+  t.match((await ask('/metrics')).body, 'linkspan_drift_repaired_total{object="route"} 1')
+
+  for (const host of ['evil.example', 'evil.example:9586', 'localhost.evil.example']) {
+    t.match(await ask('/metrics', host), { status: 403 }, `Host: ${host}`)
+  }
+  for (const host of ['localhost', `localhost:${port}`, '[::1]:9586']) {
+    t.match(await ask('/metrics', host), { status: 200 }, `Host: ${host}`)
+  }
+})

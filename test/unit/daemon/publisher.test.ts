@@ -1,0 +1,161 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import t from 'tap'
+import { recordToPublish, requestOf } from '../../../agent/daemon/announce.ts'
+import type { Standing } from '../../../agent/daemon/announce.ts'
+import { Publisher } from '../../../agent/daemon/publisher.ts'
+import type { Config } from '../../../agent/model/config.ts'
+import { formatDocument } from '../../../agent/model/document.ts'
+import type { Document } from '../../../agent/model/document.ts'
+import { address, prefix } from '../../../agent/model/prefix.ts'
+import {
+  certificateDocument,
+  certificateOf,
+  fabricDocument,
+  fabricOf,
+  identityOf,
+  recordDocument,
+  tunnelKeysOf,
+} from '../../support/documents.ts'
+import { linkWith } from '../../support/plan-input.ts'
+import { Rig } from '../../support/rig.ts'
+
+const keys = { identity: identityOf('g1'), generation: 0, tunnelKeys: () => tunnelKeysOf('g1') }
+const config: Config = {
+  file: '/etc/linkspan/config.yml',
+  fabric: 'prod',
+  site: { name: 's1', provider: 'aws', region: '', labels: {} },
+  own: {
+    gateway: 'g1',
+    site: 's1',
+    exclude: [],
+    networks: [{ name: 'lan', interfaces: ['tap0'] }],
+    services: [],
+    registryAddresses: [],
+  },
+  prefixes: [prefix('10.1.0.0/16'), prefix('10.99.0.0/16')],
+  registry: { kind: 'file', directory: '/r' },
+  metrics: false,
+}
+const standing: Standing = {
+  config,
+  keys,
+  fabric: fabricOf(),
+  certificate: certificateOf(1),
+  record: undefined,
+  own: { ...config.own, endpoints: [{ underlay: 'internet', address: address('192.0.2.1'), port: 51820 }] },
+  facts: {
+    links: [linkWith('eth0 192.0.2.1/24 mtu=1400 default')],
+    routes: [],
+    ipv6: true,
+    features: { wireguard: true },
+  },
+  nowMs: 1000,
+}
+
+void t.test('the record', (t) => {
+  const made = recordToPublish(standing)
+  t.match(made?.payload, {
+    gateway: 'g1',
+    serial: 1000,
+    endpoints: [{ underlay: 'internet', address: '192.0.2.1', port: 51820, mtu: 1400 }],
+    networks: [],
+    state: 'active',
+  })
+  if (made?.type !== 'record') throw new Error('no record')
+  t.same(made.payload.prefixes, ['10.1.0.0/16'], 'only what is certified is advertised')
+  t.equal(Object.keys(made.payload.tunnelKeys).length, 8)
+
+  t.equal(recordToPublish({ ...standing, record: made.payload }), undefined, 'nothing new, nothing said')
+  const moved = recordToPublish({
+    ...standing,
+    record: { ...made.payload, serial: 5000, weight: 3 },
+    own: { ...standing.own, endpoints: [{ underlay: 'internet', port: 51820 }] },
+  })
+  t.match(moved?.payload, { serial: 5001, weight: 3, endpoints: [{ underlay: 'internet', port: 51820 }] })
+
+  const all = recordToPublish({
+    ...standing,
+    config: { ...config, prefixes: [] },
+    certificate: certificateOf(1, { networks: [{ name: 'lan' }] }),
+  })
+  t.match(all?.payload, { prefixes: ['10.1.0.0/16'], networks: [{ name: 'lan' }] })
+
+  const elsewhere = recordToPublish({
+    ...standing,
+    own: { ...standing.own, endpoints: [{ underlay: 'moon', port: 1 }] },
+  })
+  t.match(elsewhere?.payload, { endpoints: [] }, 'an underlay that the fabric does not have')
+  t.end()
+})
+
+void t.test('the publisher', async (t) => {
+  const rig = new Rig()
+  const said: Document[] = []
+  let failing = 0
+  const stop = new AbortController()
+  t.teardown(() => {
+    stop.abort()
+  })
+  const publisher = new Publisher({
+    config,
+    keys,
+    registry: {
+      // eslint-disable-next-line @typescript-eslint/require-await
+      watch: async function* () {
+        yield* []
+      },
+      publish: (bytes) => {
+        if (failing-- > 0) return Promise.reject(new Error('EROFS: read-only file system'))
+        said.push(JSON.parse(Buffer.from(bytes).toString()) as Document)
+        return Promise.resolve()
+      },
+    },
+    inputs: rig.reconciler.inputs,
+    events: rig.events,
+    tally: rig.reconciler.tally,
+    signal: stop.signal,
+  })
+  const look = async (): Promise<void> => {
+    publisher.look()
+    await pause(10)
+  }
+
+  await look()
+  t.same(said, [], 'nothing is said before the registry was read')
+  rig.deliver([], [{ code: 'registry-unreadable', object: '/r', reason: 'gone' }])
+  await rig.turn()
+  await look()
+  t.same(said, [], 'or while it cannot be')
+
+  failing = 1
+  rig.deliver([fabricDocument()])
+  await rig.turn()
+  await look()
+  t.match(publisher.trouble, { reason: /EROFS/ })
+  await pause(500)
+  t.equal(publisher.trouble, undefined, 'tried again')
+  t.equal(said.length, 1)
+  t.same(said[0], JSON.parse(formatDocument(requestOf(config, keys))))
+  await look()
+  t.equal(said.length, 1, 'and said once')
+
+  rig.deliver([fabricDocument(), certificateDocument(1, { identity: identityOf('other') })])
+  await rig.turn()
+  await look()
+  t.match(publisher.trouble, { object: 'certificate g1', reason: /another identity/ })
+  t.ok(rig.told.includes('identity-mismatch'))
+  t.equal(said.length, 1)
+
+  rig.deliver([fabricDocument(), certificateDocument(1, { serial: 2 })])
+  await rig.turn()
+  await look()
+  t.equal(publisher.trouble, undefined)
+  t.match(said[1], { typ: 'linkspan-record', payload: { gateway: 'g1' } })
+  await look()
+  t.equal(said.length, 2, 'until it comes back')
+  const record = (said[1] as unknown as { payload: { serial: number } }).payload
+  rig.change(recordDocument(1, { ...(record as object), state: 'draining' }))
+  await rig.turn()
+  await look()
+  t.equal(said.length, 2, 'what the record says of its state is left alone')
+})
