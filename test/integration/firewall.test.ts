@@ -61,6 +61,8 @@ function build(): void {
     link add ls-wg1 type veth peer name up0 netns third
     link add lan0 type veth peer name up0 netns host
     link add eth0 type veth peer name up0 netns out
+    link set dev ls-wg0 addrgenmode none
+    link set dev ls-wg1 addrgenmode none
     addr add 100.127.0.1/32 dev ls-wg0
     addr add 100.127.0.1/32 dev ls-wg1
     addr add fe80::1/64 dev ls-wg0 nodad
@@ -84,7 +86,12 @@ function build(): void {
     route add 198.51.100.0/24 via 192.0.2.2
   `)
   const ends: readonly [string, readonly string[], string, string][] = [
-    ['far', ['10.2.0.10/16', '10.1.7.5/32', '100.127.0.2/32', 'fd00:2::10/48', 'fe80::2/64'], '100.127.0.1', 'fe80::1'],
+    [
+      'far',
+      ['10.2.0.10/16', '10.1.7.5/32', '100.127.0.2/32', 'fd00:2::10/48', 'fe80::2/64'],
+      '100.127.0.1',
+      'fe80::1',
+    ],
     ['third', ['10.3.0.10/16', 'fd00:3::10/48'], '100.127.0.1', 'fd00:1::1'],
     ['host', ['10.1.0.10/24', '10.1.0.11/24', 'fd00:1::10/64'], '10.1.0.1', 'fd00:1::1'],
     [

@@ -6,6 +6,9 @@
  */
 import type { Machine } from './machine.ts'
 
+/** Where programs can be run: a machine of the lab, or this one. */
+export type Runner = Pick<Machine, 'run'>
+
 /** Each prints one part; a part that a machine does not have is empty. */
 const parts: Readonly<Record<string, string>> = {
   link: 'ip -d -o link show',
@@ -26,7 +29,7 @@ const parts: Readonly<Record<string, string>> = {
 const separator = '-----8<-----'
 
 /** Lines `part<TAB>text`, sorted. */
-export function dump(machine: Machine): readonly string[] {
+export function dump(machine: Runner): readonly string[] {
   const script = Object.values(parts).join(`; echo "${separator}"; `)
   const outputs = machine.run('sh', '-c', `${script}; true`).split(`${separator}\n`)
   return Object.keys(parts).flatMap((part, i) =>

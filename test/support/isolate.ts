@@ -49,6 +49,8 @@ export async function isolated(url: string, tests: (directory: string) => Promis
   run('mount', '-t', 'sysfs', 'sysfs', '/sys')
   run('ip', 'link', 'set', 'dev', 'lo', 'up')
   await tests(directory)
+  // A test that failed half-way may leave programs running, which would keep this process for ever.
+  setTimeout(() => process.exit(), 3000).unref()
 }
 
 /** Runs a program to its end; its stdout. Throws where it fails. */

@@ -4,7 +4,7 @@ import { CrashLoop, held } from '../../../agent/daemon/crash-loop.ts'
 import type { Kernel } from '../../../agent/kernel/port.ts'
 import type { Op } from '../../../agent/model/op.ts'
 
-t.test('three crashes make the next start wait, longer each time; six make it hold', (t) => {
+void t.test('three crashes make the next start wait, longer each time; six make it hold', (t) => {
   const loop = new CrashLoop(path.join(t.testdir(), 'run'))
   const starts = []
   for (let crashes = 0; crashes < 8; crashes++) {
@@ -24,13 +24,13 @@ t.test('three crashes make the next start wait, longer each time; six make it ho
   t.end()
 })
 
-t.test('a torn file begins the count anew', (t) => {
+void t.test('a torn file begins the count anew', (t) => {
   const directory = t.testdir({ 'crashes.json': '{"crashes":' })
   t.equal(new CrashLoop(directory).start.crashes, 0)
   t.end()
 })
 
-t.test('a held kernel answers every op with the reason and carries out none', async (t) => {
+void t.test('a held kernel answers every op with the reason and carries out none', async (t) => {
   const kernel = {
     apply: () => {
       throw new Error('must not be called')

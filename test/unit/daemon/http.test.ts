@@ -81,6 +81,7 @@ void t.test('http', async (t) => {
       for (const socket of flood) socket?.destroy()
     })
     for (const socket of flood) socket?.on('error', () => undefined)
+    await pause(300) // connected is not yet accepted
     const count = await new Promise<number>((resolve, reject) => {
       server.getConnections((error, connections) => {
         if (error === null) resolve(connections)
