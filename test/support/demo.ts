@@ -219,4 +219,6 @@ function tail(text: string): string {
   return text.split('\n').slice(-15).join('\n')
 }
 
+// The first process of a PID namespace has no default actions: without these lines Ctrl-C would do nothing.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 process.exit(await main())
