@@ -49,6 +49,7 @@ export async function run(): Promise<Figure[]> {
         value: percentile(latencies, 99),
         unit: 'ms',
         atMost: 50,
+        baseline: `worst ${worst(latencies)}`,
       }),
       figure('change', { figure: 'the same, median', value: median(latencies), unit: 'ms' }),
       figure('change', { figure: 'of it diff and apply, median', value: median(passes), unit: 'ms' }),
@@ -103,4 +104,12 @@ async function change(agent: FleetAgent, document: FleetDocument): Promise<{ at:
     if (pass !== undefined) return { at, pass }
   }
   throw new Error(`no pass followed the change of ${document.file}`)
+}
+
+function worst(latencies: readonly number[]): string {
+  const sorted = [...latencies].sort((a, b) => b - a)
+  return sorted
+    .slice(0, 5)
+    .map((ms) => ms.toFixed(0))
+    .join(', ')
 }

@@ -22,7 +22,8 @@ export interface FleetAgent {
   readonly pid: number
   /** JSON of the control socket. */
   ask(target: string): Promise<Record<string, unknown>>
-  rssMiB(): number
+  /** Resident memory in units of 1,000,000 bytes. */
+  rssMB(): number
   /** Seconds of processor time so far, user and system. */
   cpuSeconds(): number
   stop(): Promise<void>
@@ -64,9 +65,12 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
     (await ask(runDirectory, target, { timeoutMs: 60_000 })) as Record<string, unknown>
   await until(
     async () => {
-      const status = await askAgent('/status').catch(() => undefined)
-      const peers = status?.['peers']
-      return Array.isArray(peers) && peers.length === gateways && Number(status?.['routes']) >= prefixes
+      const answer = await askAgent('/events').catch(() => undefined)
+      const events = (answer?.['events'] ?? []) as readonly { readonly event: string }[]
+      if (!events.some(({ event }) => event === 'first-audit')) return false
+      const status = await askAgent('/status')
+      const peers = status['peers']
+      return Array.isArray(peers) && peers.length === gateways && Number(status['routes']) >= prefixes
     },
     agent,
     () => log,
@@ -76,7 +80,8 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
     registry,
     pid,
     ask: askAgent,
-    rssMiB: () => Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024,
+    rssMB: () =>
+      (Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024) / 1e6,
     cpuSeconds: () => {
       const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
       return (Number(fields[11]) + Number(fields[12])) / 100

@@ -4,7 +4,7 @@
  * Every bench is a module with `run(): Promise<Figure[]>`. Benches make their own namespaces and remove them. Bounds that
  * compare are ratios within one run; the median of five unless a bench says otherwise.
  */
-import { formatTable } from './figure.ts'
+import { figure, formatTable } from './figure.ts'
 import type { Figure } from './figure.ts'
 
 const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure[]> }>>> = {
@@ -35,8 +35,14 @@ const figures: Figure[] = []
 for (const [name, load] of Object.entries(benches)) {
   if (names.length > 0 && !names.includes(name)) continue
   if (!json) console.error(`${name} ...`)
-  const { run } = await load()
-  figures.push(...(await run()))
+  try {
+    const { run } = await load()
+    figures.push(...(await run()))
+  } catch (error) {
+    // The others are measured all the same.
+    console.error(error)
+    figures.push(figure(name, { figure: 'ended early', value: Number.NaN, unit: '' }))
+  }
 }
 console.log(json ? JSON.stringify(figures, null, 2) : formatTable(figures))
 process.exit(figures.every(({ ok }) => ok) ? 0 : 1)

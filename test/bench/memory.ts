@@ -20,11 +20,11 @@ export async function run(): Promise<Figure[]> {
         await post('/audit')
         for (let i = 0; i < 20; i++) {
           await pause(250)
-          most = Math.max(most, agent.rssMiB())
+          most = Math.max(most, agent.rssMB())
         }
       }
       const name = `RSS at ${gateways} gateways, ${prefixes.toLocaleString('en-US')} prefixes`
-      figures.push(figure('memory', { figure: name, value: most, unit: 'MiB', atMost }))
+      figures.push(figure('memory', { figure: name, value: most, unit: 'MB', atMost }))
     } finally {
       await agent.stop()
     }

@@ -17,7 +17,7 @@ const rounds = 20
 
 export async function run(): Promise<Figure[]> {
   const directory = mkdtempSync(path.join(tmpdir(), 'linkspan-bench-'))
-  const { left, right, leftHost, rightHost } = await makePair(directory)
+  const { lab, left, leftHost, rightHost } = await makePair(directory)
   const figures: Figure[] = []
   try {
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
@@ -54,13 +54,7 @@ export async function run(): Promise<Figure[]> {
     )
     return figures
   } finally {
-    for (const gateway of [left, right]) {
-      await gateway.stop()
-      gateway.cli('down')
-      gateway.machine.end()
-    }
-    leftHost.end()
-    rightHost.end()
+    await lab.end()
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -11,7 +11,7 @@ const rounds = 5
 
 export async function run(): Promise<Figure[]> {
   const directory = mkdtempSync(path.join(tmpdir(), 'linkspan-bench-'))
-  const { left, right } = await makePair(directory)
+  const { lab, left } = await makePair(directory)
   try {
     const times: number[] = []
     for (let round = 0; round < rounds; round++) {
@@ -31,11 +31,7 @@ export async function run(): Promise<Figure[]> {
       figure('start', { figure: 'start to first handshake', value: median(times), unit: 's', atMost: 1 }),
     ]
   } finally {
-    for (const gateway of [left, right]) {
-      await gateway.stop()
-      gateway.cli('down')
-      gateway.machine.end()
-    }
+    await lab.end()
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -7,7 +7,8 @@ import t from 'tap'
 import { addon } from '../../agent/kernel/addon.ts'
 import { routeFilter } from '../../agent/kernel/event-filter.ts'
 import { flag, forEachMessage, MessageWriter } from '../../agent/kernel/message.ts'
-import { isolated, run } from '../support/isolate.ts'
+import { run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const route = 0
 const linkGroup = 1

@@ -7,7 +7,8 @@ import t from 'tap'
 import { addon } from '../../agent/kernel/addon.ts'
 import type { Failure, NetlinkSocket } from '../../agent/kernel/addon.ts'
 import { findAttribute, flag, forEachMessage, MessageWriter, stringAt } from '../../agent/kernel/message.ts'
-import { isolated, run } from '../support/isolate.ts'
+import { run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const route = 0
 const netfilter = 12

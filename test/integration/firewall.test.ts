@@ -11,7 +11,8 @@ import { address, prefix } from '../../agent/model/prefix.ts'
 import { guardElement, prefixElement } from '../../agent/plan/firewall-element.ts'
 import { ruleset } from '../../agent/plan/firewall.ts'
 import type { FirewallInput } from '../../agent/plan/firewall.ts'
-import { ip, isolated, run, runIn } from '../support/isolate.ts'
+import { ip, run, runIn } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 import { smallSnapshot } from '../support/small-fabric.ts'
 
 const input: FirewallInput = {

@@ -8,7 +8,8 @@ import type { Change, Kernel } from '../../agent/kernel/port.ts'
 import { linkGroup, nexthopId, overlayTable, rulePriority } from '../../agent/model/kernel-number.ts'
 import type { KernelObject, Route } from '../../agent/model/kernel-object.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
-import { ip, isolated, run } from '../support/isolate.ts'
+import { ip, run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const ending = new AbortController()
 const { signal } = ending

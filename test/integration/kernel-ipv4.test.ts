@@ -6,7 +6,8 @@ import { openLinux } from '../../agent/kernel/linux.ts'
 import { linkGroup, nexthopId, overlayTable, rulePriority } from '../../agent/model/kernel-number.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
-import { ip, isolated, run } from '../support/isolate.ts'
+import { ip, run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const { signal } = new AbortController()
 

@@ -15,7 +15,8 @@ import { keyOf } from '../../agent/model/kernel-object.ts'
 import type { Kind, KernelObject, Link } from '../../agent/model/kernel-object.ts'
 import type { Op } from '../../agent/model/op.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
-import { ip, isolated, run } from '../support/isolate.ts'
+import { ip, run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const signal = new AbortController().signal
 const kinds: ReadonlySet<Kind> = new Set<Kind>([

@@ -9,7 +9,8 @@ import { linkGroup, nexthopId } from '../../agent/model/kernel-number.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import type { PublicKey } from '../../agent/model/key.ts'
 import { prefix } from '../../agent/model/prefix.ts'
-import { isolated, run } from '../support/isolate.ts'
+import { run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const ending = new AbortController()
 const { signal } = ending

@@ -14,7 +14,8 @@ import { prefix } from '../../agent/model/prefix.ts'
 import { prefixElement } from '../../agent/plan/firewall-element.ts'
 import { ruleset } from '../../agent/plan/firewall.ts'
 import type { FirewallInput } from '../../agent/plan/firewall.ts'
-import { isolated, run } from '../support/isolate.ts'
+import { run } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 import { smallSnapshot } from '../support/small-fabric.ts'
 
 const signal = new AbortController().signal

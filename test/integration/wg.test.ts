@@ -12,7 +12,8 @@ import type { AllowedIP, Device, KernelObject, Peer } from '../../agent/model/ke
 import type { PublicKey } from '../../agent/model/key.ts'
 import type { Op } from '../../agent/model/op.ts'
 import { prefix } from '../../agent/model/prefix.ts'
-import { isolated, run, runIn } from '../support/isolate.ts'
+import { run, runIn } from '../support/command.ts'
+import { isolated } from '../support/isolate.ts'
 
 const signal = new AbortController().signal
 

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { run } from './isolate.ts'
+import { run } from './command.ts'
 import type { Machine } from './machine.ts'
 
 export interface Capture {

@@ -12,7 +12,7 @@
 import { writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Gateway } from './gateway.ts'
-import { ip, run } from './isolate.ts'
+import { ip, run } from './command.ts'
 import { Lab } from './lab.ts'
 import type { Machine } from './machine.ts'
 

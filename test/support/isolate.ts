@@ -4,12 +4,13 @@
  *
  * The outer process starts the same file again under unshare(1); the inner one runs the tests.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { run } from './command.ts'
 
 const inside = 'LINKSPAN_TEST_INSIDE'
 
@@ -51,22 +52,4 @@ export async function isolated(url: string, tests: (directory: string) => Promis
   await tests(directory)
   // A test that failed half-way may leave programs running, which would keep this process for ever.
   setTimeout(() => process.exit(), 3000).unref()
-}
-
-/** Runs a program to its end; its stdout. Throws where it fails. */
-export function run(file: string, ...args: readonly string[]): string {
-  return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-/** The same in a named namespace. */
-export function runIn(namespace: string, file: string, ...args: readonly string[]): string {
-  return run('ip', 'netns', 'exec', namespace, file, ...args)
-}
-
-/** `ip` commands, one a line, in order. */
-export function ip(commands: string): void {
-  for (const line of commands.split('\n')) {
-    const words = line.trim().split(/\s+/)
-    if (words[0] !== '') run('ip', ...words)
-  }
 }

@@ -10,7 +10,7 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { existsSync } from 'node:fs'
 import { Gateway } from './gateway.ts'
-import { ip } from './isolate.ts'
+import { ip } from './command.ts'
 import { Machine } from './machine.ts'
 
 export interface GatewayPlan {
@@ -35,6 +35,8 @@ export class Lab {
   readonly fabric: string
   readonly gateways: Gateway[] = []
   readonly #directory: string
+  readonly #bridges: string[] = []
+  readonly #machines: Machine[] = []
   #links = 0
 
   constructor(directory: string, fabric = 'lab') {
@@ -47,6 +49,18 @@ export class Lab {
   /** A bridge that carries outer packets. */
   underlay(name: string): void {
     ip(`link add name ${name} type bridge\nlink set dev ${name} up`)
+    this.#bridges.push(name)
+  }
+
+  /** Stops the agents, takes their data planes down and removes everything, so that another lab can be made here. */
+  async end(): Promise<void> {
+    for (const gateway of this.gateways) {
+      await gateway.stop()
+      gateway.cli('down')
+      gateway.machine.end()
+    }
+    for (const machine of this.#machines) machine.end()
+    for (const bridge of this.#bridges) ip(`link delete dev ${bridge}`)
   }
 
   async gateway(name: string, plan: GatewayPlan): Promise<Gateway> {
@@ -87,6 +101,7 @@ export class Lab {
   /** A host on any bridge, with no router. */
   async hostOn(name: string, bridge: string, addresses: readonly string[]): Promise<Machine> {
     const host = await Machine.make(name)
+    this.#machines.push(host)
     this.#plug(host, 'eth0', bridge)
     for (const address of addresses)
       host.ip(`address add ${address} dev eth0${address.includes(':') ? ' nodad' : ''}`)
