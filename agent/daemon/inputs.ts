@@ -14,6 +14,7 @@ import type { PlanInput } from '../plan/input.ts'
 import { boundLinks } from '../plan/underlay.ts'
 import { Ledger } from '../trust/ledger.ts'
 import type { Admission } from '../trust/ledger.ts'
+import type { RuleId } from '../trust/rule.ts'
 import { inTurns } from './breath.ts'
 import type { Events } from './event.ts'
 import type { Schedule } from './schedule.ts'
@@ -31,6 +32,9 @@ export interface InputsOptions {
   readonly schedule: Schedule
   readonly now: () => number
 }
+
+/** Rules by which a document may be refused that stood before this agent started. */
+const undecided: ReadonlySet<string> = new Set<RuleId>(['document', 'identity', 'number', 'tunnel-key'])
 
 export class Inputs {
   readonly #options: InputsOptions
@@ -71,11 +75,11 @@ export class Inputs {
   }
 
   /**
-   * False while some document cannot be understood or read: then something in the kernel that nothing known accounts for
-   * may well be what that document asks for.
+   * False while some document cannot be understood or read, or while two claim what one can have, so that neither counts:
+   * then something in the kernel that nothing known accounts for may well be what such a document asks for.
    */
   get isWhole(): boolean {
-    return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => rule !== 'document')
+    return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => !undecided.has(rule))
   }
 
   documentOf(type: 'certificate' | 'record'): Document | undefined {

@@ -1,27 +1,10 @@
-/** Parts of a pass: which kinds an audit looks at, and which ops it may not carry out. */
+/** Parts of a turn: which kinds an audit looks at, and what ops mean for other shares. */
 import type { Kernel } from '../kernel/port.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op } from '../model/op.ts'
-import type { Events } from './event.ts'
 
 export const firewallKinds: ReadonlySet<Kind> = new Set<Kind>(['ruleset', 'element'])
 export const noKinds: ReadonlySet<Kind> = new Set<Kind>()
-
-/**
- * While a document cannot be read, what no known document accounts for may be what it asks for: such objects stay. A link
- * that is made anew is removed all the same.
- */
-export function withoutRemovals(ops: readonly Op[], events: Events): readonly Op[] {
-  const added = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? (linkName(object) ?? []) : [])))
-  const kept = ops.filter(({ verb, object }) => verb !== 'remove' || added.has(linkName(object) ?? ''))
-  if (kept.length < ops.length) {
-    events.emit('warning', 'removals-held', {
-      objects: ops.length - kept.length,
-      reason: 'some documents of the registry cannot be read, so nothing is taken for left over',
-    })
-  }
-  return kept
-}
 
 function linkName(object: KernelObject): string | undefined {
   return object.kind === 'link' ? object.name : undefined

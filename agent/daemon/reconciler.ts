@@ -28,9 +28,10 @@ import { share } from '../plan/share.ts'
 import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
+import { Leftovers } from './held.ts'
 import { Inputs } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
-import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink, withoutRemovals } from './pass.ts'
+import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
 import { recoverGroupIds } from './recovery.ts'
 import { Schedule } from './schedule.ts'
 import { Stall } from './stall.ts'
@@ -80,6 +81,7 @@ export class Reconciler {
   readonly #now: () => number
   readonly #random: () => number
   readonly #suspension = new Suspension()
+  readonly #leftovers = new Leftovers()
   #ids: GroupIds
   /** The input that `desired` was planned from. */
   #planned: PlanInput | undefined
@@ -249,7 +251,8 @@ export class Reconciler {
     }
     if (this.#audit?.abandon.signal.aborted === true) throw new Abandoned('news')
     this.#audit = undefined
-    const ops = this.inputs.isWhole ? found.ops : withoutRemovals(found.ops, events)
+    if (this.inputs.isWhole) this.#leftovers.release()
+    const ops = this.inputs.isWhole ? found.ops : this.#leftovers.without(found.ops, !this.#settled, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
     tellConflicts(events, this.troubles.conflicts, found.conflicts)

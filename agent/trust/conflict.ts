@@ -13,13 +13,31 @@ export interface Party {
   readonly site: Name
 }
 
-export function refuseIdentity(to: Objections, own: Name, others: readonly Name[]): void {
-  const reason = `${list(others)} has the same identity key, so neither counts`
+/** Who else claims what only one can have, and who of them had it before. */
+export interface Rivals {
+  readonly others: readonly Name[]
+  readonly holder: Name | undefined
+}
+
+/** The rivals of a gateway for a key, where it does not hold it. */
+export function rivalsOf(
+  own: Name,
+  claimants: Iterable<{ readonly name: Name }>,
+  holder: Name | undefined,
+): Rivals | undefined {
+  if (holder === own) return undefined
+  const others: Name[] = []
+  for (const { name } of claimants) if (name !== own) others.push(name)
+  return others.length === 0 ? undefined : { others, holder }
+}
+
+export function refuseIdentity(to: Objections, own: Name, rivals: Rivals): void {
+  const reason = `${list(rivals.others)} has the same identity key${outcome(rivals)}`
   to.add('identity', `certificate ${own}`, reason, 'issue one of them anew from its own request')
 }
 
-export function refuseNumber(to: Objections, own: Name, number: number, others: readonly Name[]): void {
-  const reason = `${list(others)} has the number ${number} too, so neither counts`
+export function refuseNumber(to: Objections, own: Name, number: number, rivals: Rivals): void {
+  const reason = `${list(rivals.others)} has the number ${number} too${outcome(rivals)}`
   to.add('number', `certificate ${own}`, reason, 'issue one of them anew with a number of its own')
 }
 
@@ -28,8 +46,8 @@ export function refusePlane(to: Objections, own: Party, plane: number, holder: P
   to.add('plane', `certificate ${own.name}`, reason, 'issue it anew with a free plane, 0 to 3')
 }
 
-export function refuseTunnelKey(to: Objections, own: Name, index: string, others: readonly Name[]): void {
-  const reason = `${list(others)} has the same tunnel key, so neither counts`
+export function refuseTunnelKey(to: Objections, own: Name, index: string, rivals: Rivals): void {
+  const reason = `${list(rivals.others)} has the same tunnel key${outcome(rivals)}`
   to.add(
     'tunnel-key',
     `record ${own} device ${index}`,
@@ -57,6 +75,10 @@ export function lowest<P extends Party>(parties: Iterable<P>): P | undefined {
   let best: P | undefined
   for (const party of parties) if (best === undefined || party.number < best.number) best = party
   return best
+}
+
+function outcome({ holder }: Rivals): string {
+  return holder === undefined ? ', so neither counts' : `; ${holder} had it first and keeps it`
 }
 
 function list(names: readonly Name[]): string {

@@ -1,7 +1,8 @@
 /**
  * The ledger: every document in force, and what follows from them. Bags come in, a snapshot comes out; nothing else
  * enters. It keeps of each origin the last document that was good, so that a document half written, mangled or gone
- * changes nothing that runs. The outcome is that of verify() over the documents held; the work is that of the change.
+ * changes nothing that runs. The outcome is that of verify() over the documents held and the marks so far; the work is that
+ * of the change.
  */
 import type { Bag, Delivered, Document } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
@@ -207,7 +208,7 @@ export class Ledger {
     if (winner?.type !== 'fabric') return
     const fabric = winner.payload
     const fresh = this.#roster === undefined || !sameGround(this.#snapshot?.fabric, fabric)
-    const roster = fresh || this.#roster === undefined ? new Roster(fabric) : this.#roster
+    const roster = fresh || this.#roster === undefined ? new Roster(fabric, this.#roster) : this.#roster
     this.#roster = roster
     if (fresh) this.#foreign.clear()
     for (const subject of fresh ? this.#winners.keys() : different)

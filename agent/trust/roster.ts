@@ -2,7 +2,7 @@
  * The gateways of a fabric, kept up to date as their documents change: the rules of rule.ts in the stages of verify.ts, but
  * only for gateways that changed or share a claim (identity, number, plane, tunnel key, prefix) with one that did.
  *
- * Every stage has an index of claims. A stage first moves the claims of the gateways that reach it, then judges those and
+ * Every stage has an index of claims; where only one can have a thing, who had it keeps it (tenure.ts). A stage first moves the claims of the gateways that reach it, then judges those and
  * all who hold a claim that moved. So a changed record costs its own prefixes, whatever the size of the fabric.
  */
 import type { Certificate, Fabric, GatewayRecord, Grant, Name } from '../model/fabric.ts'
@@ -16,6 +16,7 @@ import type { Refusal } from './refusal.ts'
 import { judgeCertificate, judgePrefixes, judgeRecord, Objections } from './rule.ts'
 import type { CertificateVerdict, RecordVerdict } from './rule.ts'
 import { gatewayOf, sameGateway } from './snapshot.ts'
+import { Tenure } from './tenure.ts'
 
 export interface Sourced<P> {
   readonly origin: string
@@ -58,19 +59,23 @@ export class Roster {
   readonly #fabric: Fabric
   readonly #entries = new Map<Name, Entry>()
   readonly #refusing = new Set<Entry>()
-  readonly #identities = new Claims<string, Entry>()
-  readonly #numbers = new Claims<number, Entry>()
+  readonly #identities: Tenure<string, Entry>
+  readonly #numbers: Tenure<number, Entry>
   readonly #planes = new Claims<string, Entry>()
   readonly #grants = new Claims<Prefix, Entry>()
-  readonly #keys = new Claims<string, Entry>()
+  readonly #keys: Tenure<string, Entry>
   readonly #advertised = new Claims<Prefix, Entry>()
   /** Certified prefixes by length, and those of them with a maxLength. */
   readonly #lengths: Record<Family, Map<number, number>> = { 4: new Map(), 6: new Map() }
   readonly #openLengths = new Map<number, number>()
   #touched = new Set<Entry>()
 
-  constructor(fabric: Fabric) {
+  /** `before`: the roster it takes over from, whose holders of identities, numbers and keys stay. */
+  constructor(fabric: Fabric, before?: Roster) {
     this.#fabric = fabric
+    this.#identities = new Tenure(before && ((key) => before.#identities.holder(key)))
+    this.#numbers = new Tenure(before && ((key) => before.#numbers.holder(key)))
+    this.#keys = new Tenure(before && ((key) => before.#keys.holder(key)))
   }
 
   setCertificate(name: Name, certificate: Sourced<Certificate> | undefined): void {
@@ -136,15 +141,17 @@ export class Roster {
       entry.numbers = numbers
       if (++count % step === 0) yield
     }
+    this.#identities.settle()
+    this.#numbers.settle()
     const next = new Set(touched)
     for (const entry of judged) {
-      const { certificate, verdict, name } = entry
+      const { certificate, verdict, name, number } = entry
       const objections = new Objections(certificate?.origin ?? '', name)
       if (certificate !== undefined && verdict !== undefined) {
-        const identical = othersOf(this.#identities.of(certificate.payload.identity), name)
-        if (identical.length > 0) conflict.refuseIdentity(objections, name, identical)
-        const numbered = othersOf(this.#numbers.of(entry.number), name)
-        if (numbered.length > 0) conflict.refuseNumber(objections, name, entry.number, numbered)
+        const identical = rivals(this.#identities, certificate.payload.identity, name)
+        if (identical !== undefined) conflict.refuseIdentity(objections, name, identical)
+        const numbered = rivals(this.#numbers, number, name)
+        if (numbered !== undefined) conflict.refuseNumber(objections, name, number, numbered)
       }
       this.#note(entry, 'distinct', objections.list)
       const distinct = verdict !== undefined && objections.list.length === 0
@@ -226,6 +233,7 @@ export class Roster {
       entry.keys = keys
       entry.alive = speaks && entry.alive
     }
+    this.#keys.settle()
     const next = new Set<Entry>()
     const lengths = { 4: inOrder(this.#lengths[4]), 6: inOrder(this.#lengths[6]) }
     let steps = 0
@@ -234,8 +242,8 @@ export class Roster {
       const speaks = entry.certified && record !== undefined && record.payload.state !== 'withdrawn'
       const objections = new Objections(record?.origin ?? '', entry.name)
       for (const [index, key] of speaks ? Object.entries(record.payload.tunnelKeys) : []) {
-        const others = othersOf(this.#keys.of(key), entry.name)
-        if (others.length > 0) conflict.refuseTunnelKey(objections, entry.name, index, others)
+        const same = rivals(this.#keys, key, entry.name)
+        if (same !== undefined) conflict.refuseTunnelKey(objections, entry.name, index, same)
       }
       this.#note(entry, 'keys', objections.list)
       const alive = speaks && objections.list.length === 0
@@ -340,10 +348,8 @@ function addAll<T>(set: Set<T>, elements: Iterable<T>): void {
   for (const element of elements) set.add(element)
 }
 
-function othersOf(entries: Iterable<Entry>, own: Name): Name[] {
-  const names: Name[] = []
-  for (const { name } of entries) if (name !== own) names.push(name)
-  return names
+function rivals<K>(tenure: Tenure<K, Entry>, key: K, own: Name): conflict.Rivals | undefined {
+  return conflict.rivalsOf(own, tenure.of(key), tenure.holder(key))
 }
 
 function* sitesOf(entries: Iterable<Entry>): Generator<Name> {

@@ -29,11 +29,13 @@ export const rules = {
   duplicate: 'two different documents of one subject have different serials; the newer one counts',
   removed: 'the fabric document does not list the gateway as removed',
   revoked: 'the fabric document revokes neither the serial nor the identity of the certificate',
-  identity: 'an identity key belongs to one gateway; where two claim it, neither counts',
-  number: 'a number belongs to one gateway; where two claim it, neither counts',
+  identity:
+    'an identity key belongs to one gateway: the one that had it, and where two come at once neither counts',
+  number: 'a number belongs to one gateway: the one that had it, and where two come at once neither counts',
   plane: 'gateways of one site have different planes; the higher number is refused',
   certificate: 'a record belongs to a gateway with a certificate',
-  'tunnel-key': 'a tunnel key belongs to one gateway; where two claim it, neither counts',
+  'tunnel-key':
+    'a tunnel key belongs to one gateway: the one that had it, and where two come at once neither counts',
   endpoint: 'an endpoint is on an underlay of the fabric, at an address that others can reach',
   network: 'a network is in the fabric document and in the certificate, with the prefixes certified for it',
   reserved: 'no prefix shares an address with loopback, link-local, metadata, multicast or reserved ranges',

@@ -9,7 +9,7 @@ import type { Snapshot } from '../model/gateway.ts'
 import { familyOf, lengthOf } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
 import * as conflict from './conflict.ts'
-import { elsewhere, lowest } from './conflict.ts'
+import { elsewhere, lowest, rivalsOf } from './conflict.ts'
 import type { Party } from './conflict.ts'
 import { isRefusal, parseDocument } from './parse.ts'
 import { compareRefusals } from './refusal.ts'
@@ -19,12 +19,16 @@ import type { CertificateVerdict } from './rule.ts'
 import { gatewayOf, group, groups, mapsOf } from './snapshot.ts'
 import { digestOf, newest, subjectOf } from './subject.ts'
 import type { Held } from './subject.ts'
+import { holderOf, noMarks } from './tenure.ts'
+import type { Holders, Marks } from './tenure.ts'
 
 export interface Verdict {
   /** Undefined without a fabric document. */
   readonly snapshot: Snapshot | undefined
   /** In order of origin and rule. */
   readonly refusals: readonly Refusal[]
+  /** Who holds what now: in for the next judgement. */
+  readonly marks: Marks
   /** The moment it was judged for, Unix ms. */
   readonly nowMs: number
 }
@@ -35,8 +39,11 @@ type Candidate = CertificateVerdict & {
   readonly party: Party
 }
 
-/** `nowMs` (Unix) is only noted: dates are written and not judged before documents are signed. */
-export function verify(documents: readonly Delivered[], nowMs: number): Verdict {
+/**
+ * `nowMs` (Unix) is only noted: dates are written and not judged before documents are signed. `marks`: those of the verdict
+ * before, where there was one.
+ */
+export function verify(documents: readonly Delivered[], nowMs: number, marks = noMarks): Verdict {
   const refusals: Refusal[] = []
   const subjects = new Map<string, Held[]>()
   for (const delivered of documents) {
@@ -50,13 +57,17 @@ export function verify(documents: readonly Delivered[], nowMs: number): Verdict 
     if (result.winner !== undefined) winners.push(result.winner)
     if (result.winner?.document.type !== 'request') refusals.push(...result.refusals)
   }
-  const snapshot = snapshotOf(winners, refusals)
-  return { snapshot, refusals: refusals.sort(compareRefusals), nowMs }
+  const { snapshot, marks: after } = judge(winners, marks, refusals)
+  return { snapshot, refusals: refusals.sort(compareRefusals), marks: after, nowMs }
 }
 
-function snapshotOf(winners: readonly Held[], refusals: Refusal[]): Snapshot | undefined {
+function judge(
+  winners: readonly Held[],
+  marks: Marks,
+  refusals: Refusal[],
+): Pick<Verdict, 'snapshot' | 'marks'> {
   const fabric = winners.flatMap(({ document }) => (document.type === 'fabric' ? [document.payload] : []))[0]
-  if (fabric === undefined) return undefined
+  if (fabric === undefined) return { snapshot: undefined, marks }
 
   // Certificates, each by itself.
   let candidates: Candidate[] = []
@@ -76,14 +87,18 @@ function snapshotOf(winners: readonly Held[], refusals: Refusal[]): Snapshot | u
   }
 
   // Certificates against each other: identity and number, then planes.
-  const identities = groups(candidates, ({ certificate }) => certificate.identity)
-  const numbers = groups(candidates, ({ certificate }) => certificate.number)
+  const parties = candidates.map(({ party, certificate }) => ({ ...party, identity: certificate.identity }))
+  const identities = groups(parties, ({ identity }) => identity)
+  const identityHolders = holders(identities, marks.identities)
+  const numbers = groups(parties, ({ number }) => number)
+  const numberHolders = holders(numbers, marks.numbers)
   candidates = candidates.filter(({ origin, certificate, party: { name } }) => {
+    const { identity, number } = certificate
     const objections = new Objections(origin, name)
-    const identical = othersOf(identities.get(certificate.identity), name)
-    if (identical.length > 0) conflict.refuseIdentity(objections, name, identical)
-    const numbered = othersOf(numbers.get(certificate.number), name)
-    if (numbered.length > 0) conflict.refuseNumber(objections, name, certificate.number, numbered)
+    const identical = rivalsOf(name, identities.get(identity) ?? [], identityHolders.get(identity))
+    if (identical !== undefined) conflict.refuseIdentity(objections, name, identical)
+    const numbered = rivalsOf(name, numbers.get(number) ?? [], numberHolders.get(number))
+    if (numbered !== undefined) conflict.refuseNumber(objections, name, number, numbered)
     refusals.push(...objections.list)
     return objections.list.length === 0
   })
@@ -116,15 +131,16 @@ function snapshotOf(winners: readonly Held[], refusals: Refusal[]): Snapshot | u
     if (objections.list.length > 0 || candidate === undefined || record.state === 'withdrawn') continue
     speakers.push({ origin, candidate, record })
   }
-  const keys = new Map<string, Name[]>()
+  const keys = new Map<string, { readonly name: Name }[]>()
   for (const { record } of speakers) {
-    for (const key of Object.values(record.tunnelKeys)) group(keys, key, record.gateway)
+    for (const key of Object.values(record.tunnelKeys)) group(keys, key, { name: record.gateway })
   }
+  const tunnelKeys = holders(keys, marks.tunnelKeys)
   speakers = speakers.filter(({ origin, record }) => {
     const objections = new Objections(origin, record.gateway)
     for (const [index, key] of Object.entries(record.tunnelKeys)) {
-      const others = (keys.get(key) ?? []).filter((name) => name !== record.gateway)
-      if (others.length > 0) conflict.refuseTunnelKey(objections, record.gateway, index, others)
+      const same = rivalsOf(record.gateway, keys.get(key) ?? [], tunnelKeys.get(key))
+      if (same !== undefined) conflict.refuseTunnelKey(objections, record.gateway, index, same)
     }
     refusals.push(...objections.list)
     return objections.list.length === 0
@@ -163,9 +179,20 @@ function snapshotOf(winners: readonly Held[], refusals: Refusal[]): Snapshot | u
     refusals.push(...objections.list)
     return gatewayOf(candidate, record, own, effective)
   })
-  return { fabric, ...mapsOf(gateways) }
+  const after = { identities: identityHolders, numbers: numberHolders, tunnelKeys }
+  return { snapshot: { fabric, ...mapsOf(gateways) }, marks: after }
 }
 
-function othersOf(candidates: readonly Candidate[] | undefined, name: Name): Name[] {
-  return (candidates ?? []).map(({ party }) => party.name).filter((other) => other !== name)
+/** Who holds each key; a key that nobody holds is not in there. */
+function holders<K>(
+  claims: ReadonlyMap<K, readonly { readonly name: Name }[]>,
+  before: Holders<K>,
+): Holders<K> {
+  const after = new Map<K, Name>()
+  for (const [key, claimants] of claims) {
+    const names = claimants.map(({ name }) => name)
+    const holder = holderOf(before.get(key), names)
+    if (holder !== undefined) after.set(key, holder)
+  }
+  return after
 }

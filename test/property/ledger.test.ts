@@ -12,7 +12,9 @@ import { admissible, Ledger } from '../../agent/trust/ledger.ts'
 import { isRefusal } from '../../agent/trust/parse.ts'
 import type { Refusal } from '../../agent/trust/refusal.ts'
 import { subjectOf } from '../../agent/trust/subject.ts'
+import type { Marks } from '../../agent/trust/tenure.ts'
 import { verify } from '../../agent/trust/verify.ts'
+import type { Verdict } from '../../agent/trust/verify.ts'
 import {
   certificateOf,
   delivered,
@@ -160,8 +162,14 @@ class Model {
   #files = new Map<string, string>()
   /** What the last good version of a file spoke of. */
   readonly #last = new Map<string, string>()
+  #marks: Marks | undefined
 
   admit(of: Bag): void {
+    this.#take(of)
+    this.#marks = this.#verdict().marks
+  }
+
+  #take(of: Bag): void {
     const incumbent = this.outcome().snapshot?.fabric
     for (const one of of.documents) {
       const text = Buffer.from(one.bytes).toString()
@@ -201,8 +209,13 @@ class Model {
   }
 
   outcome(): { snapshot: Snapshot | undefined; refusals: readonly Refusal[] } {
-    const verdict = verify([...this.#versions, ...this.#bad.values()], 0)
+    const verdict = this.#verdict()
     return { snapshot: verdict.snapshot, refusals: [...verdict.refusals, ...this.#refused] }
+  }
+
+  /** Judged again with the marks of its own outcome, it is the same. */
+  #verdict(): Verdict {
+    return verify([...this.#versions, ...this.#bad.values()], 0, this.#marks)
   }
 }
 
@@ -247,7 +260,10 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
         const [got, should] = [sorted(admission.refusals), sorted(wanted.refusals)]
         if (got.join('\n') !== should.join('\n'))
           throw new Error(`refusals\n${got.join('\n')}\n---\n${should.join('\n')}`)
-        for (const { rule } of wanted.refusals) seen.set(rule, (seen.get(rule) ?? 0) + 1)
+        for (const { rule, reason } of wanted.refusals) {
+          seen.set(rule, (seen.get(rule) ?? 0) + 1)
+          if (reason.includes('had it first')) seen.set(`${rule} held`, 1)
+        }
         if (admission.changed !== (before !== admission.snapshot)) throw new Error('changed is wrong')
         for (const [name, gateway] of admission.snapshot?.gateways ?? []) {
           const old = before?.gateways.get(name)
@@ -266,6 +282,9 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
     'plane',
     'identity',
     'tunnel-key',
+    'number held',
+    'identity held',
+    'tunnel-key held',
     'other-site',
     'certified',
     'removed',

@@ -496,6 +496,47 @@ void t.test('while a document cannot be read, nothing is taken for left over', a
   t.notOk(routeTo2(second.kernel), 'gone once everything could be read')
 })
 
+void t.test(
+  'beside a document that stays unreadable, drift is repaired and only leftovers stay',
+  async (t) => {
+    const first = new Rig()
+    first.deliver(documents(3))
+    await first.turn()
+    const second = new Rig(first.kernel)
+    const known = documents(3).filter((each) => each.type === 'fabric' || each.payload.gateway !== 'g2')
+    second.deliver(known, [{ ...unreadable, object: 'records/g2.json' }])
+    await second.turn()
+    const own = second.kernel.owned.find(({ kind }) => kind === 'route')
+    if (own?.kind !== 'route') throw new Error('no route')
+    const stray = { ...own, prefix: prefix('203.0.113.0/24') }
+    second.kernel.state.put(stray)
+    second.reconciler.schedule.drifted()
+    await second.audit()
+    t.notOk(second.kernel.owned.some((object) => object.kind === 'route' && object.prefix === stray.prefix))
+    t.ok(routeTo2(second.kernel), 'what was there at the start stays')
+    t.equal(second.told.filter((event) => event === 'removals-held').length, 1, 'said once')
+  },
+)
+
+void t.test(
+  'a newcomer with the number of another takes nobody out, before a restart or after it',
+  async (t) => {
+    const first = new Rig()
+    first.deliver(documents(3))
+    await first.turn()
+    const copy = certificateDocument(9, { number: 2 })
+    first.change(copy)
+    first.change(recordDocument(9))
+    await first.turn()
+    t.ok(routeTo2(first.kernel), 'the one that had it keeps it')
+    t.match(first.last('document-refused')?.fields, { gateway: 'g9' })
+    const second = new Rig(first.kernel)
+    second.deliver([...documents(3), copy, recordDocument(9)])
+    await second.turn()
+    t.ok(routeTo2(second.kernel), 'a start that cannot tell them apart removes nothing')
+  },
+)
+
 void t.test('a gateway that left the snapshot keeps what it has', async (t) => {
   const rig = new Rig()
   rig.deliver(documents(3))
