@@ -95,7 +95,8 @@ export function inside(family: Family, side: Side, prefix: Prefix): Term {
 
 export const icmp: Term = {
   text: 'meta l4proto { icmp, ipv6-icmp }',
-  expr: match('==', { meta: { key: 'l4proto' } }, { set: ['icmp', 'ipv6-icmp'] }),
+  // By number (IPPROTO_ICMP, IPPROTO_ICMPV6): names are looked up in /etc/protocols, which a minimal Debian has not.
+  expr: match('==', { meta: { key: 'l4proto' } }, { set: [1, 58] }),
 }
 
 /** ICMP types by number (RFC 792, RFC 4443). */

@@ -185,3 +185,11 @@ await t.test('a prefix changes the ruleset only where its length is new', (t) =>
   t.same(lengthsInUse(input()), lengthsInUse(input({}, '10.78.1.0/24')))
   t.end()
 })
+
+await t.test('protocols are told by number: a minimal Debian has no /etc/protocols', (t) => {
+  const { chains } = ruleset(input({ services: [{ protocol: 'tcp', port: 8080 }] }))
+  const compared = JSON.stringify(chains).match(/"key":"l4proto"\}\},"right":\{"set":\[[^\]]*\]/g) ?? []
+  t.ok(compared.length > 0, 'the ruleset compares l4proto')
+  for (const text of compared) t.match(text, /\[[0-9,]+\]$/)
+  t.end()
+})
