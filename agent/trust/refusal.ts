@@ -3,7 +3,7 @@
  * time of arrival, and each says what, why, and what to do.
  */
 import type { Reason } from '../errors.ts'
-import type { RuleId } from './rule.ts'
+import type { RuleId } from './rulebook.ts'
 
 export interface Refusal extends Reason {
   /** Where the document came from. */

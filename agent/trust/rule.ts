@@ -19,34 +19,8 @@ import { contains, familyOf, holds, lengthOf, widen } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
 import { isUnreachable } from './payload.ts'
 import type { Refusal } from './refusal.ts'
+import type { RuleId } from './rulebook.ts'
 import { isDefaultRoute, reservedRange, sharesSpace, sortedPrefixes } from './space.ts'
-
-export const rules = {
-  document: 'a document has the form of its type, and says nothing twice',
-  fabric: 'documents belong to this fabric',
-  succession:
-    'a fabric document keeps the overlay ranges and the underlays of the one before, and only appends',
-  duplicate: 'two different documents of one subject have different serials; the newer one counts',
-  removed: 'the fabric document does not list the gateway as removed',
-  revoked: 'the fabric document revokes neither the serial nor the identity of the certificate',
-  identity:
-    'an identity key belongs to one gateway: the one that had it, and where two come at once neither counts',
-  number: 'a number belongs to one gateway: the one that had it, and where two come at once neither counts',
-  plane: 'gateways of one site have different planes; the higher number is refused',
-  certificate: 'a record belongs to a gateway with a certificate',
-  'tunnel-key':
-    'a tunnel key belongs to one gateway: the one that had it, and where two come at once neither counts',
-  endpoint: 'an endpoint is on an underlay of the fabric, at an address that others can reach',
-  network: 'a network is in the fabric document and in the certificate, with the prefixes certified for it',
-  reserved: 'no prefix shares an address with loopback, link-local, metadata, multicast or reserved ranges',
-  overlay: "no prefix shares an address with the fabric's own overlay ranges",
-  'default-route': 'a default route, or half of one, needs the grant defaultRoute',
-  certified: 'a prefix is in the certificate, up to its maxLength',
-  'other-site': 'a more-specific made by maxLength never enters space certified to another site',
-  'two-sites': 'a prefix belongs to one site, that of the lowest gateway number that advertises it',
-} as const
-
-export type RuleId = keyof typeof rules
 
 /** At most this many refusals of one rule for one document are listed, and how many more there are. */
 const maxListed = 8

@@ -2,8 +2,8 @@
 import t from 'tap'
 import type { Document } from '../../../agent/model/document.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
-import { rules } from '../../../agent/trust/rule.ts'
-import type { RuleId } from '../../../agent/trust/rule.ts'
+import { rules } from '../../../agent/trust/rulebook.ts'
+import type { RuleId } from '../../../agent/trust/rulebook.ts'
 import { verify } from '../../../agent/trust/verify.ts'
 import {
   certificateDocument as certificate,
