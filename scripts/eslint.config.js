@@ -3,7 +3,8 @@
  *
  *   model <- trust, plan, diff, probe/state <- daemon <- cli
  *
- * Pure folders (model, plan, diff, trust) may not touch Node's I/O modules, nor any driver.
+ * Pure folders (model, plan, diff, trust) may not touch Node's I/O modules, nor any driver. Programs are started in one
+ * place, which takes no shell. That imports make no cycle is held by test/unit/module.test.ts.
  */
 import tseslint from 'typescript-eslint'
 import { fileURLToPath } from 'node:url'
@@ -44,6 +45,10 @@ function boundary(folder) {
   }
 }
 
+/** What starts a process: with a deadline, without a shell, its environment empty. */
+const starter = 'agent/kernel/exec.ts'
+const useStarter = `programs are started by ${starter} only`
+
 export default tseslint.config(
   { ignores: ['dist/**', 'native/build/**', 'node_modules/**', '.cache/**'] },
   {
@@ -69,4 +74,23 @@ export default tseslint.config(
     rules: { 'no-console': 'off', '@typescript-eslint/no-non-null-assertion': 'off' },
   },
   ...folders.map(boundary),
+  {
+    files: ['agent/**/*.ts'],
+    ignores: [starter],
+    rules: {
+      // A rule of its own name, so that it adds to the boundaries instead of replacing them.
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        { paths: ['node:child_process', 'child_process'].map((name) => ({ name, message: useStarter })) },
+      ],
+      'no-restricted-syntax': [
+        'error',
+        { selector: 'ImportExpression[source.value=/child_process$/]', message: useStarter },
+        {
+          selector: 'CallExpression > Literal.arguments[value=/^(node:)?child_process$/]',
+          message: useStarter,
+        },
+      ],
+    },
+  },
 )

@@ -5,7 +5,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { CommandModule } from 'yargs'
-import type { Start } from '../daemon/crash-loop.ts'
+import type { CrashLoop } from '../daemon/crash-loop.ts'
+import type { Event } from '../daemon/event.ts'
 import { withPlaces } from './option.ts'
 import type { PlaceOptions } from './option.ts'
 
@@ -53,7 +54,8 @@ export async function runAgent(options: AgentArguments): Promise<void> {
   const { CrashLoop, longLifeMs } = await import('../daemon/crash-loop.ts')
   const crashLoop = new CrashLoop(options['run-directory'])
   process.once('exit', (code) => {
-    if (code !== 0 && !stop.signal.aborted) crashLoop.crashed()
+    if (code === 0 || stop.signal.aborted) crashLoop.forget()
+    else crashLoop.crashed()
   })
   setTimeout(() => {
     crashLoop.forget()
@@ -65,8 +67,7 @@ export async function runAgent(options: AgentArguments): Promise<void> {
     })
   }
   try {
-    await start(options, config, stop, crashLoop.start)
-    crashLoop.forget()
+    await start(options, config, stop, crashLoop)
   } finally {
     lock.release()
   }
@@ -78,8 +79,9 @@ async function start(
   options: AgentArguments,
   config: Awaited<ReturnType<(typeof import('./config.ts'))['readConfig']>>,
   stop: AbortController,
-  { crashes, waitMs, hold }: Start,
+  crashLoop: CrashLoop,
 ): Promise<void> {
+  const { crashes, waitMs, hold, uncounted } = crashLoop.begin()
   const stateDirectory = options['state-directory']
   const [{ addon }, { openLinux }, { FileRegistry }, { runDaemon }, { Events }, { logTo }, { KeyStore }] =
     await Promise.all([
@@ -95,12 +97,16 @@ async function start(
   const { loadGroupIds, saveGroupIds } = await import('./group-id-file.ts')
   const { packageVersion } = await import('./version.ts')
 
-  const events = new Events(logTo(process.stderr, new Set(options.verbose ? [] : ['debug' as const])))
+  const watch = ({ event }: Event): void => {
+    if (event === 'first-audit') crashLoop.settled()
+  }
+  const events = new Events(logTo(process.stderr, new Set(options.verbose ? [] : ['debug' as const])), watch)
   const keys = await KeyStore.open(stateDirectory)
   const { ids, damage } = await loadGroupIds(stateDirectory)
   if (damage !== undefined) {
     events.emit('warning', 'group-ids-lost', { object: damage.object, reason: damage.reason })
   }
+  if (uncounted !== undefined) events.emit('warning', 'crash-loop-uncounted', { reason: uncounted })
   if (waitMs > 0) {
     events.emit('error', 'crash-loop', { crashes, waitMs, hold })
     await pause(waitMs, undefined, { signal: stop.signal }).catch(() => undefined) // told to stop meanwhile
@@ -110,6 +116,9 @@ async function start(
     stateDirectory,
     privateKey: (deviceIndex) => keys.privateKey(deviceIndex),
     ...(options.wireguard === 'auto' ? {} : { wireguard: options.wireguard }),
+    log: (event, fields) => {
+      events.emit('notice', event, fields)
+    },
   })
   const { held } = await import('../daemon/crash-loop.ts')
   const kernel = hold ? held(linux, crashes) : linux

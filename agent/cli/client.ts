@@ -5,10 +5,10 @@
 import { request } from 'node:http'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { socketName } from '../daemon/http.ts'
 import { LinkspanError } from '../errors.ts'
 
 export const defaultRunDirectory = '/run/linkspan'
-export const socketName = 'linkspan.sock'
 
 /** How long dropped connections are tried again, in ms. */
 const patienceMs = 3000

@@ -15,13 +15,12 @@ import { ask } from './client.ts'
 import { exitCode } from './exit-code.ts'
 import { withJson, withPlaces } from './option.ts'
 import type { JsonOption, PlaceOptions } from './option.ts'
+import { isHostNetwork, isServiceUp, stopService } from './service.ts'
 import { count } from './table.ts'
 
 interface DownArguments extends JsonOption, PlaceOptions {
   readonly 'dry-run': boolean
 }
-
-const service = 'linkspan.service'
 
 /** An agent that was asked to stop has this long, in ms. */
 const stopMs = 5000
@@ -91,15 +90,16 @@ async function removals(kernel: Kernel): Promise<readonly Op[]> {
   return diff([], observed, { nowSeconds: Math.floor(Date.now() / 1000) }).ops
 }
 
-/** Stops a running agent by its socket, and holds the lock so that none starts meanwhile. */
+/** Stops a running agent, by systemd or by its socket, and holds the lock so that none starts meanwhile. */
 async function stopAgent(runDirectory: string): Promise<Lock> {
   const { takeLock } = await import('../daemon/lock.ts')
+  // First, for an agent that hangs or waits to be started again answers no question.
+  if ((await isHostNetwork()) && (await isServiceUp(exec))) await stopUnit()
   const status = await statusOf(runDirectory)
-  if (status !== undefined) {
+  if (status?.isService === true) await stopUnit()
+  else if (status !== undefined) {
     process.stderr.write('stopping the agent\n')
-    // systemd would start again what ends by itself.
-    if (status.isService) await exec.run('systemctl', ['stop', service], { timeoutMs: 30_000 })
-    else await ask(runDirectory, '/stop', { method: 'POST' })
+    await ask(runDirectory, '/stop', { method: 'POST' })
   }
   const until = performance.now() + stopMs
   for (;;) {
@@ -111,6 +111,12 @@ async function stopAgent(runDirectory: string): Promise<Lock> {
       await pause(50)
     }
   }
+}
+
+/** systemd would start again what ends by itself. */
+async function stopUnit(): Promise<void> {
+  process.stderr.write('stopping the agent\n')
+  await stopService(exec)
 }
 
 async function statusOf(runDirectory: string): Promise<Status | undefined> {

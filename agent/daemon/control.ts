@@ -10,13 +10,12 @@ import type { Op } from '../model/op.ts'
 import { formatOp } from '../model/op-text.ts'
 import { pieces } from './breath.ts'
 import type { Events } from './event.ts'
-import { httpServer, json, jsonList, listen } from './http.ts'
+import { httpServer, json, jsonList, listen, socketName } from './http.ts'
 import type { Reconciler } from './reconciler.ts'
 import { routeViews } from './route-view.ts'
 import { schema } from './status.ts'
 import type { StatusView } from './status.ts'
 
-export const socketName = 'linkspan.sock'
 const socketMode = 0o660
 /** sun_path of unix(7), less the final zero; what is longer would be cut off silently. */
 const maxSocketPath = 107

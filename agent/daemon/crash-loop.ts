@@ -1,14 +1,22 @@
 /**
- * What keeps an agent that crashes again and again from doing harm. A process that ends by an error of its own leaves the
- * time in the run directory. After three such deaths in a row the next start waits, longer each time; from the sixth on
- * it only looks, so that whatever kills it between two writes can leave no more half-done work. A minute of life, or a
- * stop by hand, and the past is forgotten. The data plane stays throughout. Being killed from outside is no crash.
+ * What keeps an agent that crashes again and again from doing harm. Two rows are counted in the run directory:
+ *
+ * - errors: a process that ends by an error of its own says so when it exits;
+ * - early ends: a start marks itself, and its first audit removes the marks. What ends before that without a word (a fault
+ *   in native code, the watchdog, the kernel short of memory) leaves its mark behind. An agent killed after its first audit
+ *   had done its work, and being killed from outside is then no crash.
+ *
+ * After three in a row the next start waits, longer each time; from the sixth on it only looks, so that whatever kills it
+ * between two writes can leave no more half-done work. A minute of life, or a stop by hand, and the past is forgotten. The
+ * data plane stays throughout.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { reasonOf } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 
-const file = 'crashes.json'
+const files = { errors: 'crashes.json', early: 'starts.json' } as const
+type Row = keyof typeof files
 /** A life this long, in ms, ends a crash loop. */
 export const longLifeMs = 60_000
 const patience = 3
@@ -22,42 +30,69 @@ export interface Start {
   readonly waitMs: number
   /** Look, and write nothing. */
   readonly hold: boolean
+  /** Why this start is not counted: the run directory cannot be written. */
+  readonly uncounted?: string
 }
 
 export class CrashLoop {
-  readonly #file: string
+  readonly #directory: string
+  #isHeld = false
 
   /** The run directory is emptied by a reboot: then all begins anew. */
   constructor(runDirectory: string) {
-    this.#file = path.join(runDirectory, file)
+    this.#directory = runDirectory
   }
 
-  get start(): Start {
-    const crashes = this.#crashes()
+  /** Once a process: how this start has to behave. It counts as an early end until settled(), forget() or a reboot. */
+  begin(): Start {
+    const early = this.#count('early')
+    const crashes = Math.max(this.#count('errors'), early)
+    this.#isHeld = crashes >= holdAfter
+    const uncounted = this.#write('early', early + 1)
     return {
       crashes,
       waitMs: crashes < patience ? 0 : Math.min(longestWaitMs, 1000 * 2 ** (crashes - patience)),
-      hold: crashes >= holdAfter,
+      hold: this.#isHeld,
+      ...(uncounted === undefined ? {} : { uncounted }),
     }
+  }
+
+  /** The first audit is done. One that was held back wrote nothing and proves nothing. */
+  settled(): void {
+    if (!this.#isHeld) rmSync(this.#file('early'), { force: true })
   }
 
   /** For the process's `exit` event, in which nothing can be awaited. */
   crashed(): void {
-    mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o750 })
-    writeFileSync(this.#file, JSON.stringify({ crashes: this.#crashes() + 1 }))
+    this.#write('errors', this.#count('errors') + 1)
   }
 
   forget(): void {
-    rmSync(this.#file, { force: true })
+    for (const row of ['errors', 'early'] as const) rmSync(this.#file(row), { force: true })
   }
 
-  #crashes(): number {
+  #file(row: Row): string {
+    return path.join(this.#directory, files[row])
+  }
+
+  #count(row: Row): number {
     try {
-      const content: unknown = JSON.parse(readFileSync(this.#file, 'utf8'))
-      const crashes = (content as { readonly crashes?: unknown }).crashes
+      const content: unknown = JSON.parse(readFileSync(this.#file(row), 'utf8'))
+      const { crashes } = content as { readonly crashes?: unknown }
       return typeof crashes === 'number' ? crashes : 0
     } catch {
       return 0 // none yet, or torn by the crash it was to tell of: then the count begins anew
+    }
+  }
+
+  /** Why it was not written: a full disk must not keep an agent from starting. */
+  #write(row: Row, crashes: number): string | undefined {
+    try {
+      mkdirSync(this.#directory, { recursive: true, mode: 0o750 })
+      writeFileSync(this.#file(row), JSON.stringify({ crashes }))
+      return undefined
+    } catch (error) {
+      return reasonOf(error, this.#file(row)).reason
     }
   }
 }

@@ -60,6 +60,9 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       notifier.ready()
       notifier.alive()
     },
+    onProgress: () => {
+      notifier.progress()
+    },
   })
   const { inputs, tally } = reconciler
   const publisher = new Publisher({ config, keys, registry, inputs, events, tally, signal })

@@ -8,6 +8,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import { LinkspanError, reasonOf } from '../errors.ts'
 
+/** The control socket, in the run directory. */
+export const socketName = 'linkspan.sock'
+
 export interface Answer {
   readonly status?: number
   readonly type?: string

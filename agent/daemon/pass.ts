@@ -1,5 +1,6 @@
 /** Parts of a turn: which kinds an audit looks at, and what ops mean for other shares. */
 import type { Kernel } from '../kernel/port.ts'
+import { kinds } from '../model/kernel-object.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op } from '../model/op.ts'
 
@@ -24,25 +25,8 @@ export function* flat(parts: readonly (readonly KernelObject[])[]): Generator<Ke
   for (const part of parts) yield* part
 }
 
-const allKinds: readonly Kind[] = [
-  'link',
-  'port',
-  'device',
-  'peer',
-  'allowed-ip',
-  'address',
-  'fdb',
-  'nexthop',
-  'group',
-  'route',
-  'rule',
-  'sysctl',
-  'ruleset',
-  'element',
-]
-
 function allKindsBut(without: ReadonlySet<Kind>): ReadonlySet<Kind> {
-  return new Set(allKinds.filter((kind) => !without.has(kind)))
+  return new Set(kinds.filter((kind) => !without.has(kind)))
 }
 
 /** What the kernel holds, in parts, of all kinds but these. */
@@ -51,10 +35,12 @@ export async function* observeBut(
   without: ReadonlySet<Kind>,
   sysctls: readonly string[],
   signal: AbortSignal,
+  onProgress?: () => void,
 ): AsyncGenerator<readonly KernelObject[]> {
-  const kinds = without.size === 0 ? {} : { kinds: allKindsBut(without) }
-  for await (const part of kernel.observe({ sysctls, ...kinds }, signal)) {
+  const those = without.size === 0 ? {} : { kinds: allKindsBut(without) }
+  for await (const part of kernel.observe({ sysctls, ...those }, signal)) {
     signal.throwIfAborted()
+    onProgress?.()
     yield part
   }
 }

@@ -1,4 +1,5 @@
 /** Peers as people ask for them: one row a gateway and underlay, with why it is not up and what to do. */
+import { freshSeconds } from '../diff/equal.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Device, Peer } from '../model/kernel-object.ts'
 import { keyOf } from '../model/kernel-object.ts'
@@ -24,9 +25,6 @@ export interface PeerView {
   readonly reason?: string
   readonly next?: string
 }
-
-/** A handshake older than this no longer carries packets (REJECT_AFTER_TIME, WireGuard paper section 6.1). */
-export const freshSeconds = 180
 
 const kinds = new Set(['device', 'peer'] as const)
 

@@ -14,6 +14,7 @@ import type { Events } from './event.ts'
 import type { Inputs } from './inputs.ts'
 import type { Tally } from './tally.ts'
 import { backoffMs } from './trouble.ts'
+import type { Trouble } from './trouble.ts'
 
 export interface PublisherOptions {
   readonly config: Config
@@ -36,7 +37,7 @@ export class Publisher {
   #timer: NodeJS.Timeout | undefined
   /** Without its serial, so that what was said is not said again before it can come back. */
   #said = { content: '', atMs: -Infinity }
-  #trouble: Reason | undefined
+  #trouble: Trouble | undefined
 
   constructor(options: PublisherOptions) {
     this.#options = options
@@ -46,7 +47,7 @@ export class Publisher {
   }
 
   /** What keeps the registry from holding what it should. */
-  get trouble(): Reason | undefined {
+  get trouble(): Trouble | undefined {
     return this.#trouble
   }
 
@@ -91,7 +92,7 @@ export class Publisher {
       if (this.#trouble?.reason !== reason) {
         events.emit('error', 'publish-failed', { document: document?.type, object, reason, next })
       }
-      this.#trouble = trouble
+      this.#note(trouble)
       tally.error('publish')
       this.#timer = setTimeout(
         () => {
@@ -133,14 +134,28 @@ export class Publisher {
     const { config } = this.#options
     const { gateway } = config.own
     if (this.#trouble?.object === mismatchOf(config)) return
-    this.#trouble = {
+    const trouble: Reason = {
       code: 'document-invalid',
       object: mismatchOf(config),
       reason: 'is for another identity than that of this gateway',
       next: `after a reinstall: \`linkspan registry add --replace ${gateway}\`; else give this gateway another name`,
     }
-    const { object, reason, next } = this.#trouble
+    this.#note(trouble)
+    const { object, reason, next } = trouble
     this.#options.events.emit('error', 'identity-mismatch', { object, reason, next })
+  }
+
+  /** The same again is one trouble, since its first time. */
+  #note({ code, object, reason, next }: Reason): void {
+    const before = this.#trouble?.object === object ? this.#trouble : undefined
+    this.#trouble = {
+      code,
+      object,
+      reason,
+      ...(next === undefined ? {} : { next }),
+      sinceMs: before?.sinceMs ?? Date.now(),
+      times: (before?.times ?? 0) + 1,
+    }
   }
 }
 

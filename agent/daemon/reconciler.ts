@@ -37,8 +37,9 @@ import { Schedule } from './schedule.ts'
 import { Stall } from './stall.ts'
 import { Suspension } from './suspension.ts'
 import { Tally } from './tally.ts'
-import { tellConflicts, tellDrift, tellFailures, tellPass } from './telling.ts'
+import { tellConflicts, tellDrift, tellPass } from './telling.ts'
 import { Troubles } from './trouble.ts'
+import { Writer } from './writer.ts'
 
 export interface ReconcilerOptions {
   readonly kernel: Kernel
@@ -55,13 +56,13 @@ export interface ReconcilerOptions {
   readonly onInputs?: () => void
   /** After a turn that went through. */
   readonly onTurn?: () => void
+  /** Within a turn: it is long, and gets on. */
+  readonly onProgress?: () => void
   /** Unix ms. */
   readonly now?: () => number
   readonly random?: () => number
 }
 
-/** Ops handed to the driver at once: enough for full batches, few enough that a stop is heard in between. */
-const opsAtOnce = 16_384
 /** An audit gives way to news this often in a row, a plan is discarded for news this often, and then goes through. */
 const patience = 3
 
@@ -82,6 +83,7 @@ export class Reconciler {
   readonly #random: () => number
   readonly #suspension = new Suspension()
   readonly #leftovers = new Leftovers()
+  readonly #writer: Writer
   #ids: GroupIds
   /** The input that `desired` was planned from. */
   #planned: PlanInput | undefined
@@ -101,7 +103,8 @@ export class Reconciler {
     this.#ids = options.ids
     this.schedule = new Schedule(this.#random)
     const { kernel, gateway, fabric, ownOf, events } = options
-    const { tally, schedule } = this
+    const { tally, schedule, desired, troubles } = this
+    this.#writer = new Writer({ ...options, tally, desired, troubles, now: this.#now })
     this.inputs = new Inputs({ kernel, gateway, fabric, ownOf, events, tally, schedule, now: this.#now })
   }
 
@@ -255,6 +258,9 @@ export class Reconciler {
     const ops = this.inputs.isWhole ? found.ops : this.#leftovers.without(found.ops, !this.#settled, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
+    // Groups that are gone give up their names; the file follows with the next write.
+    if (this.inputs.isWhole && this.#ids.size > this.desired.count('group'))
+      this.#ids.retain(this.desired.objects(noKinds))
     tellConflicts(events, this.troubles.conflicts, found.conflicts)
     this.troubles.settle(failed, found.conflicts)
     if (this.#settled && !isChange) tellDrift(events, this.tally, ops, failed)
@@ -309,46 +315,22 @@ export class Reconciler {
     return changes
   }
 
-  /** Carries the ops out and keeps what came of them. */
+  /** Carries the ops out; answers what failed. */
   async #write(
     input: PlanInput,
     changes: Changes,
     ops: readonly Op[],
     signal: AbortSignal,
   ): Promise<readonly OpResult[]> {
-    await this.#saveIds()
+    await this.#writer.saveIds(this.#ids)
     for (const change of changes.values()) this.desired.set(change)
     this.#planned = input
-    const failed: OpResult[] = []
     try {
-      for (let from = 0; from < ops.length; from += opsAtOnce) {
-        signal.throwIfAborted()
-        const batch = ops.length <= opsAtOnce ? ops : ops.slice(from, from + opsAtOnce)
-        const results = await this.#options.kernel.apply(batch, signal)
-        this.tally.ops(results)
-        this.desired.land(results)
-        failed.push(...this.troubles.take(results, this.#now()))
-      }
+      return await this.#writer.carryOut(ops, signal)
     } catch (error) {
       // Which ops were carried out is not known: nothing is believed until an audit looked.
       this.#settled = false
       throw error
-    }
-    tellFailures(this.#options.events, this.tally, failed)
-    return failed
-  }
-
-  /** A state directory that takes no writes stops nothing: ids can be recovered from the kernel. */
-  async #saveIds(): Promise<void> {
-    if (!this.#ids.dirty) return
-    this.#ids.dirty = false
-    try {
-      await this.#options.saveIds(this.#ids)
-    } catch (error) {
-      this.#ids.dirty = true
-      const { object, reason, next } = reasonOf(error, 'group ids')
-      this.#options.events.emit('error', 'state-not-saved', { object, reason, next })
-      this.tally.error('state')
     }
   }
 
@@ -378,7 +360,8 @@ export class Reconciler {
     without: ReadonlySet<Kind>,
     signal: AbortSignal,
   ): AsyncIterable<readonly KernelObject[]> {
-    return observeBut(this.#options.kernel, without, this.desired.sysctlNames(host), signal)
+    const { kernel, onProgress } = this.#options
+    return observeBut(kernel, without, this.desired.sysctlNames(host), signal, onProgress)
   }
 
   #diff(

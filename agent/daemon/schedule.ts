@@ -89,11 +89,6 @@ export class Schedule {
     this.#periodAt = now + Math.max(periodMs, 100 * ms) * (0.95 + this.#random() / 10)
   }
 
-  /** The audit was abandoned for news; it comes again after `ms`. */
-  auditAbandoned(ms: number): void {
-    this.retryIn(ms)
-  }
-
   /** A turn now, or as soon as the one that runs is over. */
   rouse(): void {
     this.#isRoused = true

@@ -58,7 +58,7 @@ export interface StatusOptions {
   /** performance.now() of the start. */
   readonly startedAt: number
   /** What keeps us from saying of ourselves what we should. */
-  readonly unpublished: () => Reason | undefined
+  readonly unpublished: () => Trouble | undefined
 }
 
 /** A view of the peers is used again for this long, so that scrapes and people together cost one dump. */
@@ -96,9 +96,7 @@ export class StatusView {
     const self = snapshot?.gateways.get(gateway)
     const unpublished = this.#options.unpublished()
     const failures: readonly Trouble[] =
-      unpublished === undefined
-        ? troubles.failures
-        : [{ ...unpublished, sinceMs: Date.now(), times: 1 }, ...troubles.failures]
+      unpublished === undefined ? troubles.failures : [unpublished, ...troubles.failures]
     const { conflicts } = troubles
     const up = peers.filter(({ state }) => state === 'up').length
     const problems = failures.length + conflicts.length + refusals.length + inputs.unreadable.length

@@ -7,21 +7,10 @@
 import type { Reason } from '../errors.ts'
 import { formatObject } from '../model/op-text.ts'
 import { rulePriority } from '../model/kernel-number.ts'
+import { carriedKinds } from '../model/kernel-object.ts'
 import type { KernelObject, Kind, Link, Nexthop, NexthopGroup, Route, Rule } from '../model/kernel-object.ts'
 import { carrierOf } from './ownership.ts'
 import type { KeyedState } from './keyed.ts'
-
-/** Kinds of objects that vanish with a link. */
-const carried: readonly Kind[] = [
-  'device',
-  'sysctl',
-  'address',
-  'port',
-  'peer',
-  'allowed-ip',
-  'fdb',
-  'nexthop',
-]
 
 /**
  * Takes conflicting objects and their dependents out of `desired` and says why. `ours`: observed rules that are ours;
@@ -106,7 +95,7 @@ class Withdrawal {
   withdraw(conflicts: readonly Conflict[]): void {
     for (const conflict of conflicts) this.#take(conflict.object, conflict)
     this.#takePorts()
-    for (const kind of carried) {
+    for (const kind of carriedKinds) {
       this.#takeWhere(kind, (object) => this.#links.get(carrierOf(object) ?? ''))
     }
     for (const group of [...this.#desired.byKind.group.values()]) this.#reduce(group)
@@ -202,14 +191,19 @@ function describe(holder: KernelObject): string {
   switch (holder.kind) {
     case 'link':
       return `${name} (type ${holder.type}, group ${holder.group})`
-    case 'nexthop':
     case 'group':
+      return holder.otherType === true ? `${name} (not resilient)` : name + protocolOf(holder)
+    case 'nexthop':
     case 'route':
     case 'rule':
-      return holder.protocol === undefined ? name : `${name} (protocol ${holder.protocol})`
+      return name + protocolOf(holder)
     default:
       return name
   }
+}
+
+function protocolOf({ protocol }: { readonly protocol?: number }): string {
+  return protocol === undefined ? '' : ` (protocol ${protocol})`
 }
 
 function nextStep(holder: KernelObject): string {

@@ -7,6 +7,7 @@
  * on the way, so that the daemon's event loop never stalls.
  */
 import type { Reason } from '../errors.ts'
+import { kinds } from '../model/kernel-object.ts'
 import type { KernelObject, Peer } from '../model/kernel-object.ts'
 import type { Op } from '../model/op.ts'
 import { leaveOutConflicts } from './conflict.ts'
@@ -14,7 +15,7 @@ import { isEndpointRight, isEqual } from './equal.ts'
 import { Found } from './found.ts'
 import { KeyedState } from './keyed.ts'
 import { Implied, Loss } from './loss.ts'
-import { inOrderSteps, kindOrder } from './order.ts'
+import { inOrderSteps } from './order.ts'
 
 export interface DiffContext {
   /** Unix time in seconds, to tell fresh handshakes. */
@@ -65,7 +66,7 @@ export function* diffSteps(
   const implied = new Implied(wanted, found)
 
   const ops: Op[] = loss.remade.map((object) => ({ verb: 'remove', object }))
-  for (const kind of kindOrder) {
+  for (const kind of kinds) {
     const rest = wanted.of(kind)
     for (const before of found.of(kind)) {
       if (++count % step === 0) yield

@@ -4,8 +4,8 @@
  */
 import type { Link, KernelObject, NexthopGroup, Peer, Route } from '../model/kernel-object.ts'
 
-/** Seconds a handshake is fresh: WireGuard's REJECT_AFTER_TIME, after which a session is dead. */
-const freshSeconds = 180
+/** A handshake older than this, in seconds, carries no packets: REJECT_AFTER_TIME, WireGuard paper section 6.1. */
+export const freshSeconds = 180
 
 /** `nowSeconds`: Unix time, to tell fresh handshakes. */
 export function isEqual(desired: KernelObject, observed: KernelObject, nowSeconds: number): boolean {

@@ -2,33 +2,14 @@
  * The order of ops: every prefix of the list is a valid state of the kernel, and what replaces is there before the replaced
  * goes (make before break).
  *
- * One table of kinds. Additions and replacements run forward through it, so that everything stands on something that
- * exists; removals run backward after them. The few exceptions stand in front: what must be made anew under its name
- * or id, and VXLAN links that go while the ruleset changes, since the new one may guard them no more.
+ * One table of kinds, the model's. Additions and replacements run forward through it, so that everything stands on
+ * something that exists; removals run backward after them. The few exceptions stand in front: what must be made anew under
+ * its name or id, VXLAN links that go while the ruleset changes, since the new one may guard them no more, and the sysctl
+ * that a WireGuard link changes by going up.
  */
+import { kinds } from '../model/kernel-object.ts'
 import type { Device, KernelObject, Kind, Link } from '../model/kernel-object.ts'
 import type { Op } from '../model/op.ts'
-
-/**
- * Guards first, so that nothing is ever open; then what carries; then what points at it. The rules that send packets into
- * the overlay come last and go first.
- */
-export const kindOrder: readonly Kind[] = [
-  'ruleset',
-  'element',
-  'link',
-  'device',
-  'sysctl',
-  'address',
-  'port',
-  'peer',
-  'allowed-ip',
-  'fdb',
-  'nexthop',
-  'group',
-  'route',
-  'rule',
-]
 
 /** Ops between two yields. */
 const step = 10_000
@@ -41,20 +22,14 @@ interface Bucket {
 
 type Replace = Extract<Op, { verb: 'replace' }>
 
-/** The ops in the order in which they are to be applied. Ops of one kind and verb keep their order where it is free. */
-export function inOrder(ops: Iterable<Op>): Op[] {
-  const steps = inOrderSteps(ops)
-  for (;;) {
-    const next = steps.next()
-    if (next.done) return next.value
-  }
-}
-
-/** The same, with a yield every few thousand ops. */
+/**
+ * The ops in the order in which they are to be applied, with a yield every few thousand. Ops of one kind and verb keep their
+ * order where it is free.
+ */
 export function* inOrderSteps(ops: Iterable<Op>): Generator<void, Op[]> {
   let count = 0
   const buckets = new Map<Kind, Bucket>(
-    kindOrder.map((kind) => [kind, { adds: [], replaces: [], removes: [] }]),
+    kinds.map((kind) => [kind, { adds: [], replaces: [], removes: [] }]),
   )
   const bucketOf = (kind: Kind): Bucket => buckets.get(kind) as Bucket
   for (const op of ops) {
@@ -66,9 +41,12 @@ export function* inOrderSteps(ops: Iterable<Op>): Generator<void, Op[]> {
   }
   const first = inFront(bucketOf)
   const ordered: Op[] = [...first]
-  for (const kind of kindOrder) yield* append(ordered, forward(kind, bucketOf(kind)))
   const isFirst = new Set(first)
-  for (const kind of [...kindOrder].reverse()) {
+  for (const kind of kinds) {
+    const ops = forward(kind, bucketOf(kind))
+    yield* append(ordered, kind === 'sysctl' ? ops.filter((op) => !isFirst.has(op)) : ops)
+  }
+  for (const kind of [...kinds].reverse()) {
     const { removes } = bucketOf(kind)
     const rest = isFirst.size === 0 ? removes : removes.filter((op) => !isFirst.has(op))
     yield* append(ordered, backward(kind, rest))
@@ -76,8 +54,9 @@ export function* inOrderSteps(ops: Iterable<Op>): Generator<void, Op[]> {
   return ordered
 }
 
-/** Removals that cannot wait. */
+/** What cannot wait. */
 function inFront(bucketOf: (kind: Kind) => Bucket): Op[] {
+  const sysctl = bucketOf('sysctl')
   const links = new Set(bucketOf('link').adds.map((op) => identity(op.object)))
   const ids = new Set(
     [...bucketOf('nexthop').adds, ...bucketOf('group').adds].map((op) => identity(op.object)),
@@ -85,6 +64,8 @@ function inFront(bucketOf: (kind: Kind) => Bucket): Op[] {
   const { adds, replaces } = bucketOf('ruleset')
   const rulesetChanges = adds.length + replaces.length > 0
   return [
+    // A WireGuard link that goes up changes it: what it was must be known by then.
+    ...[...sysctl.adds, ...sysctl.replaces].filter(({ object }) => isRedirects(object)),
     // Nexthops and groups share one space of ids, and neither can become the other in place.
     ...bucketOf('group').removes.filter((op) => ids.has(identity(op.object))),
     ...bucketOf('nexthop').removes.filter((op) => ids.has(identity(op.object))),
@@ -95,6 +76,10 @@ function inFront(bucketOf: (kind: Kind) => Bucket): Op[] {
       ),
     ),
   ]
+}
+
+function isRedirects(object: KernelObject): boolean {
+  return object.kind === 'sysctl' && object.name.endsWith('/send_redirects')
 }
 
 function identity(object: KernelObject): string | number | undefined {

@@ -7,7 +7,7 @@
  * that link is, which only a view of all links can tell (diff.ts does). A sysctl is ours when we wrote it, which only the
  * state directory knows.
  */
-import type { KernelObject, Link } from '../model/kernel-object.ts'
+import type { KernelObject, Link, Nexthop, NexthopGroup } from '../model/kernel-object.ts'
 import {
   isOwnedNexthop,
   linkGroup,
@@ -36,9 +36,10 @@ export function isOurs(object: KernelObject): boolean {
       return linkPattern.test(object.link)
     case 'port':
       return linkPattern.test(object.master)
-    case 'nexthop':
     case 'group':
-      return isOwnedNexthop(object.id) && (object.protocol ?? nexthopProtocol) === nexthopProtocol
+      return object.otherType !== true && isOurNexthop(object)
+    case 'nexthop':
+      return isOurNexthop(object)
     case 'route':
       return isOurTable(object.table) && (object.protocol ?? routeProtocol) === routeProtocol
     case 'rule':
@@ -53,15 +54,19 @@ export function isOurs(object: KernelObject): boolean {
 }
 
 /** A link by our name that is in our group, or that the state directory lists. */
-export function isOurLink(link: Link): boolean {
+function isOurLink(link: Link): boolean {
   return linkPattern.test(link.name) && (link.group === linkGroup || link.ours === true)
 }
 
-export function isOurTable(table: number): boolean {
+function isOurNexthop({ id, protocol }: Nexthop | NexthopGroup): boolean {
+  return isOwnedNexthop(id) && (protocol ?? nexthopProtocol) === nexthopProtocol
+}
+
+function isOurTable(table: number): boolean {
   return table === overlayTable || (table >= underlayTable(0) && table < underlayTable(maxUnderlays))
 }
 
-export function isOurPriority(priority: number): boolean {
+function isOurPriority(priority: number): boolean {
   return (
     priority === rulePriority.underlay || priority === rulePriority.stop || priority === rulePriority.overlay
   )

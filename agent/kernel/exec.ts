@@ -25,7 +25,7 @@ export interface RunOptions {
   readonly object?: string
   /** Keep stderr out of the error: the input holds a key. */
   readonly quiet?: boolean
-  /** Where the program writes its complaints; default stderr. */
+  /** Where the program writes its complaints; default stderr, which is taken, too, where stdout stayed empty. */
   readonly complaints?: 'stdout'
   /** Start a session of its own, for a program that daemonises. */
   readonly detached?: boolean
@@ -85,7 +85,7 @@ async function* stream(
     signal?.throwIfAborted()
     if (failure === undefined) return
     const reason = deadline.aborted ? `no end after ${timeoutMs} ms` : failure
-    const said = options.quiet === true ? '' : oneLine(options.complaints === 'stdout' ? written : stderr())
+    const said = options.quiet === true ? '' : oneLine(written === '' ? stderr() : written)
     throw new LinkspanError({
       code: 'exec',
       object: options.object ?? [file, ...args].join(' '),

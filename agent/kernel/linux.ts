@@ -17,6 +17,7 @@ import type { Hint } from './change-queue.ts'
 import { subscribeToKernel } from './events.ts'
 import { exec } from './exec.ts'
 import { gatherFacts } from './facts.ts'
+import { Gate, heldBack } from './gate.ts'
 import { LinkOps } from './link-op.ts'
 import { Links } from './links.ts'
 import { flag, MessageWriter } from './message.ts'
@@ -26,6 +27,7 @@ import type { Change, Kernel } from './port.ts'
 import { RouteSocket } from './route-socket.ts'
 import { openSysctls } from './sysctl.ts'
 import { openWireGuard } from './wg.ts'
+import type { Log } from './wireguard-go.ts'
 
 export interface LinuxOptions {
   readonly stateDirectory: string
@@ -33,6 +35,7 @@ export interface LinuxOptions {
   readonly privateKey: (deviceIndex: number) => string
   /** Default: whatever the kernel has. */
   readonly wireguard?: 'kernel' | 'wireguard-go'
+  readonly log?: Log
 }
 
 const protocol = { route: 0, generic: 16 } as const
@@ -41,15 +44,16 @@ const nothing = (): void => undefined
 const breath = 16_384
 
 export async function openLinux(options: LinuxOptions): Promise<Kernel> {
-  const { stateDirectory, privateKey } = options
+  const { stateDirectory } = options
   const addon = loadAddon()
   const socket = new RouteSocket(addon.openSocket(protocol.route))
   const links = new Links(socket)
   await links.refresh()
   const sysctls = await openSysctls(stateDirectory)
-  const wg = await openWireGuard({ addon, exec, privateKey, stateDirectory })
+  const wg = await openWireGuard({ ...options, addon, exec })
   const nft = await openNft({ addon, exec, stateDirectory })
   const linkOps = new LinkOps(socket, links, wg.go)
+  const gate = new Gate()
   /** Settled when no firewall op is under way. */
   let firewallIdle: Promise<void> = Promise.resolve()
   const kernelWireGuard =
@@ -101,50 +105,40 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
 
   async function apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
     const results: OpResult[] = []
-    let guarded = true
+    if (gate.mayReopen(ops) && (await nft.stands())) gate.reopen()
     for (const run of runsOf(ops)) {
       signal.throwIfAborted()
-      let errors: readonly (Reason | undefined)[]
-      try {
-        errors = guarded ? await applyRun(run, signal) : await applyUnguarded(run, signal)
-      } catch (error) {
-        if (signal.aborted) throw error
-        errors = run.map(({ object }) => reasonOf(error, formatObject(object)))
-      }
-      guarded &&= !run.some(
-        ({ verb, object }, i) => object.kind === 'ruleset' && verb !== 'remove' && errors[i],
-      )
+      const errors = await applyGuarded(run, signal)
       for (let i = 0; i < run.length; i++) {
         const op = run[i]
         const error = errors[i]
-        if (op !== undefined) results.push(error === undefined ? { op } : { op, error })
+        if (op !== undefined) {
+          gate.take(op, error !== undefined)
+          results.push(error === undefined ? { op } : { op, error })
+        }
         if (i % breath === breath - 1) await nextTurn()
       }
     }
     return results
   }
 
-  /**
-   * After a firewall that could not be loaded: nothing may open up that it would have guarded. What is there stays, what
-   * only takes away goes on, and elements tell their own failures.
-   */
-  async function applyUnguarded(
+  /** Of ops that the gate holds back, the others. */
+  async function applyGuarded(
     run: readonly Op[],
     signal: AbortSignal,
   ): Promise<readonly (Reason | undefined)[]> {
-    const allowed = run.filter(({ verb, object }) => verb === 'remove' || object.kind === 'element')
-    const done = await applyRun(allowed, signal)
-    const outcome = new Map(allowed.map((op, i) => [op, done[i]]))
-    return run.map((op) =>
-      outcome.has(op)
-        ? outcome.get(op)
-        : {
-            code: 'netlink',
-            object: formatObject(op.object),
-            reason: 'held back: the firewall table could not be loaded',
-            next: 'see the failure of nft table inet linkspan',
-          },
-    )
+    const held = new Set(run.filter((op) => gate.holdsBack(op)))
+    const allowed = held.size === 0 ? run : run.filter((op) => !held.has(op))
+    let errors: readonly (Reason | undefined)[]
+    try {
+      errors = await applyRun(allowed, signal)
+    } catch (error) {
+      if (signal.aborted) throw error
+      errors = allowed.map(({ object }) => reasonOf(error, formatObject(object)))
+    }
+    if (held.size === 0) return errors
+    const left = errors[Symbol.iterator]()
+    return run.map((op) => (held.has(op) ? heldBack(op) : left.next().value))
   }
 
   /** Whether a hint that our own doing may have caused is one after all. */
@@ -203,7 +197,10 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
 
   return {
     facts: (routesOf, signal) => gatherFacts(socket, links, kernelWireGuard, routesOf, signal),
-    observe: (wanted, signal) => observe({ socket, links, sysctls, wg, nft }, wanted, signal),
+    observe(wanted, signal) {
+      if (wanted.kinds?.has('ruleset') !== false) gate.look()
+      return observe({ socket, links, sysctls, wg, nft }, wanted, signal)
+    },
     apply,
     firewallUnchanged: () => nft.unchanged(),
     changes,

@@ -120,24 +120,12 @@ export class MessageWriter {
     this.#at += 4
   }
 
-  attrU64(type: number, value: bigint): void {
-    this.#head(type, 8)
-    this.#view.setBigUint64(this.#at, value, true)
-    this.#at += 8
-  }
-
   /** Network order: ports, nfnetlink numbers. */
   attrBe16(type: number, value: number): void {
     this.#head(type, 2)
     this.#view.setUint16(this.#at, value, false)
     this.#at += 2
     this.#align()
-  }
-
-  attrBe32(type: number, value: number): void {
-    this.#head(type, 4)
-    this.#view.setUint32(this.#at, value, false)
-    this.#at += 4
   }
 
   /** UTF-8 with a terminating zero. */

@@ -11,8 +11,6 @@ import { family, message } from './rtnetlink.ts'
 const nha = { id: 1, group: 2, type: 3, blackhole: 4, oif: 5, resilient: 12, buckets: 1 } as const
 const resilientType = 1
 const header = 8
-/** RTPROT_UNSPEC, which no nexthop of ours carries. */
-const strangeProtocol = 0
 
 function begin(writer: MessageWriter, verb: 'add' | 'replace' | 'remove', version: number): void {
   const flags = { add: flag.create | flag.exclusive, replace: flag.create | flag.replace, remove: 0 }[verb]
@@ -84,14 +82,13 @@ export function decodeNexthop(
   const groupAt = findAttribute(bytes, at, end, nha.group)
   if (groupAt >= 0) {
     const typeAt = findAttribute(bytes, at, end, nha.type)
-    // A group of another type cannot be replaced by one of ours: somebody else's, whatever its protocol says.
-    const strange = typeAt < 0 || u16At(bytes, typeAt) !== resilientType
+    const isResilient = typeAt >= 0 && u16At(bytes, typeAt) === resilientType
     const members = []
     for (let i = groupAt; i + 8 <= groupAt + valueLength(bytes, groupAt); i += 8) {
       members.push({ id: u32At(bytes, i), weight: (bytes[i + 4] ?? 0) + 1 })
     }
     members.sort((a, b) => a.id - b.id)
-    return { kind: 'group', id, members, ...(strange ? { protocol: strangeProtocol } : foreign) }
+    return { kind: 'group', id, members, ...(isResilient ? {} : { otherType: true }), ...foreign }
   }
   const oifAt = findAttribute(bytes, at, end, nha.oif)
   const device = oifAt < 0 ? undefined : nameOf(u32At(bytes, oifAt))

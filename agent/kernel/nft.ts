@@ -34,6 +34,8 @@ export interface Nft {
    * holds. False before the first observe, restart included: elements are not remembered across it.
    */
   unchanged(): Promise<boolean>
+  /** True where the table is as it was last loaded. */
+  stands(): Promise<boolean>
   close(): void
 }
 
@@ -146,6 +148,7 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
     apply,
     generation,
     unchanged: async () => known !== undefined && (await generation()) === known,
+    stands: async () => saved !== undefined && (await readTable(socket))?.fingerprint === saved.fingerprint,
     close: () => {
       socket.close()
     },

@@ -60,7 +60,7 @@ export class RouteSocket {
 
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]))
 
-export function errnoName(errno: number): string {
+function errnoName(errno: number): string {
   return errnoNames.get(errno) ?? `errno ${errno}`
 }
 

@@ -1,10 +1,10 @@
 /**
- * A small JSON file in the state directory, written whole: temporary file, fsync, rename, fsync of the directory
- * (a crash leaves the old content or the new one). Missing reads as undefined; torn or foreign content is an error that
- * names the file, because forgetting silently what it held would be worse.
+ * A small JSON file in the state directory, written whole (atomic-file.ts). Missing reads as undefined; torn or foreign
+ * content is an error that names the file, because forgetting silently what it held would be worse.
  */
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
+import { writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
 
 /** The parsed content, or undefined where there is no file. Throws LinkspanError `state-unreadable`. */
@@ -21,22 +21,8 @@ export async function readState(file: string): Promise<unknown> {
   }
 }
 
+/** One write of a file at a time: the temporary file is always the same, so that deaths leave at most one behind. */
 export async function writeState(file: string, content: unknown): Promise<void> {
-  const directory = path.dirname(file)
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const temporary = `${file}.next`
-  const handle = await open(temporary, 'w', 0o600)
-  try {
-    await handle.writeFile(`${JSON.stringify(content)}\n`)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(temporary, file)
-  const folder = await open(directory, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 })
+  await writeAtomically(file, `${JSON.stringify(content)}\n`, 0o600, 'next')
 }

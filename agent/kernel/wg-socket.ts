@@ -10,8 +10,9 @@ import type { Reason } from '../errors.ts'
 import type { PublicKey } from '../model/key.ts'
 import { discarding } from './peer-change.ts'
 import type { PeerChange, PeerChannel } from './peer-change.ts'
-import { socketDirectory } from './wireguard-go.ts'
 
+/** Where wireguard-go makes NAME.sock. */
+export const socketDirectory = '/run/wireguard'
 /** Prefixes in one request: some milliseconds of work at either end. */
 const requestPrefixes = 2000
 const timeoutMs = 10_000
@@ -21,13 +22,13 @@ export const socketChannel: PeerChannel = {
     const errors: (Reason | undefined)[] = []
     for (const part of partsOf(changes)) {
       signal.throwIfAborted()
-      const error = await request(device, discarding(part).map(linesOf).join(''))
+      const error = await sendLines(device, discarding(part).map(linesOf).join(''))
       if (error === undefined || part.length === 1) {
         for (const one of part) errors.push(error && about(device, one, error))
         continue
       }
       for (const one of part) {
-        const own = await request(device, discarding([one]).map(linesOf).join(''))
+        const own = await sendLines(device, discarding([one]).map(linesOf).join(''))
         errors.push(own && about(device, one, own))
       }
     }
@@ -77,7 +78,7 @@ function about(device: string, { publicKey, verb }: PeerChange, error: Reason): 
 }
 
 /** Sends one `set` request; undefined for errno 0. */
-function request(device: string, lines: string): Promise<Reason | undefined> {
+export function sendLines(device: string, lines: string): Promise<Reason | undefined> {
   return new Promise((resolve) => {
     const socket = connect(path.join(socketDirectory, `${device}.sock`))
     let answer = ''

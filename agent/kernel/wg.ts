@@ -5,6 +5,7 @@
  * the kernel's WireGuard, the configuration socket for wireguard-go. Private keys pass through here on their way into
  * `wg`'s stdin and come back in the first column of a dump, where they are cut off unread.
  */
+import { carrierOf } from '../diff/ownership.ts'
 import { LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Device, KernelObject } from '../model/kernel-object.ts'
@@ -18,7 +19,7 @@ import { readDump } from './wg-dump.ts'
 import { NetlinkChannel } from './wg-netlink.ts'
 import { socketChannel } from './wg-socket.ts'
 import { openWireGuardGo } from './wireguard-go.ts'
-import type { WireGuardGo } from './wireguard-go.ts'
+import type { Log, WireGuardGo } from './wireguard-go.ts'
 
 export interface WireGuard {
   /** Processes that stand in for the kernel. Their names stay listed when the kernel can do it later. */
@@ -36,6 +37,7 @@ export interface WireGuardOptions {
   /** Base64; the index is that of `ls-wg<index>`. */
   readonly privateKey: (deviceIndex: number) => string
   readonly stateDirectory: string
+  readonly log?: Log
 }
 
 /** `wg` of a link that is gone, or is no WireGuard link (its process died, or the kernel never knew WireGuard). */
@@ -45,8 +47,8 @@ const noWireGuard = /No such device|Protocol not supported|Operation not support
 const runLength = 4000
 
 export async function openWireGuard(options: WireGuardOptions): Promise<WireGuard> {
-  const { addon, exec, privateKey, stateDirectory } = options
-  const go = await openWireGuardGo({ exec, stateDirectory })
+  const { addon, exec, privateKey } = options
+  const go = await openWireGuardGo(options)
   let netlink: NetlinkChannel | undefined
 
   function channelOf(device: string): PeerChannel {
@@ -168,10 +170,9 @@ function dependsOn(missing: ReadonlyMap<string, Reason>, change: PeerChange): Re
 function deviceOf({ object }: Op): string | undefined {
   switch (object.kind) {
     case 'device':
-      return object.name
     case 'peer':
     case 'allowed-ip':
-      return object.device
+      return carrierOf(object)
     default:
       return undefined
   }

@@ -1,22 +1,29 @@
 /**
  * wireguard-go: WireGuard as a process per device, where the kernel has none.
  *
- * The process holds the link and its routes, so it must outlive the agent: it runs in a systemd scope of its own, or, with
- * no systemd, in a session of its own. `wireguard-go NAME` makes the link and its socket, hands both to a child and ends:
- * when it has ended without error, both are there. The child sets the link's MTU once more before it answers on the socket
- * (tun.CreateTUNFromFile), so a link is ours to change only after its first answer. It cannot be born in our link group; so
- * the name is on disk before the process starts, and a tun of a listed name is ours.
+ * The process holds the link and its routes, so it must outlive the agent: it runs in a systemd scope of its own, since
+ * whoever stops the agent's cgroup would end it, too. Only where no systemd manager answers, in a container say, it runs in
+ * a session of its own; a manager that refuses is an error.
+ *
+ * `wireguard-go NAME` makes the link and its socket, hands both to a child and ends: when it has ended without error, both
+ * are there. The child sets the link's MTU once more before it answers on the socket (tun.CreateTUNFromFile), so a link is
+ * ours to change only after its first answer. It cannot be born in our link group; so the name is on disk before the
+ * process starts, and a tun of a listed name is ours.
  */
 import { existsSync, watch } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { LinkspanError } from '../errors.ts'
-import type { Exec } from './exec.ts'
+import type { Exec, RunOptions } from './exec.ts'
+import { readState, writeState } from './state-file.ts'
+import { isWithoutManager, systemdRuns } from './systemd.ts'
+import { sendLines, socketDirectory } from './wg-socket.ts'
 
-export const socketDirectory = '/run/wireguard'
 const listFile = 'wireguard-go.json'
+/** A process whose link is gone has this long, in ms, to take its socket away. */
 const patienceMs = 2000
+/** Says once what an operator should know and no error tells. */
+export type Log = (event: string, fields: Readonly<Record<string, string>>) => void
 
 export interface WireGuardGo {
   /** Names whose tun links are ours. */
@@ -30,16 +37,19 @@ export interface WireGuardGo {
 export interface WireGuardGoOptions {
   readonly exec: Exec
   readonly stateDirectory: string
+  readonly log?: Log
 }
 
-export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptions): Promise<WireGuardGo> {
+export async function openWireGuardGo(options: WireGuardGoOptions): Promise<WireGuardGo> {
+  const { exec, stateDirectory, log } = options
   const file = path.join(stateDirectory, listFile)
-  const names = new Set(await readNames(file))
+  const names = new Set(namesIn(await readState(file), file))
+  let told = false
   let written = Promise.resolve()
 
   /** One write after the other; resolves when `names` as it is now is on disk. */
   function save(): Promise<void> {
-    const next = written.then(() => writeNames(file, [...names].sort()))
+    const next = written.then(() => writeState(file, [...names].sort()))
     written = next.catch(() => undefined)
     return next
   }
@@ -48,27 +58,40 @@ export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptio
     names.add(name)
     await save()
     await mkdir(socketDirectory, { recursive: true, mode: 0o755 })
-    const options = {
+    const options: RunOptions = {
       object: `link ${name}`,
       detached: true,
-      complaints: 'stdout' as const,
+      complaints: 'stdout',
       ...(signal === undefined ? {} : { signal }),
     }
-    if (existsSync('/run/systemd/system')) {
-      // A scope keeps our namespaces and sandbox; only the cgroup is another.
-      const unit = `linkspan-${name}-${process.pid}-${Date.now()}`
-      const scope = ['--scope', '--quiet', '--collect', `--unit=${unit}`, 'wireguard-go', name]
-      try {
-        await exec.run('systemd-run', scope, options)
-        await answered(name)
-        return
-      } catch (error) {
-        if (!(error instanceof LinkspanError)) throw error
-        // No manager answers (a container, another user): without a scope then. Any other trouble shows itself again.
-      }
+    const unmanaged = await inScope(name, options)
+    if (unmanaged !== undefined) {
+      if (!told) log?.('wireguard-go-unscoped', { object: `link ${name}`, reason: unmanaged })
+      told = true
+      await exec.run('wireguard-go', [name], options)
     }
-    await exec.run('wireguard-go', [name], options)
-    await answered(name)
+    // An empty change brings no key into this process. No answer: what is asked of it next will say why.
+    await sendLines(name, '')
+  }
+
+  /** Why there is no manager to make a scope; undefined where one has. */
+  async function inScope(name: string, options: RunOptions): Promise<string | undefined> {
+    if (!systemdRuns()) return 'systemd does not run here'
+    // A scope keeps our namespaces and sandbox; only the cgroup is another.
+    const unit = `linkspan-${name}-${process.pid}-${Date.now()}`
+    const scope = ['--scope', '--quiet', '--collect', `--unit=${unit}`, 'wireguard-go', name]
+    try {
+      await exec.run('systemd-run', scope, options)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof LinkspanError)) throw error
+      const { code, object, reason, next } = error
+      if (isWithoutManager(error)) return reason
+      throw new LinkspanError(
+        { code, object, reason, next: next ?? `see \`journalctl --unit=${unit}.scope\`` },
+        { cause: error },
+      )
+    }
   }
 
   async function stop(name: string, signal?: AbortSignal): Promise<void> {
@@ -86,20 +109,6 @@ export async function openWireGuardGo({ exec, stateDirectory }: WireGuardGoOptio
   }
 
   return { names, start, stop }
-}
-
-/** Waits for the child's first answer. None: what is asked of it next will say why. */
-function answered(name: string): Promise<void> {
-  return new Promise((resolve) => {
-    const socket = connect(path.join(socketDirectory, `${name}.sock`))
-    const end = (): void => {
-      socket.destroy()
-      resolve()
-    }
-    socket.setTimeout(patienceMs, end)
-    for (const event of ['data', 'error', 'close'] as const) socket.once(event, end)
-    socket.write('get=1\n\n')
-  })
 }
 
 /** Waits until the process has taken its socket away; one that was killed leaves it behind, and it is removed. */
@@ -121,48 +130,13 @@ async function gone(socket: string): Promise<void> {
   await rm(socket, { force: true })
 }
 
-async function readNames(file: string): Promise<readonly string[]> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if (isMissing(error)) return []
-    throw unreadable(file, error)
-  }
-  try {
-    const names: unknown = JSON.parse(text)
-    if (Array.isArray(names)) return names.filter((name) => typeof name === 'string')
-  } catch (error) {
-    throw unreadable(file, error)
-  }
-  throw unreadable(file, new TypeError('not a list of names'))
-}
-
-async function writeNames(file: string, names: readonly string[]): Promise<void> {
-  const directory = path.dirname(file)
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const next = `${file}.next`
-  const handle = await open(next, 'w', 0o600)
-  try {
-    await handle.writeFile(`${JSON.stringify(names)}\n`)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(next, file)
-  const folder = await open(directory, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
-}
-
-function unreadable(file: string, cause: unknown): LinkspanError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new LinkspanError({ code: 'state-unreadable', object: file, reason }, { cause })
+function namesIn(content: unknown, file: string): readonly string[] {
+  if (content === undefined) return []
+  if (Array.isArray(content) && content.every((name) => typeof name === 'string')) return content
+  throw new LinkspanError({
+    code: 'state-unreadable',
+    object: file,
+    reason: 'is not a list of names',
+    next: 'restore the file or remove it',
+  })
 }

@@ -53,12 +53,6 @@ export function linkLocalAddress(number: number): Address {
   return `fe80::${number.toString(16)}` as Address
 }
 
-/** MAC of the gateway's VTEP: 02:4c:53:00 + number. */
-export function vtepMac(number: number): string {
-  const byte = (value: number): string => value.toString(16).padStart(2, '0')
-  return `02:4c:53:00:${byte(number >> 8)}:${byte(number & 255)}`
-}
-
 export function networkByName(fabric: Fabric, name: Name): Network | undefined {
   return fabric.networks.find((network) => network.name === name)
 }

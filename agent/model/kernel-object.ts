@@ -112,6 +112,8 @@ export interface NexthopGroup {
   readonly members: readonly { readonly id: number; readonly weight: number }[]
   /** For printing only: network, site and gateways. Absent when observed. */
   readonly of?: string
+  /** Observed: not resilient, so none of ours can replace it. The object is somebody else's, whatever its protocol. */
+  readonly otherType?: true
   /** Observed, and only where it is not ours: rtnetlink protocol. The object is somebody else's. */
   readonly protocol?: number
 }
@@ -217,6 +219,32 @@ export type KernelObject =
   | SetElement
 
 export type Kind = KernelObject['kind']
+
+/** Kinds of objects that vanish with the link they sit on. */
+export const carriedKinds: readonly Kind[] = [
+  'device',
+  'sysctl',
+  'address',
+  'port',
+  'peer',
+  'allowed-ip',
+  'fdb',
+  'nexthop',
+]
+
+/**
+ * All kinds, in the order in which a host is made: guards first, so that nothing is ever open; then what carries; then what
+ * points at it. The rules that send packets into the overlay come last, and go first.
+ */
+export const kinds: readonly Kind[] = [
+  'ruleset',
+  'element',
+  'link',
+  ...carriedKinds,
+  'group',
+  'route',
+  'rule',
+]
 
 /**
  * Identity of an object within its kind. Routes of the overlay table and AllowedIPs are the many: their keys are cheap.

@@ -96,25 +96,6 @@ export function formatObject(object: KernelObject): string {
   }
 }
 
-/** The table as nft prints it, elements left out. */
-export function formatRuleset({ table, sets, chains }: Ruleset): string {
-  const lines = [`table inet ${table} {`]
-  for (const set of sets) {
-    const type =
-      set.typeof === undefined
-        ? `type ${typeof set.type === 'string' ? set.type : set.type.join(' . ')}`
-        : 'typeof raw payload'
-    const flags = set.flags === undefined ? '' : ` flags ${set.flags.join(', ')};`
-    lines.push(`  set ${set.name} { ${type};${flags} }`)
-  }
-  for (const { name, hook, priority, policy, rules } of chains) {
-    lines.push(`  chain ${name} {`, `    type filter hook ${hook} priority ${priority}; policy ${policy};`)
-    for (const { text } of rules) lines.push(`    ${text}`)
-    lines.push('  }')
-  }
-  return [...lines, '}'].join('\n')
-}
-
 type Verb = Op['verb']
 
 function formatLinkOp(verb: Verb, link: Link, before?: KernelObject): string {

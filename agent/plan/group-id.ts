@@ -7,6 +7,7 @@
  */
 import { LinkspanError } from '../errors.ts'
 import { nexthopId } from '../model/kernel-number.ts'
+import type { KernelObject } from '../model/kernel-object.ts'
 
 /** The saved form. */
 export interface SavedGroupIds {
@@ -67,10 +68,16 @@ export class GroupIds {
     this.dirty = true
   }
 
-  /** Forgets every other key. Their ids are not given out again. */
-  retain(keys: ReadonlySet<string>): void {
-    for (const key of this.#ids.keys()) {
-      if (keys.has(key)) continue
+  get size(): number {
+    return this.#ids.size
+  }
+
+  /** Forgets the keys of groups that are not among these objects. Their ids are not given out again. */
+  retain(objects: Iterable<KernelObject>): void {
+    const used = new Set<number>()
+    for (const object of objects) if (object.kind === 'group') used.add(object.id)
+    for (const [key, id] of this.#ids) {
+      if (used.has(id)) continue
       this.#ids.delete(key)
       this.dirty = true
     }

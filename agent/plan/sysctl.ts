@@ -1,5 +1,6 @@
 /**
- * Sysctls that forwarding needs. IPv4 forwards per link, so only ours and the site's are switched on. IPv6 forwards only
+ * Sysctls that forwarding needs, and the one that WireGuard changes of itself: the kernel's sets all.send_redirects to 0
+ * as a link goes up (drivers/net/wireguard/device.c, wg_open). Planned, it is remembered and put back by `down`. IPv4 forwards per link, so only ours and the site's are switched on. IPv6 forwards only
  * by `all.forwarding`, and that makes a link with accept_ra 1 deny router advertisements: its default route would go at
  * once. With 2 it keeps it, so 2 comes first.
  */
@@ -9,6 +10,8 @@ import type { Sysctl } from '../model/kernel-object.ts'
 import { familyOf } from '../model/prefix.ts'
 import type { Local } from './local.ts'
 import type { HeldDevice } from './wireguard.ts'
+
+const sendRedirects = 'net/ipv4/conf/all/send_redirects'
 
 export function sysctls(local: Local, held: readonly HeldDevice[]): readonly Sysctl[] {
   const { facts } = local.input
@@ -20,6 +23,7 @@ export function sysctls(local: Local, held: readonly HeldDevice[]): readonly Sys
     ...forwarding.map((link) => sysctl(`net/ipv4/conf/${link}/forwarding`, '1')),
     // Loose: a reply may come by another underlay, and an endpoint may lie inside a remote prefix.
     ...loose.map((link) => sysctl(`net/ipv4/conf/${link}/rp_filter`, '2')),
+    sysctl(sendRedirects, '0'),
     // Addresses and ports choose the member of a group: flows spread, packets of one flow stay together.
     sysctl('net/ipv4/fib_multipath_hash_policy', '1'),
     ...(facts.ipv6

@@ -110,7 +110,7 @@ function peer(device: string, gateway: Gateway, { publicKey, endpoint, underlay 
   }
 }
 
-export function formatEndpoint(address: Address, port: number): string {
+function formatEndpoint(address: Address, port: number): string {
   return familyOf(address) === 4 ? `${address}:${port}` : `[${address}]:${port}`
 }
 
@@ -131,6 +131,6 @@ function allowedPrefixes(local: Local, gateway: Gateway): readonly Prefix[] {
 }
 
 /** True where a remote prefix gets a route here. */
-export function isRouted(local: Local, prefix: Prefix): boolean {
+function isRouted(local: Local, prefix: Prefix): boolean {
   return local.families.includes(familyOf(prefix)) && local.refusal(prefix) === undefined
 }

@@ -1,9 +1,10 @@
 /**
- * inotify on a registry directory: the directory itself, its folders, and its parent, because the whole directory may be
- * renamed, replaced or be a symbolic link that turns to another. Events are hints: a name to read again, or a reason to
- * walk. A watch that cannot be set is no error, since the periodic walk sees the same a little later.
+ * inotify on a registry directory: the directory itself and its folders. It tells, too, when it is moved or deleted; its
+ * parent is watched only while it is missing, or where it is a symbolic link, which may turn to another: a parent may be
+ * busy with other things, and none of them should wake us. Events are hints: a name to read again, or a reason to walk. A
+ * watch that cannot be set is no error, since the periodic walk sees the same a little later.
  */
-import { statSync, watch } from 'node:fs'
+import { lstatSync, statSync, watch } from 'node:fs'
 import type { FSWatcher } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isDocumentName } from './directory.ts'
@@ -81,21 +82,29 @@ export class DirectoryWatch {
   renew(): void {
     if (this.#closed) return
     const name = basename(this.#directory)
-    this.#keep(dirname(this.#directory), (changed) => {
+    const parent = dirname(this.#directory)
+    // Before the directory is looked for, so that it does not come unseen in between.
+    this.#keep(parent, (changed) => {
       if (changed === name) this.#changes.walk()
     })
     this.#keep(this.#directory, (changed) => {
       if (changed === 'fabric.json') this.#changes.file(join(this.#directory, changed))
-      else if (changed === null || changed === name || this.#folders.includes(changed)) this.#changes.walk()
+      else if (changed === null || changed === name) this.#lose(this.#directory)
+      else if (this.#folders.includes(changed)) this.#changes.walk()
     })
+    if (this.#watchers.has(this.#directory) && !isLink(this.#directory)) this.#drop(parent)
     for (const folder of this.#folders) {
       const path = join(this.#directory, folder)
       this.#keep(path, (changed) => {
-        // A directory that is itself moved or deleted reports its own name.
-        if (changed === null || changed === folder) this.#changes.walk()
+        if (changed === null || changed === folder) this.#lose(path)
         else if (isDocumentName(changed)) this.#changes.file(join(path, changed))
       })
     }
+  }
+
+  /** Directories that are watched now. */
+  get watched(): readonly string[] {
+    return [...this.#watchers.keys()]
   }
 
   close(): void {
@@ -108,8 +117,7 @@ export class DirectoryWatch {
     const inode = inodeOf(path)
     const kept = this.#watchers.get(path)
     if (kept !== undefined && kept.inode === inode) return
-    kept?.watcher.close()
-    this.#watchers.delete(path)
+    this.#drop(path)
     if (inode === undefined) return
     let watcher: FSWatcher
     try {
@@ -120,12 +128,25 @@ export class DirectoryWatch {
       return // no inotify watch to be had (limit, file system): the walk sees it
     }
     watcher.on('error', () => {
-      watcher.close()
-      this.#watchers.delete(path)
-      this.#changes.walk()
+      this.#lose(path)
     })
     this.#watchers.set(path, { watcher, inode })
   }
+
+  /** A directory that is itself moved or deleted reports its own name. Another may come with its inode number. */
+  #lose(path: string): void {
+    this.#drop(path)
+    this.#changes.walk()
+  }
+
+  #drop(path: string): void {
+    this.#watchers.get(path)?.watcher.close()
+    this.#watchers.delete(path)
+  }
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
 }
 
 function inodeOf(path: string): string | undefined {

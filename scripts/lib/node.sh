@@ -21,3 +21,11 @@ node_directory() {
   fi
   echo "$directory"
 }
+
+# on_node MAJOR COMMAND...: the command, with that Node in front on PATH.
+on_node() {
+  local directory
+  directory=$(node_directory "$1") || return 1
+  shift
+  PATH=$directory:$PATH "$@"
+}

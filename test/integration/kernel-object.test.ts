@@ -348,6 +348,7 @@ await isolated(import.meta.url, async (stateDirectory) => {
   await t.test('what others put in our way is seen, and told from ours', async (t) => {
     ip(`route add 10.50.0.0/16 dev site1 table ${overlayTable} proto static
       nexthop add id ${nexthopId.firstGroup + 9} dev site1 proto static
+      nexthop add id ${nexthopId.firstGroup + 10} group ${nexthopId.firstGroup + 9} proto kernel
       link add name ls-wg3 type bridge
       address add 10.77.0.1/24 dev ls-wg3
       rule add priority ${rulePriority.overlay} fwmark 5 lookup 100`)
@@ -355,12 +356,16 @@ await isolated(import.meta.url, async (stateDirectory) => {
     const byKey = new Map(strange.map((object) => [`${object.kind} ${keyOf(object)}`, object]))
     t.match(byKey.get('route 10.50.0.0/16'), { protocol: 4 })
     t.match(byKey.get(`nexthop ${nexthopId.firstGroup + 9}`), { protocol: 4 })
+    const multipath = byKey.get(`group ${nexthopId.firstGroup + 10}`)
+    t.match(multipath, { otherType: true }, 'a group that is not resilient, whatever its protocol')
+    t.notOk(multipath !== undefined && 'protocol' in multipath)
     t.match(byKey.get('link ls-wg3'), { group: 0 })
     t.notOk(byKey.get('address ls-wg3 10.77.0.1/24'), 'addresses of a foreign link are its own')
     t.ok(strange.some((object) => object.kind === 'rule' && object.fwmark === 5 && object.protocol !== 76))
     t.same(difference(wanted, strange), [], 'and left alone')
     ip(`rule del priority ${rulePriority.overlay} fwmark 5 lookup 100
       link del dev ls-wg3
+      nexthop del id ${nexthopId.firstGroup + 10}
       nexthop del id ${nexthopId.firstGroup + 9}
       route del 10.50.0.0/16 dev site1 table ${overlayTable}`)
   })

@@ -2,37 +2,19 @@
  * Bad documents in the registry of a running agent. Each is refused by itself, at its place, and the kernel does not hear
  * of it: the dump before equals the dump after.
  *
- * Two real gateways, and as many on paper as there are defects, so that one test has all defects at the same time.
+ * There are as many gateways on paper as there are defects, so that one test has all defects at the same time.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import type { Status } from '../../agent/daemon/status.ts'
 import { formatDocument } from '../../agent/model/document.ts'
-import type { Document } from '../../agent/model/document.ts'
-import type { Certificate, GatewayRecord } from '../../agent/model/fabric.ts'
-import { address, prefix } from '../../agent/model/prefix.ts'
 import { documentPath } from '../../agent/registry/file.ts'
-import { certificateDocument, identityOf, recordDocument, tunnelKeysOf } from '../support/documents.ts'
+import { tunnelKeysOf } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
-import { guest, startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
-import { makePair } from '../support/pair.ts'
-
-const seconds = guest ? 90 : 10
-let serial = 1
-
-function certificate(number: number, change: Partial<Certificate> = {}): Document {
-  return certificateDocument(number, { fabric: 'lab', serial: ++serial, ...change })
-}
-
-function record(number: number, change: Partial<GatewayRecord> = {}): Document {
-  const at = address(`192.0.2.${number}`)
-  const endpoints = [{ underlay: 'wan', address: at, port: 51820 }]
-  return recordDocument(number, { fabric: 'lab', serial: ++serial, endpoints, ...change })
-}
+import { firstPaper, isClean, makePaper } from '../support/paper.ts'
 
 /** A mistake in the text of a document. */
 interface Defect {
@@ -166,46 +148,14 @@ const defects: readonly Defect[] = [
   { name: 'an empty list', of: 'record', from: /^[^]*$/, to: '[]', at: '[]', reason: /expected/ },
 ]
 
-const firstPaper = 10
 /** Offsets at which a document is cut, in sixteenths of it, and one paper gateway for each. */
 const cuts = Array.from({ length: 15 }, (_, i) => i + 1)
 
 await isolated(import.meta.url, async (directory) => {
-  const { lab, left, right } = await makePair(directory)
-  const paper = Array.from({ length: Math.max(defects.length, cuts.length) }, (_, i) => firstPaper + i)
-  const documents = paper.map((n) => ({ certificate: certificate(n), record: record(n) }))
-
-  /** Whole or not at all, as a careful writer does it. */
-  function put(document: Document | string, text?: string): string {
-    const file = typeof document === 'string' ? document : documentPath(lab.registry, document)
-    const whole = text ?? (typeof document === 'string' ? '' : formatDocument(document))
-    mkdirSync(path.dirname(file), { recursive: true })
-    writeFileSync(`${file}.next`, whole)
-    renameSync(`${file}.next`, file)
-    return file
-  }
-  function putAll(): void {
-    for (const each of documents) {
-      put(each.certificate)
-      put(each.record)
-    }
-  }
-  async function until(what: string, holds: (status: Status) => boolean): Promise<Status> {
-    let status: Status | undefined
-    for (let i = 0; i < seconds * 20; i++) {
-      await pause(50)
-      status = await left.status()
-      if (status !== undefined && holds(status)) return status
-    }
-    throw new Error(`not within ${seconds} s: ${what}\n${JSON.stringify(status, undefined, 1)}\n${left.log}`)
-  }
-  const isClean = ({ refusals, vanished, registry }: Status): boolean =>
-    refusals.length + vanished.length + registry.unreadable.length === 0
-
-  putAll()
-  await until('all peers', ({ peers }) => peers.length === 1 + paper.length)
-  await pause(300)
-  const whole = dump(left.machine)
+  const { lab, left, right, paper, documents, whole, put, putAll, until } = await makePaper(
+    directory,
+    Math.max(defects.length, cuts.length),
+  )
 
   await t.test('every defect is refused by itself, at its place', async (t) => {
     const files = defects.map((defect, i) => {
@@ -280,16 +230,18 @@ await isolated(import.meta.url, async (directory) => {
       .slice(0, 5)
       .map(({ record: each }) => documentPath(lab.registry, each)) as [string, string, string, string, string]
     execFileSync('mkfifo', [`${fifo}.next`])
-    for (const file of [gone, linked, folder, fifo]) rmSync(file)
-    symlinkSync(linked, linked)
+    symlinkSync(linked, `${linked}.next`)
+    for (const file of [fifo, linked]) renameSync(`${file}.next`, file)
+    for (const file of [gone, folder]) rmSync(file)
     mkdirSync(folder)
-    renameSync(`${fifo}.next`, fifo)
     put(large, ' '.repeat(1 << 20))
     const status = await until(
       'all of them are told',
-      ({ registry, vanished }) => registry.unreadable.length === 4 && vanished.length === 1,
+      ({ registry, vanished }) => registry.unreadable.length === 4 && vanished.length > 0,
     )
-    t.equal(status.vanished[0]?.origin, gone)
+    // A look between its removal and the directory in its place is possible.
+    const vanished = status.vanished.map(({ origin }) => origin).filter((origin) => origin !== folder)
+    t.strictSame(vanished, [gone])
     t.strictSame(
       status.registry.unreadable.map(({ object }) => object).sort(),
       [linked, folder, fifo, large].sort(),
@@ -324,110 +276,6 @@ await isolated(import.meta.url, async (directory) => {
     putAll()
     await until('all is well', (each) => isClean(each) && each.health !== 'waiting')
     t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and with all of it back')
-  })
-
-  await t.test('documents that contradict each other', async (t) => {
-    const [first, second] = paper as [number, number]
-    const fabricFile = path.join(lab.registry, 'fabric.json')
-    const fabric = readFileSync(fabricFile, 'utf8')
-    const own = documents[1]
-    // All of them newcomers, the last one apart: it asks for a prefix of another site besides its own.
-    const newcomers: readonly Document[] = [
-      certificate(60, { number: 60 }),
-      certificate(61, { number: 60 }),
-      certificate(62, { identity: identityOf('one') }),
-      certificate(63, { identity: identityOf('one') }),
-      certificate(64, { site: { name: `s${first}`, provider: '', region: '', labels: {} } }),
-      certificate(65),
-      certificate(66),
-      ...[60, 61, 62, 63, 64].map((n) => record(n)),
-      ...[65, 66].map((n) => record(n, { tunnelKeys: tunnelKeysOf('one') })),
-      certificate(second, {
-        prefixes: [second, first].map((n) => ({ prefix: prefix(`10.${n}.0.0/16`) })),
-      }),
-      record(second, { prefixes: [second, first].map((n) => prefix(`10.${n}.0.0/16`)) }),
-    ]
-    for (const document of newcomers) put(document)
-    const rules = ['identity', 'number', 'plane', 'tunnel-key', 'two-sites'] as const
-    const status = await until('a refusal by each rule', ({ refusals }) =>
-      rules.every((rule) => refusals.some((refusal) => refusal.rule === rule)),
-    )
-    const refused = (rule: string): readonly string[] => [
-      ...new Set(
-        status.refusals.filter((refusal) => refusal.rule === rule).map(({ gateway }) => gateway ?? ''),
-      ),
-    ]
-    t.strictSame(refused('number'), ['g60', 'g61'], 'one number: neither')
-    t.strictSame(refused('identity'), ['g62', 'g63'], 'one identity key: neither')
-    t.strictSame(refused('plane'), ['g64'], 'one plane of one site: the higher number')
-    t.strictSame(refused('tunnel-key'), ['g65', 'g66'], 'one tunnel key: neither')
-    t.strictSame(refused('two-sites'), [`g${second}`], 'a prefix of another site: the higher number')
-    await pause(300)
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
-
-    put(
-      fabricFile,
-      fabric.replace(
-        '"networks": []',
-        '"networks": [{"name":"a","vni":7001,"kind":"l2"},\n      {"name":"b","vni":7001,"kind":"l2"}]',
-      ),
-    )
-    const twice = await until('a VNI used twice', ({ refusals }) =>
-      refusals.some(({ origin }) => origin === fabricFile),
-    )
-    const [vni] = twice.refusals.filter(({ origin }) => origin === fabricFile)
-    t.match(vni?.object, /fabric\.json:[0-9]+:[0-9]+$/)
-    t.match(vni?.reason, /the VNI/)
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the fabric document before stays in force')
-
-    put(fabricFile, fabric)
-    if (own !== undefined) for (const each of [own.certificate, own.record]) put(each)
-    for (const document of newcomers.slice(0, -2)) rmSync(documentPath(lab.registry, document))
-    await until('the prefix is given up', ({ refusals }) =>
-      refusals.every(({ rule }) => rule !== 'two-sites' && rule !== 'document'),
-    )
-  })
-
-  await t.test('group ids that were lost are found again in the kernel', async (t) => {
-    await left.stop()
-    left.machine.run('rm', '/var/lib/linkspan/group-ids.json')
-    await startSettled(left)
-    t.match(left.log, /first-audit .*ops=0 /, 'nothing to do')
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the same ids')
-
-    await left.stop()
-    writeFileSync(left.machine.path('/var/lib/linkspan/group-ids.json'), '{"next": "many"')
-    await startSettled(left)
-    t.match(left.log, /group-ids-lost/, 'a damaged file is told')
-    t.match(left.log, /first-audit .*ops=0 /, 'nothing to do')
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the same ids')
-  })
-
-  await t.test('a hundred renames in a second end in the last state', async (t) => {
-    const [first] = paper as [number]
-    const began = performance.now()
-    for (let i = 1; i <= 100; i++) {
-      put(certificate(first, { prefixes: [{ prefix: prefix('10.128.0.0/9'), maxLength: 16 }] }))
-      put(record(first, { prefixes: [prefix(`10.${128 + i}.0.0/16`), prefix('10.250.0.0/16')] }))
-      await pause(Math.max(0, began + 10 * i - performance.now()))
-    }
-    await until('the last prefixes', ({ registry }) => registry.unreadable.length === 0)
-    let wrong: readonly string[] = []
-    for (let i = 0; i < seconds * 5; i++) {
-      await pause(200)
-      const prefixes = dump(left.machine)
-        .filter((line) => line.startsWith('route4\t1 10.'))
-        .map((line) => line.split(' ')[1] ?? '')
-        .filter((each) => Number(each.split('.')[1]) >= 128)
-      wrong = prefixes
-      if (prefixes.join() === '10.228.0.0/16,10.250.0.0/16') break
-    }
-    t.strictSame(wrong, ['10.228.0.0/16', '10.250.0.0/16'])
-    const differs = dumpDiff(whole, dump(left.machine)).filter(
-      (line) => !/10\.(10|228|250|128)\.|nft\t(rule|set)/.test(line),
-    )
-    t.strictSame(differs, [], 'nothing else changed')
-    t.notMatch(left.log, /document-refused|op-failed/, 'no document was refused, no op failed')
   })
 
   for (const gateway of [left, right]) t.equal(await gateway.stop(), 0, `${gateway.name} stops`)

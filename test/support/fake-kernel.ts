@@ -3,10 +3,12 @@
  * of a list, and changes by others. `afterOp` sees the state after every single op: that is where the tests check that
  * each prefix of an op list is a valid state.
  */
+import { Gate } from '../../agent/kernel/gate.ts'
 import type { Change, Kernel, ObserveOptions } from '../../agent/kernel/port.ts'
 import { isOurs, carrierOf } from '../../agent/diff/ownership.ts'
 import { formatObject } from '../../agent/model/op-text.ts'
 import type { HostFacts } from '../../agent/model/host.ts'
+import { nftTable } from '../../agent/model/kernel-number.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import type { Op, OpResult } from '../../agent/model/op.ts'
 import { Errno, FakeState } from './fake-state.ts'
@@ -32,6 +34,7 @@ export class FakeKernel implements Kernel {
   hostFacts: HostFacts
   /** By others, or never observed: then it must be listed. */
   #firewallAltered = true
+  readonly #gate = new Gate()
   readonly #waiting: ((change: Change | undefined) => void)[] = []
   readonly #pending: Change[] = []
 
@@ -67,7 +70,10 @@ export class FakeKernel implements Kernel {
 
   async *observe({ sysctls, kinds }: ObserveOptions): AsyncIterable<readonly KernelObject[]> {
     await Promise.resolve()
-    if (kinds?.has('ruleset') ?? true) this.#firewallAltered = false
+    if (kinds?.has('ruleset') ?? true) {
+      this.#firewallAltered = false
+      this.#gate.look()
+    }
     yield this.observed(sysctls).filter(({ kind }) => kinds?.has(kind) ?? true)
   }
 
@@ -89,6 +95,7 @@ export class FakeKernel implements Kernel {
   }
 
   applyNow(ops: readonly Op[]): readonly OpResult[] {
+    if (this.#gate.mayReopen(ops) && this.state.has(`ruleset ${nftTable}`)) this.#gate.reopen()
     return ops.map((op) => this.#one(op))
   }
 
@@ -123,7 +130,8 @@ export class FakeKernel implements Kernel {
   }
 
   #one(op: Op): OpResult {
-    const error = this.#try(op)
+    const error = this.#gate.holdsBack(op) ? new Errno('HELD', 'the firewall failed') : this.#try(op)
+    this.#gate.take(op, error !== undefined)
     this.applied++
     this.afterOp?.(op, error)
     if (error === undefined) return { op }

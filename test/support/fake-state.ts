@@ -296,7 +296,8 @@ export class FakeState {
     const exists = link === undefined || link === 'all' || link === 'default' || this.hostLinks.has(link)
     if (!exists && this.link(link) === undefined) throw new Errno('ENOENT', sysctl.name)
     const before = this.get(sysctl)
-    const previous = before?.previous ?? before?.value ?? '0'
+    // No value that anybody desires: going back to it must be seen.
+    const previous = before?.previous ?? before?.value ?? '-1'
     this.put({ kind: 'sysctl', name: sysctl.name, value: sysctl.value, previous })
   }
 

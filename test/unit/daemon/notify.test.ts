@@ -1,21 +1,27 @@
 import t from 'tap'
 import { notifier } from '../../../agent/daemon/notify.ts'
 
-void t.test('says ready once, and status when it changes', (t) => {
+void t.test('says ready once, status when it changes, and feeds the watchdog once a second', (t) => {
   const sent: string[] = []
-  const notify = notifier('/run/systemd/notify', (socket, state) => {
+  let now = 0
+  const send = (socket: string, state: string): number => {
     t.equal(socket, '/run/systemd/notify')
     sent.push(state)
     return 0
-  })
+  }
+  const notify = notifier('/run/systemd/notify', send, () => now)
   notify.ready()
   notify.ready()
   notify.status('3/3 tunnels up')
   notify.status('3/3 tunnels up')
   notify.alive()
+  now = 999
+  for (let i = 0; i < 1000; i++) notify.progress()
+  now = 1000
+  for (let i = 0; i < 1000; i++) notify.progress()
   notify.alive()
   notify.stopping()
-  t.same(sent, ['READY=1', 'STATUS=3/3 tunnels up', 'WATCHDOG=1', 'WATCHDOG=1', 'STOPPING=1'])
+  t.same(sent, ['READY=1', 'STATUS=3/3 tunnels up', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1', 'STOPPING=1'])
   t.end()
 })
 

@@ -127,12 +127,17 @@ void t.test('the publisher', async (t) => {
   await look()
   t.same(said, [], 'or while it cannot be')
 
-  failing = 1
+  failing = 2
   rig.deliver([fabricDocument()])
   await rig.turn()
+  const before = Date.now()
   await look()
-  t.match(publisher.trouble, { reason: /EROFS/ })
-  await pause(500)
+  t.match(publisher.trouble, { reason: /EROFS/, times: 1 })
+  const since = publisher.trouble?.sinceMs ?? 0
+  t.ok(since >= before && since <= Date.now())
+  await look()
+  t.match(publisher.trouble, { sinceMs: since, times: 2 }, 'since the first time')
+  await pause(700)
   t.equal(publisher.trouble, undefined, 'tried again')
   t.equal(said.length, 1)
   t.same(said[0], JSON.parse(formatDocument(requestOf(config, keys))))

@@ -128,6 +128,9 @@ void t.test('the id of a group takes its routes along', (t) => {
     ],
     more: [],
   })
+  // One that is not resilient cannot be replaced by ours, even if it says that the kernel made it.
+  const other: KernelObject = { kind: 'group', id: nexthopId.firstGroup, members: [], otherType: true }
+  t.match(change([other]).conflicts, [/somebody else has nexthop group 0x4c001000 \(not resilient\);/])
   t.end()
 })
 

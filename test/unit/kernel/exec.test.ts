@@ -25,6 +25,13 @@ await t.test('a failure says program, exit code and stderr', async (t) => {
     object: 'thing',
     message: /^thing: ls: exit code 2$/,
   })
+  const both = 'echo noise >&2; echo trouble; exit 3'
+  await t.rejects(exec.run('sh', ['-c', both], { complaints: 'stdout' }), {
+    message: /: sh: exit code 3: trouble$/,
+  })
+  await t.rejects(exec.run('ls', ['/no/such/file'], { complaints: 'stdout' }), {
+    message: /cannot access/,
+  })
   await t.rejects(exec.run('linkspan-no-such-program', []), {
     code: 'exec',
     next: 'install linkspan-no-such-program',

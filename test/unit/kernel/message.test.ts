@@ -63,9 +63,8 @@ await t.test('values of every width come back', (t) => {
   writer.attrU8(1, 0xab)
   writer.attrU16(2, 0xabcd)
   writer.attrU32(3, 0xfedcba98)
-  writer.attrU64(4, 0x0102030405060708n)
   writer.attrBe16(5, 0x1234)
-  writer.attrBe32(6, 0xfedcba98)
+  writer.attr(6, Uint8Array.of(0xfe, 0xdc, 0xba, 0x98))
   writer.attrString(7, 'réseau')
   writer.attr(8, Uint8Array.of(9, 8, 7))
   writer.attr(9, new Uint8Array(0))
@@ -83,7 +82,6 @@ await t.test('values of every width come back', (t) => {
     t.equal(bytes[at(1)], 0xab)
     t.equal(u16At(bytes, at(2)), 0xabcd)
     t.equal(u32At(bytes, at(3)), 0xfedcba98)
-    t.equal(new DataView(bytes.buffer).getBigUint64(at(4), true), 0x0102030405060708n)
     t.same([...bytes.subarray(at(5), at(5) + 2)], [0x12, 0x34])
     t.equal(be32At(bytes, at(6)), 0xfedcba98)
     t.equal(stringAt(bytes, at(7), at(7) + valueLength(bytes, at(7))), 'réseau')
@@ -92,7 +90,7 @@ await t.test('values of every width come back', (t) => {
     t.equal(at(10), -1)
     t.same(
       attributesOf(bytes, start + 4, end).map(([type]) => type),
-      [1, 2, 3, 4, 5, 6, 7, 8, 9],
+      [1, 2, 3, 5, 6, 7, 8, 9],
     )
   })
   t.equal(visits, 1)

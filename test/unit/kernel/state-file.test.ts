@@ -11,7 +11,7 @@ void t.test('missing, written, written again, torn', async (t) => {
   t.same(await readState(file), { a: 2 })
   t.equal(statSync(file).mode & 0o777, 0o600)
   t.same(readdirSync(path.dirname(file)), ['state.json'], 'no temporary file is left')
-  writeFileSync(`${file}.next`, '{"a":') // a start that died while writing
+  writeFileSync(path.join(path.dirname(file), '.state.json.next.tmp'), '{"a":') // a start that died while writing
   t.same(await readState(file), { a: 2 })
   await writeState(file, { a: 3 })
   t.same(await readState(file), { a: 3 })

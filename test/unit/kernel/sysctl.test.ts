@@ -54,7 +54,7 @@ void t.test('it is on disk before the write', async (t) => {
   const { open, read, write, file } = ground(t)
   write(link, '1\n')
   const sysctls = await open()
-  mkdirSync(`${file}.next`, { recursive: true }) // the state file cannot be written
+  mkdirSync(path.join(path.dirname(file), '.sysctl.json.next.tmp'), { recursive: true }) // the state file cannot be written
   t.match(await sysctls.apply('set', sysctl(link, '2')), { object: 'sysctl net.ipv4.conf.eth0.rp_filter' })
   t.equal(read(link), '1\n')
 })

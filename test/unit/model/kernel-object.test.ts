@@ -1,9 +1,10 @@
 /** Keys, names and numbers that other things are recognised by: changing one orphans what running gateways have made. */
 import t from 'tap'
 import { deviceIndex, slotOf, underlayOf } from '../../../agent/model/device.ts'
-import { linkLocalAddress, overlayAddress, vtepMac } from '../../../agent/model/gateway.ts'
+import { linkLocalAddress, overlayAddress } from '../../../agent/model/gateway.ts'
 import { isOwnedNexthop, linkPattern, nexthopId } from '../../../agent/model/kernel-number.ts'
-import { keyOf } from '../../../agent/model/kernel-object.ts'
+import { KeyedState } from '../../../agent/diff/keyed.ts'
+import { keyOf, kinds } from '../../../agent/model/kernel-object.ts'
 import type { KernelObject } from '../../../agent/model/kernel-object.ts'
 import { parsePublicKey } from '../../../agent/model/key.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
@@ -90,7 +91,6 @@ void t.test('addresses derive from the number', (t) => {
   t.equal(overlayAddress(fabricOf({ overlay: { ipv4: prefix('10.0.0.0/24') } }), 1, 4), undefined)
   t.equal(overlayAddress(fabricOf({ overlay: {} }), 1, 6), undefined)
   t.equal(linkLocalAddress(258), 'fe80::102')
-  t.equal(vtepMac(258), '02:4c:53:00:01:02')
   t.end()
 })
 
@@ -108,5 +108,10 @@ void t.test('public keys', (t) => {
   ]) {
     t.equal(parsePublicKey(text), undefined, JSON.stringify(text))
   }
+  t.end()
+})
+
+void t.test('the list of kinds is complete', (t) => {
+  t.same([...kinds].sort(), Object.keys(new KeyedState().byKind).sort())
   t.end()
 })

@@ -1,6 +1,6 @@
 /** Lines of ops that the tests of diff do not show, and the names of objects in messages. */
 import t from 'tap'
-import { formatObject, formatOp, formatRuleset } from '../../../agent/model/op-text.ts'
+import { formatObject, formatOp } from '../../../agent/model/op-text.ts'
 import type { KernelObject } from '../../../agent/model/kernel-object.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
 import { allowed, device, group, key, nexthop, peer, route, table, wg } from '../../support/small-state.ts'
@@ -101,23 +101,5 @@ void t.test('objects in messages', (t) => {
     'nft table inet linkspan',
     'element 10.1.0.0 of nft set own4_16',
   ])
-  t.end()
-})
-
-void t.test('a ruleset as nft prints it', (t) => {
-  const rule = { text: 'iifname "ls-wg*" drop', expr: [] }
-  const chain = { name: 'input', hook: 'input', priority: -300, policy: 'accept', rules: [rule] } as const
-  t.equal(
-    formatRuleset({ ...table(['own4_16'], 'x'), chains: [chain] }),
-    [
-      'table inet linkspan {',
-      '  set own4_16 { type ipv4_addr; }',
-      '  chain input {',
-      '    type filter hook input priority -300; policy accept;',
-      '    iifname "ls-wg*" drop',
-      '  }',
-      '}',
-    ].join('\n'),
-  )
   t.end()
 })

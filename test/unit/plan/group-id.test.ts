@@ -1,5 +1,6 @@
 import t from 'tap'
 import { nexthopId } from '../../../agent/model/kernel-number.ts'
+import type { KernelObject } from '../../../agent/model/kernel-object.ts'
 import { gatewayGroupKey, GroupIds, prefixGroupKey } from '../../../agent/plan/group-id.ts'
 
 const first = nexthopId.firstGroup
@@ -17,7 +18,13 @@ void t.test('an id is given once and kept', (t) => {
   t.equal(ids.idOf('b'), first + 1)
   t.equal(ids.idOf('a'), first)
   t.equal(ids.dirty, true)
-  ids.retain(new Set(['b']))
+  ids.dirty = false
+  const group = (id: number): KernelObject => ({ kind: 'group', id, members: [] })
+  ids.retain([group(first), group(first + 1), group(first + 9)])
+  t.equal(ids.dirty, false, 'all are in use')
+  ids.retain([group(first + 1), { kind: 'nexthop', id: first, family: 6 }])
+  t.equal(ids.dirty, true)
+  t.equal(ids.size, 1)
   t.notOk(ids.has('a'))
   t.equal(ids.idOf('a'), first + 2, 'a new id, never an old one')
   t.same(ids.toJSON(), { next: first + 3, ids: { b: first + 1, a: first + 2 } })

@@ -21,6 +21,7 @@ void t.test('forwarding on ours and the site, loose reverse path on ours and the
       'ipv4/conf/ls-wg0/forwarding=1',
       'ipv4/conf/eth0/rp_filter=2',
       'ipv4/conf/ls-wg0/rp_filter=2',
+      'ipv4/conf/all/send_redirects=0',
       'ipv4/fib_multipath_hash_policy=1',
     ],
   )
