@@ -28,7 +28,7 @@ import { share } from '../plan/share.ts'
 import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
-import { Leftovers } from './held.ts'
+import { Leftovers } from './leftover.ts'
 import { Inputs } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
 import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
@@ -254,12 +254,12 @@ export class Reconciler {
     }
     if (this.#audit?.abandon.signal.aborted === true) throw new Abandoned('news')
     this.#audit = undefined
-    if (this.inputs.isWhole) this.#leftovers.release()
-    const ops = this.inputs.isWhole ? found.ops : this.#leftovers.without(found.ops, !this.#settled, events)
+    const { isWhole } = this.inputs
+    const ops = this.#leftovers.without(found.ops, isWhole, !this.#settled, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
     // Groups that are gone give up their names; the file follows with the next write.
-    if (this.inputs.isWhole && this.#ids.size > this.desired.count('group'))
+    if (isWhole && this.#ids.size > this.desired.count('group'))
       this.#ids.retain(this.desired.objects(noKinds))
     tellConflicts(events, this.troubles.conflicts, found.conflicts)
     this.troubles.settle(failed, found.conflicts)

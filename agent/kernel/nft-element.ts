@@ -24,11 +24,11 @@ import {
 import {
   batchHeader,
   ENOENT,
-  failureText,
   headerLength,
   inetHeader,
   message,
   netlinkError,
+  nftReason,
 } from './nft-message.ts'
 
 export interface ElementOp {
@@ -123,8 +123,8 @@ async function keysOf(socket: NetlinkSocket, set: string): Promise<Set<string> |
 }
 
 function refusal({ element }: ElementOp, failure: Failure, said?: string): Reason {
-  const reason = said ?? failureText(failure)
-  return { code: 'netlink', object: `nft element ${element.set} ${element.key}`, reason }
+  const object = `nft element ${element.set} ${element.key}`
+  return said === undefined ? nftReason(object, failure) : { code: 'netlink', object, reason: said }
 }
 
 /** One transaction; undefined where it went through. A lone op that finds its work done is no failure. */

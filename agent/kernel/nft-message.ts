@@ -4,8 +4,10 @@
  */
 import { getSystemErrorName } from 'node:util'
 import { LinkspanError } from '../errors.ts'
+import type { Reason } from '../errors.ts'
 import type { Failure, NetlinkSocket } from './addon.ts'
 import { be32At, findAttribute, flag, forEachMessage, MessageWriter } from './message.ts'
+import { reasonOfFailure } from './route-socket.ts'
 
 /** NETLINK_NETFILTER. */
 export const netfilter = 12
@@ -51,11 +53,15 @@ export async function readGeneration(socket: NetlinkSocket): Promise<number> {
 }
 
 export function netlinkError(object: string, failure: Failure): LinkspanError {
-  return new LinkspanError({ code: 'netlink', object, reason: failureText(failure) })
+  return new LinkspanError(nftReason(object, failure))
+}
+
+export function nftReason(object: string, failure: Failure): Reason {
+  return { ...reasonOfFailure(failure, object), reason: failureText(failure) }
 }
 
 /** `ENOENT: what the kernel said`. */
-export function failureText({ errno, message }: Failure): string {
+function failureText({ errno, message }: Failure): string {
   const name = errno === 0 ? '' : getSystemErrorName(-errno)
   return [name, message].filter((part) => part !== '').join(': ')
 }

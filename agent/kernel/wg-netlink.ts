@@ -5,7 +5,6 @@
  * message that fails is repeated change by change. Newer kernels can take a single prefix away
  * (WGALLOWEDIP_F_REMOVE_ME); older ones answer EINVAL to the first try, and a throw-away peer serves from then on.
  */
-import { getSystemErrorName } from 'node:util'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { addressBytes, familyOf, lengthOf, networkOf, parseAddress } from '../model/prefix.ts'
@@ -14,6 +13,7 @@ import type { Addon, Failure, NetlinkSocket } from './addon.ts'
 import { findAttribute, flag, forEachMessage, MessageWriter, u16At } from './message.ts'
 import { discarding } from './peer-change.ts'
 import type { PeerChange, PeerChannel } from './peer-change.ts'
+import { reasonOfFailure } from './route-socket.ts'
 
 const generic = 16
 const controller = 0x10
@@ -64,10 +64,17 @@ export class NetlinkChannel implements PeerChannel {
       return await this.#sendAll(family, name, changes, signal)
     }
     const before = await this.#sendAll(family, name, changes.slice(0, first), signal)
+    let failure: Failure | undefined
+    let removes: boolean | undefined
     this.#removes = true
-    const [failure] = await this.#request(family, name, [attempt])
-    this.#removes = failure?.errno !== EINVAL && failure?.errno !== EOPNOTSUPP
-    const done = this.#removes && failure === undefined ? 1 : 0
+    try {
+      ;[failure] = await this.#request(family, name, [attempt])
+      if (failure === undefined) removes = true
+      else if (failure.errno === EINVAL || failure.errno === EOPNOTSUPP) removes = false
+    } finally {
+      this.#removes = removes // any other failure says nothing of it
+    }
+    const done = removes === true ? 1 : 0
     const rest = await this.#sendAll(family, name, changes.slice(first + done), signal)
     return done === 1 ? [...before, undefined, ...rest] : [...before, ...rest]
   }
@@ -192,8 +199,7 @@ function socketAddress(endpoint: string): Uint8Array {
   return result
 }
 
-function refusal(name: string, { publicKey, verb }: PeerChange, { errno, message }: Failure): Reason {
+function refusal(name: string, { publicKey, verb }: PeerChange, failure: Failure): Reason {
   const what = verb === 'discard' || verb === 'disallow' ? 'allowed-ips' : `peer ${publicKey}`
-  const reason = `${getSystemErrorName(-errno)}${message === '' ? '' : `: ${message}`}`
-  return { code: 'netlink', object: `wg ${name} ${what}`, reason }
+  return reasonOfFailure(failure, `wg ${name} ${what}`)
 }

@@ -10,17 +10,13 @@ import type { Events } from './event.ts'
 export class Leftovers {
   #held: ReadonlySet<string> = new Set()
 
-  /** Everything can be read: nothing is held any longer. */
-  release(): void {
-    this.#held = new Set()
-  }
-
   /**
-   * The ops without the removal of what is held. `first`: of the first audit of a start, whose every removal is of
-   * something left over. What is removed only to be made anew is no leftover.
+   * The ops without the removal of what is held; nothing is where everything can be read (`isWhole`). `first`: of the first
+   * audit of a start, whose every removal is of something left over. What is removed only to be made anew is no leftover.
    */
-  without(ops: readonly Op[], first: boolean, events: Events): readonly Op[] {
-    if (!first && this.#held.size === 0) return ops
+  without(ops: readonly Op[], isWhole: boolean, first: boolean, events: Events): readonly Op[] {
+    if (isWhole) this.#held = new Set()
+    if (isWhole || (!first && this.#held.size === 0)) return ops
     const added = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? [nameOf(object)] : [])))
     const held = new Set<string>()
     const kept = ops.filter(({ verb, object }) => {
