@@ -154,7 +154,7 @@ export class Reconciler {
       this.#options.events.emit('error', 'reconcile-failed', { code, object, reason, next })
       this.tally.error('reconcile')
       this.troubles.stumble()
-      this.schedule.retryIn(this.troubles.retryMs(this.#random))
+      this.#retry()
       return false
     }
   }
@@ -258,9 +258,7 @@ export class Reconciler {
     const ops = this.#leftovers.without(found.ops, isWhole, !this.#settled, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
-    // Groups that are gone give up their names; the file follows with the next write.
-    if (isWhole && this.#ids.size > this.desired.count('group'))
-      this.#ids.retain(this.desired.objects(noKinds))
+    if (isWhole) this.#ids.retain(this.desired.objects()) // saved with the next write
     tellConflicts(events, this.troubles.conflicts, found.conflicts)
     this.troubles.settle(failed, found.conflicts)
     if (this.#settled && !isChange) tellDrift(events, this.tally, ops, failed)

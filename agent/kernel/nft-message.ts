@@ -2,7 +2,6 @@
  * Numbers of nfnetlink's nf_tables (include/uapi/linux/netfilter/nf_tables.h) that the driver uses, its generation, and
  * errors.
  */
-import { getSystemErrorName } from 'node:util'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Failure, NetlinkSocket } from './addon.ts'
@@ -56,12 +55,8 @@ export function netlinkError(object: string, failure: Failure): LinkspanError {
   return new LinkspanError(nftReason(object, failure))
 }
 
+/** An errno of 0: the answer was not one. */
 export function nftReason(object: string, failure: Failure): Reason {
-  return { ...reasonOfFailure(failure, object), reason: failureText(failure) }
-}
-
-/** `ENOENT: what the kernel said`. */
-function failureText({ errno, message }: Failure): string {
-  const name = errno === 0 ? '' : getSystemErrorName(-errno)
-  return [name, message].filter((part) => part !== '').join(': ')
+  if (failure.errno === 0) return { code: 'netlink', object, reason: failure.message }
+  return reasonOfFailure(failure, object)
 }

@@ -58,7 +58,12 @@ export class RouteSocket {
   }
 }
 
-const errnoNames = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]))
+/** Of two names for one number, those that the kernel's sources use: EAGAIN, EOPNOTSUPP. */
+const errnoNames = new Map(
+  Object.entries(constants.errno)
+    .filter(([name]) => name !== 'EWOULDBLOCK' && name !== 'ENOTSUP')
+    .map(([name, value]) => [value, name]),
+)
 
 function errnoName(errno: number): string {
   return errnoNames.get(errno) ?? `errno ${errno}`
