@@ -28,9 +28,7 @@ type Replace = Extract<Op, { verb: 'replace' }>
  */
 export function* inOrderSteps(ops: Iterable<Op>): Generator<void, Op[]> {
   let count = 0
-  const buckets = new Map<Kind, Bucket>(
-    kinds.map((kind) => [kind, { adds: [], replaces: [], removes: [] }]),
-  )
+  const buckets = new Map<Kind, Bucket>(kinds.map((kind) => [kind, { adds: [], replaces: [], removes: [] }]))
   const bucketOf = (kind: Kind): Bucket => buckets.get(kind) as Bucket
   for (const op of ops) {
     const bucket = bucketOf(op.object.kind)
