@@ -138,8 +138,11 @@ await isolated(import.meta.url, async (directory) => {
 
     await t.test('while damage is repaired', async (t) => {
       const whole = wholeDump(machine)
+      // Stopped, so that it is not repaired before we look.
+      left.signal('SIGSTOP')
       machine.run('sh', '-c', damage.join('\n'))
       t.not(dumpDiff(whole, wholeDump(machine)).length, 0, 'there was damage')
+      left.signal('SIGCONT')
       const repaired = await until(machine, (now) => dumpDiff(whole, now).length === 0, whole)
       t.strictSame(dumpDiff(whole, repaired), [], 'ours and theirs are as before')
     })
