@@ -111,10 +111,19 @@ await isolated(import.meta.url, async (directory) => {
       .split(/[\s,]+/)
       .filter((word) => /^[A-Za-z0-9+/]{43}=$/.test(word))
     t.ok(secrets.length >= 3, 'a private key, a public one, that of a peer')
-    for (const file of readdirSync(left.machine.path('/var/lib/linkspan'), { recursive: true }).map(String)) {
-      const full = left.machine.path(path.join('/var/lib/linkspan', file))
-      if (/identity|secret|key/.test(file)) secrets.push(...wordsOf(full))
+    const keys = left.machine.path('/var/lib/linkspan/keys')
+    for (const file of readdirSync(keys)) {
+      const bytes = readFileSync(path.join(keys, file))
+      // Whole, in the ways a key is written; and lines, for PEM.
+      for (const encoding of ['base64', 'base64url', 'hex'] as const) secrets.push(bytes.toString(encoding))
+      secrets.push(
+        ...bytes
+          .toString()
+          .split('\n')
+          .filter((line) => line.length >= 32),
+      )
     }
+    t.ok(secrets.length >= 3 + 2 * 3, 'and those of the state directory')
     for (const secret of secrets) {
       if (text.includes(secret))
         t.fail(`the key with hash ${createHash('sha256').update(secret).digest('hex')}`)
@@ -172,17 +181,6 @@ function scrape({ machine }: Gateway): Exposition {
 
 function moved(before: Exposition, after: Exposition, name: string): number {
   return (after.samples.get(name) ?? 0) - (before.samples.get(name) ?? 0)
-}
-
-/** Lines and values of a file of keys that are long enough to be secrets. */
-function wordsOf(file: string): readonly string[] {
-  try {
-    return readFileSync(file, 'utf8')
-      .split(/[\s":,{}]+/)
-      .filter((word) => word.length >= 32)
-  } catch {
-    return [] // a folder
-  }
 }
 
 async function until(holds: () => boolean): Promise<boolean> {
