@@ -120,8 +120,9 @@ async function start(
       events.emit('notice', event, fields)
     },
   })
-  const { held } = await import('../daemon/crash-loop.ts')
-  const kernel = hold ? held(linux, crashes) : linux
+  const { held, holdReason } = await import('../daemon/crash-loop.ts')
+  const hindrance = hold ? holdReason(crashes) : undefined
+  const kernel = hindrance === undefined ? linux : held(linux, hindrance)
   const { directory } = config.registry
   await runDaemon(
     {
@@ -130,6 +131,7 @@ async function start(
       registry: new FileRegistry(directory),
       registryText: `file://${directory}`,
       kernel,
+      hindrance,
       ids,
       saveIds: (changed) => saveGroupIds(stateDirectory, changed),
       events,

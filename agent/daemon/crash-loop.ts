@@ -13,6 +13,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { reasonOf } from '../errors.ts'
+import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 
 const files = { errors: 'crashes.json', early: 'starts.json' } as const
@@ -97,14 +98,18 @@ export class CrashLoop {
   }
 }
 
-/** A kernel that is looked at and not touched: every op comes back with the reason. */
-export function held(kernel: Kernel, crashes: number): Kernel {
-  const error = {
-    code: 'internal' as const,
+/** Why an agent that crashed so often in a row writes nothing. */
+export function holdReason(crashes: number): Reason {
+  return {
+    code: 'internal',
     object: 'agent',
     reason: `held back: the agent crashed ${crashes} times in a row`,
     next: 'see its log; `systemctl restart linkspan` tries again',
   }
+}
+
+/** A kernel that is looked at and not touched: every op comes back with the reason. */
+export function held(kernel: Kernel, error: Reason): Kernel {
   return {
     facts: (routesOf, signal) => kernel.facts(routesOf, signal),
     observe: (wanted, signal) => kernel.observe(wanted, signal),

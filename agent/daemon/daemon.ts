@@ -8,6 +8,7 @@ import type { Config } from '../model/config.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
+import type { Reason } from '../errors.ts'
 import type { PublicKeys } from './announce.ts'
 import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
@@ -26,6 +27,8 @@ export interface DaemonOptions {
   /** For people, e.g. its URL. */
   readonly registryText: string
   readonly kernel: Kernel
+  /** Why nothing is written, where that is so. */
+  readonly hindrance: Reason | undefined
   readonly ids: GroupIds
   readonly saveIds: (ids: GroupIds) => Promise<void>
   readonly events: Events
@@ -76,6 +79,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     registry: options.registryText,
     isService: options.isService,
     startedAt,
+    hindrance: options.hindrance,
     unpublished: () => publisher.trouble,
   })
   const stopNow = (): void => {

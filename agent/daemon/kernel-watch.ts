@@ -18,7 +18,9 @@ export async function followKernel(
   const note = (change: Change): void => {
     if (change !== 'objects') schedule.hostChanged()
     if (change !== 'facts') schedule.drifted()
-    if (change === 'overflow') events.emit('warning', 'kernel-events-overflow')
+    if (change !== 'overflow') return
+    events.emit('warning', 'kernel-events-overflow')
+    tally.error('events')
   }
   for (let round = 1; !signal.aborted; round++) {
     try {
@@ -28,7 +30,6 @@ export async function followKernel(
     } catch (error) {
       if (isAborted(signal)) return
       events.emit('error', 'kernel-events-lost', { reason: reasonOf(error, 'kernel events').reason })
-      tally.error('events')
       note('overflow')
       await pause(backoffMs(round, Math.random), signal)
     }

@@ -57,6 +57,8 @@ export interface StatusOptions {
   readonly isService: boolean
   /** performance.now() of the start. */
   readonly startedAt: number
+  /** What keeps us from writing anything. */
+  readonly hindrance: Reason | undefined
   /** What keeps us from saying of ourselves what we should. */
   readonly unpublished: () => Trouble | undefined
 }
@@ -94,9 +96,7 @@ export class StatusView {
     const { troubles, desired, inputs, settled } = reconciler
     const { snapshot, refusals, vanished } = inputs.admission
     const self = snapshot?.gateways.get(gateway)
-    const unpublished = this.#options.unpublished()
-    const failures: readonly Trouble[] =
-      unpublished === undefined ? troubles.failures : [unpublished, ...troubles.failures]
+    const failures = [...this.#general(), ...troubles.failures]
     const { conflicts } = troubles
     const up = peers.filter(({ state }) => state === 'up').length
     const problems = failures.length + conflicts.length + refusals.length + inputs.unreadable.length
@@ -138,6 +138,16 @@ export class StatusView {
       vanished,
       notes: [...desired.notes()],
     }
+  }
+
+  /** Troubles that are those of no kernel object. */
+  *#general(): Generator<Trouble> {
+    const { hindrance, unpublished, startedAt } = this.#options
+    if (hindrance !== undefined) {
+      yield { ...hindrance, sinceMs: Math.round(performance.timeOrigin + startedAt), times: 1 }
+    }
+    const trouble = unpublished()
+    if (trouble !== undefined) yield trouble
   }
 
   #overlay(): readonly string[] {

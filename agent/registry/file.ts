@@ -62,7 +62,7 @@ export class FileRegistry implements Registry {
         let bag = await reader.walk()
         if (bag !== undefined) yield bag
         const walkAt =
-          performance.now() + (reader.reachable ? this.#walkMs : Math.min(this.#walkMs, unreachableMs))
+          performance.now() + (reader.isWhole ? this.#walkMs : Math.min(this.#walkMs, unreachableMs))
         while (!isAborted(signal)) {
           const left = Math.min(walkAt, reader.retryAt) - performance.now()
           await changes.wait(left)
@@ -153,6 +153,11 @@ class Reader {
   /** The directory could be listed the last time. */
   get reachable(): boolean {
     return this.#reachable
+  }
+
+  /** Nothing was unreadable; else it may soon be readable, and no change of the directory would say so. */
+  get isWhole(): boolean {
+    return this.#reachable && this.#unreadable.length === 0
   }
 
   get retryAt(): number {

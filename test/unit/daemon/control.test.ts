@@ -24,6 +24,7 @@ void t.test('the control socket', async (t) => {
     registry: 'file:///r',
     isService: false,
     startedAt: performance.now(),
+    hindrance: undefined,
     unpublished: () => undefined,
   })
   let stopped = false

@@ -1,7 +1,9 @@
 import path from 'node:path'
 import t from 'tap'
-import { CrashLoop, held } from '../../../agent/daemon/crash-loop.ts'
+import { CrashLoop, held, holdReason } from '../../../agent/daemon/crash-loop.ts'
 import type { Start } from '../../../agent/daemon/crash-loop.ts'
+import { StatusView } from '../../../agent/daemon/status.ts'
+import { documents, Rig } from '../../support/rig.ts'
 import type { Kernel } from '../../../agent/kernel/port.ts'
 import type { Op } from '../../../agent/model/op.ts'
 
@@ -106,6 +108,28 @@ void t.test('a held kernel answers every op with the reason and carries out none
     },
   } as unknown as Kernel
   const op: Op = { verb: 'add', object: { kind: 'sysctl', name: 'net/ipv4/ip_forward', value: '1' } }
-  const [result] = await held(kernel, 6).apply([op], new AbortController().signal)
+  const [result] = await held(kernel, holdReason(6)).apply([op], new AbortController().signal)
   t.match(result?.error?.reason, /crashed 6 times/)
+})
+
+void t.test('a held agent says so even where it has nothing to write', async (t) => {
+  const rig = new Rig()
+  rig.deliver(documents(2))
+  await rig.turn()
+  const view = new StatusView({
+    reconciler: rig.reconciler,
+    kernel: rig.kernel,
+    version: '1.2.3',
+    fabric: 'prod',
+    gateway: 'g1',
+    site: 's1',
+    registry: 'file:///r',
+    isService: false,
+    startedAt: performance.now(),
+    hindrance: holdReason(6),
+    unpublished: () => undefined,
+  })
+  const { health, failures } = await view.status()
+  t.equal(health, 'degraded')
+  t.match(failures, [{ reason: /crashed 6 times/ }])
 })

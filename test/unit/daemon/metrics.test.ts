@@ -18,6 +18,7 @@ void t.test('metrics', async (t) => {
     registry: 'file:///r',
     isService: false,
     startedAt: 0,
+    hindrance: undefined,
     unpublished: () => undefined,
   })
   const server = await openMetrics({ address: '127.0.0.1', port: 0, reconciler, view, version: '1.2.3' })
