@@ -5,7 +5,7 @@
 import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Bag, Document } from '../model/document.ts'
-import type { Fabric } from '../model/fabric.ts'
+import type { Fabric, Name } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Own } from '../model/own.ts'
 import { everyPathUp } from '../model/path-state.ts'
@@ -33,8 +33,16 @@ export interface InputsOptions {
   readonly now: () => number
 }
 
-/** Rules by which a document may be refused that stood before this agent started. */
-const undecided: ReadonlySet<string> = new Set<RuleId>(['document', 'identity', 'number', 'tunnel-key'])
+/** Rules by which a document may be refused that counted before this agent started. */
+const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
+  'document',
+  'identity',
+  'number',
+  'tunnel-key',
+  'certificate',
+])
+/** Rules by which a gateway is refused whatever came before. */
+const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'plane'])
 
 export class Inputs {
   readonly #options: InputsOptions
@@ -80,6 +88,16 @@ export class Inputs {
    */
   get isWhole(): boolean {
     return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => !undecided.has(rule))
+  }
+
+  /** True where the documents decide about a gateway: it is in the snapshot, or is to go. */
+  accountsFor(gateway: Name): boolean {
+    const { snapshot, refusals } = this.#admission
+    if (snapshot === undefined) return false
+    if (snapshot.gateways.has(gateway) || snapshot.fabric.removed.includes(gateway)) return true
+    const record = this.#ledger.documentOf('record', gateway)
+    if (record?.type === 'record' && record.payload.state === 'withdrawn') return true
+    return refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
   }
 
   documentOf(type: 'certificate' | 'record'): Document | undefined {

@@ -1,35 +1,65 @@
 /**
- * Leftovers that may not go yet. An agent that starts while some document of the registry cannot be understood finds
- * objects in the kernel that no known document accounts for: they may well be what that document asks for, and carry
- * traffic. They stay until everything can be read. Whatever else has to go, drift of later days included, goes.
+ * Leftovers that may not go yet. What an agent finds in the kernel at its start, and no document accounts for, may still
+ * carry traffic: a document is half written, a folder is being copied, somebody deleted a file. Omission is not deletion. So
+ * what is left over stays until every gateway that the last run had set up is accounted for: it is back, or a document
+ * says that it is to go. Whatever else has to go, drift of later days included, goes.
  */
+import type { Name } from '../model/fabric.ts'
 import type { Op } from '../model/op.ts'
 import { nameOf } from './desired.ts'
 import type { Events } from './event.ts'
 
-export class Leftovers {
-  #held: ReadonlySet<string> = new Set()
+export interface Sources {
+  /** Everything of the registry can be read and understood. */
+  readonly isWhole: boolean
+  /** True where documents decide about this gateway, either way. */
+  accountsFor(gateway: Name): boolean
+}
 
-  /**
-   * The ops without the removal of what is held; nothing is where everything can be read (`isWhole`). `first`: of the first
-   * audit of a start, whose every removal is of something left over. What is removed only to be made anew is no leftover.
-   */
-  without(ops: readonly Op[], isWhole: boolean, first: boolean, events: Events): readonly Op[] {
-    if (isWhole) this.#held = new Set()
-    if (isWhole || (!first && this.#held.size === 0)) return ops
+export class Leftovers {
+  readonly #known: readonly Name[]
+  /** Undefined before the first audit. */
+  #held: ReadonlySet<string> | undefined
+  #missing: readonly Name[] = []
+  #released = false
+
+  /** `known`: gateways that the last run had set up; none: not known, and then every document must be readable. */
+  constructor(known: readonly Name[]) {
+    this.#known = known
+  }
+
+  /** Nothing is held any longer, in this run. */
+  get released(): boolean {
+    return this.#released
+  }
+
+  /** Gateways of which the documents say nothing; what was set up for them stays. */
+  get missing(): readonly Name[] {
+    return this.#missing
+  }
+
+  /** The ops of an audit without the removal of what is held. What is removed only to be made anew is no leftover. */
+  without(ops: readonly Op[], sources: Sources, events: Events): readonly Op[] {
+    if (this.#released) return ops
+    this.#missing = this.#known.filter((gateway) => !sources.accountsFor(gateway))
+    this.#released = this.#known.length > 0 ? this.#missing.length === 0 : sources.isWhole
+    if (this.#released) return ops
+    const before = this.#held
     const added = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? [nameOf(object)] : [])))
     const held = new Set<string>()
     const kept = ops.filter(({ verb, object }) => {
       if (verb !== 'remove') return true
       const name = nameOf(object)
-      if (added.has(name) || !(first || this.#held.has(name))) return true
+      if (added.has(name) || before?.has(name) === false) return true
       held.add(name)
       return false
     })
-    if (first && held.size > 0) {
+    if (before === undefined && held.size > 0) {
+      const gateways = this.#missing.slice(0, 8).join(', ')
       events.emit('warning', 'removals-held', {
         objects: held.size,
-        reason: 'some documents of the registry cannot be read, so nothing is taken for left over',
+        ...(gateways === '' ? {} : { gateways }),
+        reason: 'the registry does not say what became of what stands in the kernel',
       })
     }
     this.#held = held

@@ -82,7 +82,7 @@ export class Reconciler {
   readonly #now: () => number
   readonly #random: () => number
   readonly #suspension = new Suspension()
-  readonly #leftovers = new Leftovers()
+  readonly #leftovers: Leftovers
   readonly #writer: Writer
   #ids: GroupIds
   /** The input that `desired` was planned from. */
@@ -101,6 +101,7 @@ export class Reconciler {
     this.#now = options.now ?? Date.now
     this.#random = options.random ?? Math.random
     this.#ids = options.ids
+    this.#leftovers = new Leftovers(options.ids.gateways)
     this.schedule = new Schedule(this.#random)
     const { kernel, gateway, fabric, ownOf, events } = options
     const { tally, schedule, desired, troubles } = this
@@ -115,6 +116,11 @@ export class Reconciler {
   /** The input in force: what the kernel was last made to agree with. */
   get planned(): PlanInput | undefined {
     return this.#planned
+  }
+
+  /** Gateways that the registry is silent about and that stay as the last run left them. */
+  get missing(): readonly string[] {
+    return this.#leftovers.missing
   }
 
   /** News of the registry; taken in by the next turn. An audit that runs gives way. */
@@ -254,11 +260,10 @@ export class Reconciler {
     }
     if (this.#audit?.abandon.signal.aborted === true) throw new Abandoned('news')
     this.#audit = undefined
-    const { isWhole } = this.inputs
-    const ops = this.#leftovers.without(found.ops, isWhole, !this.#settled, events)
+    const ops = this.#leftovers.without(found.ops, this.inputs, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
-    if (isWhole) this.#ids.retain(this.desired.objects()) // saved with the next write
+    if (this.#leftovers.released) this.#ids.retain(this.desired.objects()) // saved with the next write
     tellConflicts(events, this.troubles.conflicts, found.conflicts)
     this.troubles.settle(failed, found.conflicts)
     if (this.#settled && !isChange) tellDrift(events, this.tally, ops, failed)

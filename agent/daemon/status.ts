@@ -142,9 +142,17 @@ export class StatusView {
 
   /** Troubles that are those of no kernel object. */
   *#general(): Generator<Trouble> {
-    const { hindrance, unpublished, startedAt } = this.#options
-    if (hindrance !== undefined) {
-      yield { ...hindrance, sinceMs: Math.round(performance.timeOrigin + startedAt), times: 1 }
+    const { hindrance, unpublished, startedAt, reconciler } = this.#options
+    const since = { sinceMs: Math.round(performance.timeOrigin + startedAt), times: 1 }
+    if (hindrance !== undefined) yield { ...hindrance, ...since }
+    for (const gateway of reconciler.missing) {
+      yield {
+        code: 'registry-unreadable',
+        object: `gateway ${gateway}`,
+        reason: 'the registry lacks its certificate or record; what was set up for it stays',
+        next: 'restore its documents, or list it under `removed` in the fabric document',
+        ...since,
+      }
     }
     const trouble = unpublished()
     if (trouble !== undefined) yield trouble

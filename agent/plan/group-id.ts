@@ -72,6 +72,12 @@ export class GroupIds {
     return this.#ids.size
   }
 
+  /** Gateways that have a group of their own. */
+  get gateways(): readonly string[] {
+    const mark = gatewayGroupKey('')
+    return [...this.#ids.keys()].filter((key) => key.startsWith(mark)).map((key) => key.slice(mark.length))
+  }
+
   /** Forgets the keys of groups that are not among these objects. Their ids are not given out again. */
   retain(objects: Iterable<KernelObject>): void {
     const used = new Set<number>()

@@ -10,6 +10,7 @@
  */
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
@@ -123,16 +124,27 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** All documents of a registry directory, once. Throws registry-unreadable where the directory cannot be read. */
+/** All documents of a registry directory; what is being written is waited for. Throws registry-unreadable where the directory cannot be read. */
 export async function readRegistry(directory: string): Promise<Bag> {
-  const bag = await new Reader(directory).walk()
+  const reader = new Reader(directory)
+  const bag = await reader.walk()
   const [reason] = bag?.unreadable ?? []
   if (bag?.complete !== true) {
     throw new LinkspanError(
       reason ?? { code: 'registry-unreadable', object: directory, reason: 'cannot be read' },
     )
   }
-  return bag
+  const documents = [...bag.documents]
+  let { unreadable } = bag
+  while (reader.retryAt < Infinity) {
+    await pause(Math.max(0, reader.retryAt - performance.now()))
+    const more = await reader.reread([])
+    if (more !== undefined) {
+      documents.push(...more.documents)
+      unreadable = more.unreadable
+    }
+  }
+  return { documents, complete: true, unreadable }
 }
 
 /** What was read of the directory so far, and what must be read again. */
@@ -209,7 +221,7 @@ class Reader {
         else if (!this.#isPartial(origin, read.bytes)) {
           this.#known.set(origin, read.stamp)
           documents.push({ origin, bytes: read.bytes })
-        }
+        } else if (!this.#known.has(origin)) unreadable.push(halfWritten(origin))
         if (!('bytes' in read)) this.#partial.delete(origin)
       }
     }
@@ -237,6 +249,11 @@ class Reader {
     if (said && documents.length === 0 && gone.length === 0) return undefined
     return { documents, gone, complete: false, unreadable }
   }
+}
+
+/** Nobody may take it for a registry without this document. */
+function halfWritten(object: string): Reason {
+  return { code: 'registry-unreadable', object, reason: 'looks half written: it does not end in "}"' }
 }
 
 /** Gone, and not merely in a place that cannot be read now. */

@@ -66,8 +66,9 @@ class Life {
     this.kernel.meetHost(this.#input.facts)
     this.rig.reconciler.schedule.hostChanged()
     this.rig.deliver(documentsOf(world))
-    // Facts are looked at a little after the host changed.
-    await new Promise((resolve) => setTimeout(resolve, 35))
+    // Facts are looked at a little after the host changed; on a busy machine a timer is late.
+    do await new Promise((resolve) => setTimeout(resolve, 5))
+    while (!this.rig.reconciler.schedule.factsDue)
     await this.rig.turn()
   }
 
