@@ -62,8 +62,7 @@ async function runDown(options: DownArguments): Promise<void> {
       done.push(...results)
       if (dry) break
     }
-    const failed = done.filter(({ error }) => error !== undefined)
-    const left = dry || failed.length === 0 ? [] : await removals(kernel)
+    const left = dry ? [] : await removals(kernel)
     if (options.json) {
       const ops = done.map(({ op, error }) => ({
         ...op,

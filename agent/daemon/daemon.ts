@@ -5,6 +5,7 @@
 import type { Server } from 'node:http'
 import type { Kernel } from '../kernel/port.ts'
 import type { Config } from '../model/config.ts'
+import type { KernelObject } from '../model/kernel-object.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
@@ -47,8 +48,8 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const { gateway } = config.own
   const { signal } = stop
   const startedAt = performance.now()
-  const reconciler = new Reconciler({
-    kernel,
+  const reconciler: Reconciler = new Reconciler({
+    kernel: patient(kernel, (device) => onDevice(reconciler.desired.objects(), device)),
     gateway,
     fabric: config.fabric,
     ids,
@@ -110,6 +111,24 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     }
     await kernel.close()
     events.emit('notice', 'stopped', { dataPlane: 'stays' })
+  }
+}
+
+/** A kernel in which a device that cannot be asked counts as it should be: neither news nor a repair comes of silence. */
+function patient(kernel: Kernel, believed: (device: string) => Iterable<KernelObject>): Kernel {
+  return {
+    facts: (routesOf, signal) => kernel.facts(routesOf, signal),
+    observe: (wanted, signal) => kernel.observe({ inPlaceOf: believed, ...wanted }, signal),
+    apply: (ops, signal) => kernel.apply(ops, signal),
+    firewallUnchanged: (signal) => kernel.firewallUnchanged(signal),
+    changes: (signal) => kernel.changes(signal),
+    close: () => kernel.close(),
+  }
+}
+
+function* onDevice(objects: Iterable<KernelObject>, device: string): Generator<KernelObject> {
+  for (const object of objects) {
+    if ((object.kind === 'peer' || object.kind === 'allowed-ip') && object.device === device) yield object
   }
 }
 

@@ -1,5 +1,6 @@
 /** Peers as people ask for them: one row a gateway and underlay, with why it is not up and what to do. */
 import { freshSeconds } from '../diff/equal.ts'
+import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Device, Peer } from '../model/kernel-object.ts'
 import { keyOf } from '../model/kernel-object.ts'
@@ -28,16 +29,32 @@ export interface PeerView {
 
 const kinds = new Set(['device', 'peer'] as const)
 
-/** Live view; dumps devices and peers. */
+/** Peers as they were last seen, by key. */
+export type Seen = ReadonlyMap<string, Peer>
+
+export interface PeersSeen {
+  readonly views: readonly PeerView[]
+  readonly seen: Seen
+  /** Of devices that could not be asked: what is shown of their peers is from `before`. */
+  readonly silent: readonly Reason[]
+}
+
+/** Live view; dumps devices and peers. `before`: what the last one saw. */
 export async function peerViews(
   reconciler: Reconciler,
   kernel: Kernel,
+  before: Seen,
   nowSeconds: number,
   signal: AbortSignal,
-): Promise<readonly PeerView[]> {
+): Promise<PeersSeen> {
   const observed = new Map<string, Peer>()
+  const silent = new Map<string, Reason>()
+  const inPlaceOf = (device: string, reason: Reason): readonly Peer[] => {
+    silent.set(device, reason)
+    return [...before.values()].filter((peer) => peer.device === device)
+  }
   const devices = new Map<string, Device>()
-  for await (const part of kernel.observe({ sysctls: [], kinds }, signal)) {
+  for await (const part of kernel.observe({ sysctls: [], kinds, inPlaceOf }, signal)) {
     for (const object of part) {
       if (object.kind === 'peer') observed.set(keyOf(object), object)
       else if (object.kind === 'device') devices.set(object.name, object)
@@ -51,7 +68,8 @@ export async function peerViews(
     const live = observed.get(keyOf(object))
     const u = underlayOf(Number(object.device.slice('ls-wg'.length)))
     const latestHandshake = live?.latestHandshake ?? 0
-    const state = stateOf(live, latestHandshake, nowSeconds)
+    const silence = silent.get(object.device)
+    const state = silence === undefined ? stateOf(live, latestHandshake, nowSeconds) : 'stale'
     const endpoint = live?.endpoint ?? object.endpoint
     views.push({
       gateway: object.gateway,
@@ -65,10 +83,13 @@ export async function peerViews(
       receivedBytes: live?.received ?? 0,
       sentBytes: live?.sent ?? 0,
       prefixes: gateway?.prefixes.length ?? 0,
-      ...explain(object, devices.get(object.device), state, latestHandshake, nowSeconds),
+      ...(silence === undefined
+        ? explain(object, devices.get(object.device), state, latestHandshake, nowSeconds)
+        : { reason: `${object.device}: ${silence.reason}; what is shown is older`, ...nextOf(silence) }),
     })
   }
-  return views.sort((a, b) => compare(a.gateway, b.gateway) || compare(a.device, b.device))
+  views.sort((a, b) => compare(a.gateway, b.gateway) || compare(a.device, b.device))
+  return { views, seen: observed, silent: [...silent.values()] }
 }
 
 /** A gateway's share begins with its peers, or soon comes to them; its prefixes are many and are passed over. */
@@ -117,6 +138,10 @@ function explain(
         next: `check that ${endpoint ?? 'the gateway'} is up and that UDP ${port} still comes in here`,
       }
   }
+}
+
+function nextOf({ next }: Reason): Pick<PeerView, 'next'> {
+  return next === undefined ? {} : { next }
 }
 
 function compare(a: string, b: string): number {

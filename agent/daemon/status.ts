@@ -4,7 +4,7 @@ import type { Note } from '../plan/input.ts'
 import type { Vanished } from '../trust/ledger.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import type { Reason } from '../errors.ts'
-import type { PeerView } from './peer-view.ts'
+import type { PeerView, Seen } from './peer-view.ts'
 import { peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Trouble } from './trouble.ts'
@@ -71,21 +71,36 @@ export class StatusView {
   readonly #options: StatusOptions
   #peers:
     { readonly at: number; readonly of: unknown; readonly views: Promise<readonly PeerView[]> } | undefined
+  #seen: Seen = new Map()
+  #silent: readonly Trouble[] = []
 
   constructor(options: StatusOptions) {
     this.#options = options
   }
 
   peers(): Promise<readonly PeerView[]> {
-    const { reconciler, kernel } = this.#options
+    const { reconciler } = this.#options
     const of = reconciler.planned
     const kept = this.#peers
     if (kept !== undefined && kept.of === of && performance.now() - kept.at < cachedMs) return kept.views
     const nowSeconds = Math.floor(Date.now() / 1000)
-    const views = peerViews(reconciler, kernel, nowSeconds, AbortSignal.timeout(patienceMs))
+    const views = this.#look(nowSeconds)
     this.#peers = { at: performance.now(), of, views }
     views.catch(() => {
       this.#peers = undefined // whoever asked has the error
+    })
+    return views
+  }
+
+  /** A device that cannot be asked is shown as it was last seen. */
+  async #look(nowSeconds: number): Promise<readonly PeerView[]> {
+    const { reconciler, kernel } = this.#options
+    const signal = AbortSignal.timeout(patienceMs)
+    const { views, seen, silent } = await peerViews(reconciler, kernel, this.#seen, nowSeconds, signal)
+    this.#seen = seen
+    this.#silent = silent.map((reason) => {
+      const before = this.#silent.find(({ object }) => object === reason.object)
+      return { ...reason, sinceMs: before?.sinceMs ?? nowSeconds * 1000, times: (before?.times ?? 0) + 1 }
     })
     return views
   }
@@ -96,7 +111,12 @@ export class StatusView {
     const { troubles, desired, inputs, settled } = reconciler
     const { snapshot, refusals, vanished } = inputs.admission
     const self = snapshot?.gateways.get(gateway)
-    const failures = [...this.#general(), ...troubles.failures]
+    const told = new Set(troubles.failures.map(({ object }) => object))
+    const failures = [
+      ...this.#general(),
+      ...this.#silent.filter(({ object }) => !told.has(object)), // a turn may not have met it yet
+      ...troubles.failures,
+    ]
     const { conflicts } = troubles
     const up = peers.filter(({ state }) => state === 'up').length
     const problems = failures.length + conflicts.length + refusals.length + inputs.unreadable.length

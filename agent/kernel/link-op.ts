@@ -77,10 +77,25 @@ export class LinkOps {
     // A tun that is remade: its removal, earlier in this run, has not happened yet.
     if (this.#links.get(object.name) !== undefined) return undefined
     try {
-      await this.#go.start(object.name, signal)
+      await this.#startGo(object.name, signal)
       return undefined
     } catch (error) {
       return reasonOf(error, formatObject(object))
+    }
+  }
+
+  /** A start that leaves no link leaves no name either: the next link under it may be the kernel's. */
+  async #startGo(name: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#go.start(name, signal)
+    } catch (error) {
+      // Where nobody can say whether there is a link, the name stays listed, and a tun under it ours.
+      const isGone = await this.#links.look(name).then(
+        (link) => link === undefined,
+        () => false,
+      )
+      if (isGone) await this.#go.forget(name)
+      throw error
     }
   }
 
@@ -100,7 +115,7 @@ export class LinkOps {
   async #make(link: Link, signal: AbortSignal): Promise<void> {
     if (link.type === 'tun') {
       if (this.#links.get(link.name) !== undefined) return // started with the others
-      await this.#go.start(link.name, signal)
+      await this.#startGo(link.name, signal)
       await this.#links.look(link.name)
       return
     }
@@ -108,6 +123,8 @@ export class LinkOps {
     await this.#send(link, (writer) => {
       encodeLinkAdd(writer, link, master)
     })
+    // wireguard-go made it once, and the kernel does now.
+    if (this.#go.names.has(link.name)) await this.#go.forget(link.name)
     await this.#links.look(link.name)
   }
 

@@ -50,7 +50,17 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
   const links = new Links(socket)
   await links.refresh()
   const sysctls = await openSysctls(stateDirectory)
-  const wg = await openWireGuard({ ...options, addon, exec })
+  /** Tells the one who follows the changes. */
+  let tell: (change: Change) => void = nothing
+  const wg = await openWireGuard({
+    ...options,
+    addon,
+    exec,
+    typeOf: (name) => links.get(name)?.type,
+    onAnswer: () => {
+      tell('objects')
+    },
+  })
   const nft = await openNft({ addon, exec, stateDirectory })
   const linkOps = new LinkOps(socket, links, wg.go)
   const gate = new Gate()
@@ -166,6 +176,9 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
 
   async function* changes(signal: AbortSignal): AsyncGenerator<Change, void> {
     const queue = changeQueue(signal)
+    tell = (change) => {
+      queue.push(change)
+    }
     const ownLinks = new Set<string>()
     const subscription = subscribeToKernel({
       addon,
@@ -191,6 +204,7 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
         yield hint === 'facts' || hint === 'overflow' ? hint : 'objects'
       }
     } finally {
+      tell = nothing
       subscription.close()
     }
   }

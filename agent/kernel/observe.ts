@@ -39,7 +39,7 @@ type Chunk = readonly KernelObject[]
 
 export async function* observe(
   sources: Sources,
-  { kinds, sysctls: names }: ObserveOptions,
+  { kinds, sysctls: names, inPlaceOf }: ObserveOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Chunk, void> {
   const { socket, links, sysctls, wg, nft } = sources
@@ -97,7 +97,7 @@ export async function* observe(
   }
   if (wants('device') || wants('peer') || wants('allowed-ip')) {
     const devices = ours.filter(({ type }) => type === 'wireguard' || type === 'tun')
-    yield* wg.observe(new Set(devices.map(({ name }) => name)), signal)
+    yield* wg.observe(new Set(devices.map(({ name }) => name)), signal, inPlaceOf)
   }
   if (wants('ruleset') || wants('element')) yield* nft.observe(signal)
 }
@@ -109,8 +109,8 @@ function dumpOf(encode: (writer: MessageWriter) => void): Uint8Array {
 }
 
 /** As diff/ownership.ts says it of the Link objects. */
-function isOurs({ name, group }: ObservedLink, listed: ReadonlySet<string>): boolean {
-  return linkPattern.test(name) && (group === linkGroup || listed.has(name))
+function isOurs({ name, group, type }: ObservedLink, listed: ReadonlySet<string>): boolean {
+  return linkPattern.test(name) && (group === linkGroup || (type === 'tun' && listed.has(name)))
 }
 
 function linkObject(link: ObservedLink, links: Links, listed: ReadonlySet<string>): Link {
@@ -126,7 +126,7 @@ function linkObject(link: ObservedLink, links: Links, listed: ReadonlySet<string
     ...(link.vxlan === undefined ? {} : { vxlan: link.vxlan }),
     ...(link.mac === undefined ? {} : { mac: link.mac }),
     ...(master === undefined ? {} : { master }),
-    ...(listed.has(link.name) && link.group !== linkGroup ? { ours: true } : {}),
+    ...(link.type === 'tun' && listed.has(link.name) && link.group !== linkGroup ? { ours: true } : {}),
   }
 }
 

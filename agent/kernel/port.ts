@@ -2,6 +2,7 @@
  * The kernel port: all the daemon knows of the kernel. The Linux driver implements it, and so does the fake kernel of
  * the property tests.
  */
+import type { Reason } from '../errors.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
@@ -41,4 +42,10 @@ export interface Kernel {
 export interface ObserveOptions {
   readonly sysctls: readonly string[]
   readonly kinds?: ReadonlySet<Kind>
+  /**
+   * Called for a WireGuard device whose process does not answer. What it gives is yielded in place of the device's peers and
+   * AllowedIPs, so that nobody takes them for missing or for changed. The Device itself is missing: an op on it fails,
+   * and says why.
+   */
+  readonly inPlaceOf?: (device: string, reason: Reason) => Iterable<KernelObject>
 }

@@ -1,6 +1,6 @@
 /**
  * Sysctls under /proc/sys. What a value was before linkspan first wrote it is kept in the state directory, on disk before
- * the write: `down` puts it back. A sysctl of a link that is gone needs nothing: it went with the link.
+ * the write: `down` puts it back, in the same boot. A sysctl of a link that is gone needs nothing: it went with the link.
  *
  * Writing net.ipv6.conf.all.forwarding writes every link's forwarding along (net/ipv6/addrconf.c
  * addrconf_fixup_forwarding), back as well as forth; links that differed from `all` are remembered beside it. The
@@ -22,6 +22,8 @@ export interface Sysctls {
   unchanged(): Promise<boolean>
 }
 
+const bootId = 'kernel/random/boot_id'
+
 const spreading = /^net\/ipv([46])\/conf\/all\/forwarding$/
 
 /** What a sysctl was, and what else changed with it. */
@@ -32,7 +34,11 @@ interface Before {
 
 export async function openSysctls(stateDirectory: string, root = '/proc/sys'): Promise<Sysctls> {
   const file = path.join(stateDirectory, 'sysctl.json')
-  const previous = new Map(Object.entries(parse(await readState(file))))
+  const boot = await readFile(path.join(root, bootId), 'utf8').then(
+    (text) => text.trim(),
+    () => '', // then it is never another one
+  )
+  const previous = new Map(Object.entries(parse(await readState(file), boot)))
   const told = new Map<string, string>()
 
   async function read(name: string): Promise<string | undefined> {
@@ -50,7 +56,8 @@ export async function openSysctls(stateDirectory: string, root = '/proc/sys'): P
   }
 
   async function save(): Promise<void> {
-    await writeState(file, Object.fromEntries([...previous].sort(([a], [b]) => (a < b ? -1 : 1))))
+    const sorted = [...previous].sort(([a], [b]) => (a < b ? -1 : 1))
+    await writeState(file, { boot, ...Object.fromEntries(sorted) })
   }
 
   async function forget(name: string): Promise<void> {
@@ -152,10 +159,15 @@ function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
-/** What is not of this form is left out: a foreign value must never be written to /proc/sys. */
-function parse(content: unknown): Readonly<Record<string, Before>> {
+/**
+ * What is not of this form is left out: a foreign value must never be written to /proc/sys. After a reboot nothing is left
+ * of what was written, nor of what was before: the values of the new boot are the ones to put back.
+ */
+function parse(content: unknown, boot: string): Readonly<Record<string, Before>> {
   const parsed: Record<string, Before> = {}
-  for (const [name, before] of Object.entries(recordOf(content))) {
+  const { boot: written, ...names } = recordOf(content)
+  if (written !== boot) return parsed
+  for (const [name, before] of Object.entries(names)) {
     const { value, beside } = recordOf(before)
     if (typeof value !== 'string' || !isName(name)) continue
     const values = Object.entries(recordOf(beside)).filter(

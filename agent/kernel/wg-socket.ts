@@ -16,6 +16,7 @@ export const socketDirectory = '/run/wireguard'
 /** Prefixes in one request: some milliseconds of work at either end. */
 const requestPrefixes = 2000
 const timeoutMs = 10_000
+const silence = `wireguard-go did not answer in ${timeoutMs} ms`
 
 export const socketChannel: PeerChannel = {
   async send(device, changes, signal) {
@@ -23,7 +24,8 @@ export const socketChannel: PeerChannel = {
     for (const part of partsOf(changes)) {
       signal.throwIfAborted()
       const error = await sendLines(device, discarding(part).map(linesOf).join(''))
-      if (error === undefined || part.length === 1) {
+      // Silence is no dislike: each change on its own would only be waited for in its turn.
+      if (error === undefined || part.length === 1 || error.reason === silence) {
         for (const one of part) errors.push(error && about(device, one, error))
         continue
       }
@@ -77,6 +79,25 @@ function about(device: string, { publicKey, verb }: PeerChange, error: Reason): 
   return { ...error, object: `wg ${device} ${verb === 'discard' ? 'allowed-ips' : `peer ${publicKey}`}` }
 }
 
+/**
+ * Resolves when the process has answered a request that changes nothing, or will never answer it: the socket is closed, or
+ * there is none. A process that hangs keeps it waiting, without keeping ours.
+ */
+export function answered(device: string): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connect(path.join(socketDirectory, `${device}.sock`))
+    socket.on('error', () => undefined) // 'close' follows; whoever asks for more will say why
+    socket.on('data', () => {
+      socket.destroy()
+    })
+    socket.on('close', () => {
+      resolve()
+    })
+    socket.write('set=1\n\n')
+    socket.unref()
+  })
+}
+
 /** Sends one `set` request; undefined for errno 0. */
 export function sendLines(device: string, lines: string): Promise<Reason | undefined> {
   return new Promise((resolve) => {
@@ -88,7 +109,7 @@ export function sendLines(device: string, lines: string): Promise<Reason | undef
     }
     socket.setEncoding('ascii')
     socket.setTimeout(timeoutMs, () => {
-      fail(`wireguard-go did not answer in ${timeoutMs} ms`)
+      fail(silence)
     })
     socket.on('error', (error) => {
       fail(reasonOf(error, device).reason)

@@ -5,6 +5,7 @@
  * the kernel's WireGuard, the configuration socket for wireguard-go. Private keys pass through here on their way into
  * `wg`'s stdin and come back in the first column of a dump, where they are cut off unread.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import { carrierOf } from '../diff/ownership.ts'
 import { LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
@@ -15,17 +16,26 @@ import { stdinFile } from './exec.ts'
 import type { Exec } from './exec.ts'
 import { peerChanges, survey } from './peer-change.ts'
 import type { PeerChange, PeerChannel } from './peer-change.ts'
+import type { ObserveOptions } from './port.ts'
 import { readDump } from './wg-dump.ts'
 import { NetlinkChannel } from './wg-netlink.ts'
+import { Silence } from './wg-silence.ts'
 import { socketChannel } from './wg-socket.ts'
 import { openWireGuardGo } from './wireguard-go.ts'
 import type { Log, WireGuardGo } from './wireguard-go.ts'
 
 export interface WireGuard {
-  /** Processes that stand in for the kernel. Their names stay listed when the kernel can do it later. */
+  /** Processes that stand in for the kernel. */
   readonly go: WireGuardGo
-  /** Device, Peer and AllowedIP objects of these links, in portions. A link that is gone has none. */
-  observe(links: ReadonlySet<string>, signal: AbortSignal): AsyncIterable<KernelObject[]>
+  /**
+   * Device, Peer and AllowedIP objects of these links, in portions. A link that is gone has none; one whose process does
+   * not answer has what `inPlaceOf` gives.
+   */
+  observe(
+    links: ReadonlySet<string>,
+    signal: AbortSignal,
+    inPlaceOf?: ObserveOptions['inPlaceOf'],
+  ): AsyncIterable<readonly KernelObject[]>
   /** Ops on devices, peers and AllowedIPs. Removing a device is done with its link. */
   apply(ops: readonly Op[], signal: AbortSignal): Promise<OpResult[]>
   close(): void
@@ -37,6 +47,13 @@ export interface WireGuardOptions {
   /** Base64; the index is that of `ls-wg<index>`. */
   readonly privateKey: (deviceIndex: number) => string
   readonly stateDirectory: string
+  /**
+   * IFLA_INFO_KIND of a link. That says which channel a device has: a name may be listed as wireguard-go's still when the
+   * kernel has learned WireGuard since. Where it is not known, the list decides.
+   */
+  readonly typeOf?: (link: string) => string | undefined
+  /** A process that was silent answers again, or has ended. */
+  readonly onAnswer?: () => void
   readonly log?: Log
 }
 
@@ -47,12 +64,23 @@ const noWireGuard = /No such device|Protocol not supported|Operation not support
 const runLength = 4000
 
 export async function openWireGuard(options: WireGuardOptions): Promise<WireGuard> {
-  const { addon, exec, privateKey } = options
+  const { addon, exec, privateKey, typeOf } = options
   const go = await openWireGuardGo(options)
+  const silence = new Silence(options.onAnswer)
   let netlink: NetlinkChannel | undefined
 
+  function isProcess(device: string): boolean {
+    const type = typeOf?.(device)
+    return type === undefined ? go.names.has(device) : type === 'tun'
+  }
+
+  /** Why nothing is asked of the device; undefined where it may be. */
+  async function silenceOf(device: string): Promise<Reason | undefined> {
+    return isProcess(device) ? silence.of(device) : undefined
+  }
+
   function channelOf(device: string): PeerChannel {
-    if (go.names.has(device)) return socketChannel
+    if (isProcess(device)) return socketChannel
     netlink ??= new NetlinkChannel(addon)
     return netlink
   }
@@ -60,11 +88,21 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
   async function* observe(
     links: ReadonlySet<string>,
     signal: AbortSignal,
-  ): AsyncGenerator<KernelObject[], void> {
-    for (const link of links) {
+    inPlaceOf: ObserveOptions['inPlaceOf'] = () => [],
+  ): AsyncGenerator<readonly KernelObject[], void> {
+    // Side by side: several that hang are waited for once.
+    const asked = [...links].map(async (link) => [link, await silenceOf(link)] as const)
+    for (const [link, silent] of await Promise.all(asked)) {
+      signal.throwIfAborted()
+      if (silent !== undefined) {
+        yield* inPortions(inPlaceOf(link, silent))
+        continue
+      }
       const object = `wg ${link}`
+      // A process that hangs only now must not outlast systemd's watchdog.
+      const timeoutMs = isProcess(link) ? 20_000 : 60_000
       // stderr never holds a key here, but the dump does: no text of this run goes into an error.
-      const dump = exec.stream('wg', ['show', link, 'dump'], { signal, object, timeoutMs: 60_000 })
+      const dump = exec.stream('wg', ['show', link, 'dump'], { signal, object, timeoutMs })
       try {
         yield* readDump(link, dump)
       } catch (error) {
@@ -109,7 +147,9 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
   ): Promise<void> {
     let answers: readonly (Reason | undefined)[]
     try {
-      answers = await channelOf(name).send(name, changes, signal)
+      const silent = await silenceOf(name)
+      answers =
+        silent === undefined ? await channelOf(name).send(name, changes, signal) : changes.map(() => silent)
     } catch (error) {
       signal.throwIfAborted()
       const reason = reasonOf(error, `wg ${name}`)
@@ -127,6 +167,8 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
     const { name, listenPort, fwmark } = device
     const object = `wg ${name}`
     try {
+      const silent = await silenceOf(name)
+      if (silent !== undefined) return silent
       const key = privateKey(indexOf(name))
       const settings = ['private-key', stdinFile, 'listen-port', String(listenPort), 'fwmark', String(fwmark)]
       await exec.run('wg', ['set', name, ...settings], { input: `${key}\n`, quiet: true, object, signal })
@@ -145,6 +187,19 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
       netlink?.close()
     },
   }
+}
+
+/** With a turn of the event loop after each. */
+async function* inPortions(objects: Iterable<KernelObject>): AsyncGenerator<readonly KernelObject[], void> {
+  let portion: KernelObject[] = []
+  for (const object of objects) {
+    portion.push(object)
+    if (portion.length < runLength) continue
+    yield portion
+    portion = []
+    await turn()
+  }
+  if (portion.length > 0) yield portion
 }
 
 /** Positions in portions: a device op on its own, peer and AllowedIP ops together, all in order. */

@@ -32,6 +32,8 @@ export interface WireGuardGo {
   start(name: string, signal?: AbortSignal): Promise<void>
   /** Removes the link, which ends the process. Done where there is none. */
   stop(name: string, signal?: AbortSignal): Promise<void>
+  /** The link under this name is the kernel's own, or there is none. */
+  forget(name: string): Promise<void>
 }
 
 export interface WireGuardGoOptions {
@@ -104,11 +106,15 @@ export async function openWireGuardGo(options: WireGuardGoOptions): Promise<Wire
       if (!(error instanceof LinkspanError && error.reason.includes('Cannot find device'))) throw error
     }
     await gone(path.join(socketDirectory, `${name}.sock`))
+    await forget(name)
+  }
+
+  async function forget(name: string): Promise<void> {
     names.delete(name)
     await save()
   }
 
-  return { names, start, stop }
+  return { names, start, stop, forget }
 }
 
 /** Waits until the process has taken its socket away; one that was killed leaves it behind, and it is removed. */

@@ -11,6 +11,7 @@ import { dump, dumpDiff } from '../support/dump.ts'
 import { guest, startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
 import { makePair } from '../support/pair.ts'
+import { repository } from '../support/repository.ts'
 
 const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 
@@ -107,9 +108,13 @@ await isolated(import.meta.url, async (directory) => {
     t.match(degraded.stdout, /bad\.json:1:10: refused: /)
     rmSync(bad)
 
+    // The repository may lie where nobody may go.
+    machine.run('mkdir', '/run/repository')
+    machine.run('mount', '--bind', repository, '/run/repository')
+    const open = (file: string): string => file.replace(repository, '/run/repository')
     const as = (...args: readonly string[]): number => {
       const user = ['--reuid=65534', '--regid=65534', '--clear-groups', '--']
-      return machine.attempt('setpriv', ...user, process.execPath, main, ...args).status
+      return machine.attempt('setpriv', ...user, open(process.execPath), open(main), ...args).status
     }
     for (const args of [
       ['status'],

@@ -88,6 +88,7 @@ export function sweep(machine: Machine): void {
     Record<string, { readonly value: string; readonly beside?: Readonly<Record<string, string>> }>
   >
   const restore = Object.entries(sysctls)
+    .filter(([name]) => name.startsWith('net/'))
     .flatMap(([name, { value, beside }]) => [[name, value] as const, ...Object.entries(beside ?? {})])
     .map(([name, value]) => `echo '${value}' 2>/dev/null > '/proc/sys/${name}'`)
   machine.run(

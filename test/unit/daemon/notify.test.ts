@@ -25,6 +25,24 @@ void t.test('says ready once, status when it changes, and feeds the watchdog onc
   t.end()
 })
 
+void t.test('a start that gets on asks for more time, until it is ready', (t) => {
+  const sent: string[] = []
+  let now = 0
+  const send = (_socket: string, state: string): number => sent.push(state)
+  const notify = notifier('/run/systemd/notify', send, () => now)
+  notify.progress()
+  notify.progress()
+  t.same(sent, ['WATCHDOG=1', 'EXTEND_TIMEOUT_USEC=90000000'], 'once a second')
+  now = 1000
+  notify.progress()
+  t.equal(sent.length, 4)
+  notify.ready()
+  now = 2000
+  notify.progress()
+  t.same(sent.slice(4), ['READY=1', 'WATCHDOG=1'])
+  t.end()
+})
+
 void t.test('without systemd nothing is sent', (t) => {
   notifier(undefined, () => {
     t.fail('sent')

@@ -176,6 +176,7 @@ const nobody = {
   names: new Set<string>(),
   start: () => Promise.resolve(),
   stop: () => Promise.resolve(),
+  forget: () => Promise.resolve(),
 }
 const noExec = {
   exec: { run: () => Promise.resolve(''), stream: () => none() },

@@ -50,6 +50,21 @@ void t.test('the value before the first write is kept over restarts and put back
   t.equal(read(link), '1')
 })
 
+void t.test('a value of an earlier boot is not put back', async (t) => {
+  const { open, read, write } = ground(t)
+  write('kernel/random/boot_id', 'first\n')
+  write(link, '0\n')
+  t.equal(await (await open()).apply('set', sysctl(link, '2')), undefined)
+  t.same(await (await open()).observe([]), [{ ...sysctl(link, '2'), previous: '0' }], 'the same boot')
+  write('kernel/random/boot_id', 'second\n')
+  write(link, '1\n')
+  const second = await open()
+  t.same(await second.observe([link]), [sysctl(link, '1')])
+  t.equal(await second.apply('set', sysctl(link, '2')), undefined)
+  t.equal(await second.apply('restore', sysctl(link, '2')), undefined)
+  t.equal(read(link), '1', 'the value of this boot')
+})
+
 void t.test('it is on disk before the write', async (t) => {
   const { open, read, write, file } = ground(t)
   write(link, '1\n')
