@@ -73,7 +73,10 @@ async function runDown(options: DownArguments): Promise<void> {
     } else {
       process.stderr.write(`${count(done.length, 'object')} ${dry ? 'to remove' : 'removed or restored'}\n`)
     }
-    if (left.length > 0) process.exitCode = exitCode.failed
+    if (left.length > 0) {
+      process.exitCode = exitCode.failed
+      process.stderr.write(`still there: ${left.slice(0, 8).map(formatOp).join('; ')}\n`)
+    }
   } finally {
     await kernel.close()
     lock?.release()

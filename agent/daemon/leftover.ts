@@ -20,7 +20,6 @@ export class Leftovers {
   readonly #known: readonly Name[]
   /** Undefined before the first audit. */
   #held: ReadonlySet<string> | undefined
-  #missing: readonly Name[] = []
   #released = false
 
   /** `known`: gateways that the last run had set up; none: not known, and then every document must be readable. */
@@ -34,15 +33,15 @@ export class Leftovers {
   }
 
   /** Gateways of which the documents say nothing; what was set up for them stays. */
-  get missing(): readonly Name[] {
-    return this.#missing
+  missing(sources: Sources): readonly Name[] {
+    return this.#released ? [] : this.#known.filter((gateway) => !sources.accountsFor(gateway))
   }
 
   /** The ops of an audit without the removal of what is held. What is removed only to be made anew is no leftover. */
   without(ops: readonly Op[], sources: Sources, events: Events): readonly Op[] {
     if (this.#released) return ops
-    this.#missing = this.#known.filter((gateway) => !sources.accountsFor(gateway))
-    this.#released = this.#known.length > 0 ? this.#missing.length === 0 : sources.isWhole
+    const missing = this.missing(sources)
+    this.#released = this.#known.length > 0 ? missing.length === 0 : sources.isWhole
     if (this.#released) return ops
     const before = this.#held
     const added = new Set(ops.flatMap(({ verb, object }) => (verb === 'add' ? [nameOf(object)] : [])))
@@ -55,7 +54,7 @@ export class Leftovers {
       return false
     })
     if (before === undefined && held.size > 0) {
-      const gateways = this.#missing.slice(0, 8).join(', ')
+      const gateways = missing.slice(0, 8).join(', ')
       events.emit('warning', 'removals-held', {
         objects: held.size,
         ...(gateways === '' ? {} : { gateways }),

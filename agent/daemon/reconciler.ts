@@ -120,7 +120,7 @@ export class Reconciler {
 
   /** Gateways that the registry is silent about and that stay as the last run left them. */
   get missing(): readonly string[] {
-    return this.#leftovers.missing
+    return this.#leftovers.missing(this.inputs)
   }
 
   /** News of the registry; taken in by the next turn. An audit that runs gives way. */

@@ -1,0 +1,74 @@
+/**
+ * Restarts while the registry is incomplete: a record half written, a certificate or record gone, both gone. Omission is not
+ * deletion: what was set up stays and carries traffic, and `status` says whose documents are missing.
+ */
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import t from 'tap'
+import { dump, dumpDiff } from '../support/dump.ts'
+import { guest } from '../support/fault.ts'
+import { isolated } from '../support/isolate.ts'
+import { Meter } from '../support/meter.ts'
+import { makePair } from '../support/pair.ts'
+
+await isolated(import.meta.url, async (directory) => {
+  const { lab, left, leftHost, rightHost } = await makePair(directory)
+  for (let i = 0; i < 50 && !leftHost.pings('10.2.0.10'); i++) await pause(100)
+  const whole = dump(left.machine)
+  const certificate = path.join(lab.registry, 'certificates', 'gw-2.json')
+  const record = path.join(lab.registry, 'records', 'gw-2.json')
+  const bytes = new Map([certificate, record].map((file) => [file, readFileSync(file)]))
+  const put = (file: string, content: Buffer): void => {
+    writeFileSync(`${file}.tmp`, content)
+    renameSync(`${file}.tmp`, file)
+  }
+
+  for (const [what, damage] of [
+    [
+      'half a record',
+      () => {
+        writeFileSync(record, bytes.get(record)?.subarray(0, 200) ?? '')
+      },
+    ],
+    [
+      'no record',
+      () => {
+        rmSync(record)
+      },
+    ],
+    [
+      'no certificate',
+      () => {
+        rmSync(certificate)
+      },
+    ],
+    [
+      'neither',
+      () => {
+        rmSync(record)
+        rmSync(certificate)
+      },
+    ],
+  ] as const) {
+    await t.test(`a start that finds ${what} of a peer loses no packet`, async (t) => {
+      const meter = await Meter.start(leftHost, rightHost, '10.2.0.10', { perSecond: 200 })
+      await left.stop('SIGKILL')
+      damage()
+      left.log = ''
+      left.start()
+      await left.untilLogged('first-audit', guest ? 120 : 30)
+      await pause(2500) // half-written files are read again for 1.3 s, and then are refused
+      const { sent, lost } = await meter.stop()
+      t.equal(lost, 0, `lost of ${sent}`)
+      t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
+      const { status, stdout } = left.cli('status')
+      t.equal(status, 3, 'degraded')
+      t.match(stdout, /gateway gw-2/, 'it says whose')
+      for (const [file, content] of bytes) put(file, content)
+      for (let i = 0; i < 400 && (await left.status())?.health !== 'ok'; i++) await pause(50)
+      t.equal((await left.status())?.health, 'ok', 'all well when it is back')
+      t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and nothing was written')
+    })
+  }
+})
