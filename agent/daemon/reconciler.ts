@@ -11,7 +11,6 @@
  * a snapshot holds this gateway, nothing is removed because a registry fell silent or because the loop ends.
  */
 import { reasonOf } from '../errors.ts'
-import type { Reason } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
 import { Match } from '../diff/match.ts'
@@ -39,6 +38,7 @@ import { Suspension } from './suspension.ts'
 import { Tally } from './tally.ts'
 import { tellConflicts, tellDrift, tellPass } from './telling.ts'
 import { Troubles } from './trouble.ts'
+import { Turns } from './turn.ts'
 import { Writer } from './writer.ts'
 
 export interface ReconcilerOptions {
@@ -82,6 +82,7 @@ export class Reconciler {
   readonly #now: () => number
   readonly #random: () => number
   readonly #suspension = new Suspension()
+  readonly #turns = new Turns(this.stall)
   readonly #leftovers: Leftovers
   readonly #writer: Writer
   #ids: GroupIds
@@ -94,7 +95,6 @@ export class Reconciler {
   #audit: { readonly abandon: AbortController } | undefined
   #abandoned = 0
   #discarded = 0
-  #turns: Promise<unknown> = Promise.resolve()
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
@@ -138,7 +138,7 @@ export class Reconciler {
       while (!signal.aborted) {
         await this.schedule.due(signal, this.#settled)
         if (isAborted(signal)) break
-        if (await this.#inTurn(() => this.turn(signal))) this.#options.onTurn?.()
+        if (await this.#turns.take(() => this.turn(signal))) this.#options.onTurn?.()
       }
     } finally {
       stop()
@@ -167,7 +167,7 @@ export class Reconciler {
 
   /** What an audit would do now, and nothing done; undefined while there is nothing to go by. */
   preview(signal: AbortSignal): Promise<Diff | undefined> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const input = this.#input()
       if (input === undefined || !this.#settled) return undefined
       const changes = await inTurns(this.#replan(input), signal)
@@ -178,7 +178,7 @@ export class Reconciler {
 
   /** An audit at once; its ops. Undefined while there is nothing to go by. */
   auditNow(signal: AbortSignal): Promise<readonly Op[] | undefined> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       await this.inputs.take(signal)
       const input = this.#input()
       return input === undefined ? undefined : this.#auditAll(input, signal)
@@ -386,19 +386,5 @@ export class Reconciler {
     const ms = performance.now() - startedAt
     this.tally.turn(event === 'pass' ? 'pass' : 'audit', ms)
     tellPass(this.#options.events, event, keys, ops, failed.length, ms)
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const measured = async (): Promise<T> => {
-      this.stall.begin()
-      try {
-        return await work()
-      } finally {
-        this.stall.end()
-      }
-    }
-    const turn = this.#turns.then(measured, measured)
-    this.#turns = turn.catch((error: unknown): Reason => reasonOf(error, 'turn')) // whoever asked has it
-    return turn
   }
 }

@@ -22,7 +22,7 @@ interface Pass {
   readonly id: number
   readonly at: number
   readonly event: string
-  readonly fields: Readonly<Record<string, number>>
+  readonly fields: Readonly<Record<string, number>> & { readonly of?: string }
 }
 
 export async function run(): Promise<Figure[]> {
@@ -40,7 +40,8 @@ export async function run(): Promise<Figure[]> {
       latencies.push(pass.at - at)
       passes.push(pass.fields['ms'] ?? 0)
       shares = Math.max(shares, pass.fields['shares'] ?? 0)
-      if (pass.fields['failures'] !== 0) wrong++
+      if (pass.fields['failures'] !== 0 || (pass.fields['ops'] ?? 0) === 0) wrong++
+      if (pass.fields.of?.includes(String(document.payload['gateway'])) !== true) wrong++
       if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
     }
     return [
@@ -65,6 +66,12 @@ export async function run(): Promise<Figure[]> {
         value: wrong,
         unit: 'changes',
         atMost: 0,
+      }),
+      figure('change', {
+        figure: 'longest event-loop stall, cold start included',
+        value: Number((await agent.ask('/status'))['stallMs']),
+        unit: 'ms',
+        atMost: 50,
       }),
     ]
   } finally {
