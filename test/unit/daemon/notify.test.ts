@@ -1,5 +1,9 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import t from 'tap'
+import { exitCode } from '../../../agent/cli/exit-code.ts'
 import { notifier } from '../../../agent/daemon/notify.ts'
+import { repository } from '../../support/repository.ts'
 
 void t.test('says ready once, status when it changes, and feeds the watchdog once a second', (t) => {
   const sent: string[] = []
@@ -48,5 +52,23 @@ void t.test('without systemd nothing is sent', (t) => {
     t.fail('sent')
     return 0
   }).ready()
+  t.end()
+})
+
+void t.test('what the unit promises fits what the agent does', (t) => {
+  const unit = readFileSync(path.join(repository, 'packaging/linkspan.service'), 'utf8')
+  const sent: string[] = []
+  notifier('/run/systemd/notify', (_socket, state) => sent.push(state)).progress()
+  const settings = new Map(
+    unit.split('\n').flatMap((line) => {
+      const [, name = '', value = ''] = /^(\w+)=(.*)$/.exec(line) ?? []
+      return name === '' ? [] : [[name, value] as const]
+    }),
+  )
+  const startUs = Number(settings.get('TimeoutStartSec')) * 1e6
+  t.equal(sent.at(-1), `EXTEND_TIMEOUT_USEC=${startUs}`, 'a start that hangs ends')
+  t.equal(settings.get('RestartPreventExitStatus'), String(exitCode.usage))
+  t.equal(settings.get('ProtectHome'), 'read-only', 'a registry below /home can be read')
+  t.equal(settings.get('ProtectSystem'), 'full')
   t.end()
 })
