@@ -3,8 +3,8 @@
  *
  * yargs has habits that must not reach a gateway: a `fail` handler that returns lets the command run, `--json=flase`
  * silently means false, and its own exit() cuts output short. So: strict parsing, failures are thrown, boolean values are
- * checked as they were typed, and empty ones are refused. Commands import what they need when they run; `registry` and `keys`, whose options need more,
- * are loaded only where the command line names them.
+ * checked as they were typed, and empty values and options given twice are refused. Commands import what they need when they
+ * run; `registry` and `keys`, whose options need more, are loaded only where the command line names them.
  */
 import yargs from 'yargs'
 import type { Argv } from 'yargs'
@@ -43,6 +43,8 @@ export async function runCommandLine(line: readonly string[]): Promise<void> {
       throw usage(message ?? error?.message ?? 'cannot be understood')
     })
     .check((given) => checkBooleans(line, given))
+    .check((given) => checkEmpty(line, given))
+    .check((given) => checkRepeated(line, given))
     .command(agentCommand)
     .command(planCommand)
     .command(statusCommand)
@@ -85,6 +87,30 @@ function refuseEmpty(line: readonly string[]): void {
     const option = /^(--[^=]+)=$/s.exec(word)?.[1]
     if (option !== undefined) throw usage(`${option} needs a value`)
   }
+}
+
+/** `--config ''` and `status ''`, the same mistake. */
+function checkEmpty(line: readonly string[], given: Readonly<Record<string, unknown>>): true {
+  const isEmpty = (value: unknown): boolean => value === '' || (Array.isArray(value) && value.includes(''))
+  const [name] = Object.entries(given).find(([key, value]) => key !== '$0' && isEmpty(value)) ?? []
+  if (name === undefined) return true
+  const option = line.includes(`--${name}`) ? `--${name}` : name === '_' ? 'each word' : `<${name}>`
+  throw usage(`${option} needs a value`)
+}
+
+/** yargs lets the last one count: `--dry-run --no-dry-run` would remove everything. */
+function checkRepeated(line: readonly string[], given: Readonly<Record<string, unknown>>): true {
+  const seen = new Set<string>()
+  for (const word of line) {
+    if (word === '--') break
+    const name = /^--(?:no-)?([^=]+)/.exec(word)?.[1]
+    if (name === undefined) continue
+    // Lists are what may be repeated.
+    if (seen.has(name) && !Array.isArray(given[name]))
+      throw new LinkspanError({ code: 'usage', object: `--${name}`, reason: 'is given twice' })
+    seen.add(name)
+  }
+  return true
 }
 
 function usage(reason: string): LinkspanError {

@@ -4,7 +4,6 @@
  */
 import { hostname } from 'node:os'
 import { isAbsolute } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import IPCIDR from 'ip-cidr'
 import { z } from 'zod'
 import { defaultConfigFile, defaultMetrics } from '../model/config.ts'
@@ -18,6 +17,7 @@ import type { Problem } from '../trust/decode.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { identityPattern, isUnreachable, nameHint, nameRule } from '../trust/payload.ts'
 import { didYouMean } from '../trust/spelling.ts'
+import { pathOfUrl } from './file-url.ts'
 import { YamlFile } from './yaml.ts'
 
 /** Reads and checks the file. Throws config-invalid with every problem in it. */
@@ -91,10 +91,10 @@ const registry = z.string().transform((value, context): Config['registry'] => {
   if (scheme === undefined && isAbsolute(value)) {
     return refuse(context, 'expected a URL', `did you mean "file://${value}"?`)
   }
-  if (!/^file:\/\/\/[^?#]*$/i.test(value) || !URL.canParse(value)) {
-    return refuse(context, `expected a URL such as "file:///var/lib/registry", found ${quoted(value)}`)
-  }
-  return { kind: 'file', directory: fileURLToPath(value).replace(/(?<=.)\/+$/, '') }
+  const at = pathOfUrl(value)
+  if ('path' in at) return { kind: 'file', directory: at.path }
+  const found = `found ${quoted(value)}, which ${at.malformed}`
+  return refuse(context, `expected a URL such as "file:///var/lib/registry", ${found}`)
 })
 
 const metrics = z.union([

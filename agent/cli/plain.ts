@@ -20,6 +20,7 @@ export function plainStatus(line: readonly string[]): StatusArguments | undefine
       args: line.slice(1),
       options: { json: flag, 'run-directory': text },
       allowPositionals: true,
+      tokens: true,
     }),
   )
   if (line[0] !== 'status' || parsed === undefined || parsed.positionals.length > 1) return undefined
@@ -44,6 +45,7 @@ export function plainAgent(line: readonly string[]): AgentArguments | undefined 
         wireguard: text,
         verbose: flag,
       },
+      tokens: true,
     }),
   )
   if (line[0] !== 'agent' || parsed === undefined) return undefined
@@ -59,14 +61,20 @@ export function plainAgent(line: readonly string[]): AgentArguments | undefined 
   }
 }
 
-function plain<T extends { readonly values: Readonly<Record<string, unknown>> }>(
-  parse: () => T,
-): T | undefined {
+interface Parsed {
+  readonly values: Readonly<Record<string, unknown>>
+  readonly positionals: readonly string[]
+  readonly tokens: readonly ({ readonly kind: string } | { readonly kind: 'option'; readonly name: string })[]
+}
+
+function plain<T extends Parsed>(parse: () => T): T | undefined {
   try {
     const parsed = parse()
-    // `--config=` and `--config --json` are mistakes, too.
+    // `--config=`, `--config --json`, `status ''` and `--json --json` are mistakes, too.
     const odd = Object.values(parsed.values).some((value) => value === '' || String(value).startsWith('-'))
-    return odd ? undefined : parsed
+    const names = parsed.tokens.flatMap((token) => ('name' in token ? [token.name] : []))
+    const twice = new Set(names).size < names.length
+    return odd || twice || parsed.positionals.includes('') ? undefined : parsed
   } catch {
     return undefined
   }

@@ -40,7 +40,8 @@ export const planCommand: CommandModule<object, PlanArguments> = {
       process.stderr.write(ops.length === 0 ? 'nothing to change\n' : `${count(ops.length, 'change')}\n`)
     }
     if (conflicts.length > 0) process.exitCode = exitCode.degraded
-    else if (options['exit-code'] && ops.length > 0) process.exitCode = exitCode.pending
+    else if (options['exit-code'] && process.exitCode === undefined && ops.length > 0)
+      process.exitCode = exitCode.pending
   },
 }
 
@@ -77,6 +78,10 @@ async function planHere(options: PlanArguments): Promise<Planned> {
 
   const config = await readConfig(options.config)
   const bag = await readRegistry(config.registry.directory)
+  for (const reason of bag.unreadable) {
+    process.stderr.write(`unreadable: ${formatReason(reason)}\n`)
+    process.exitCode = exitCode.degraded
+  }
   const { snapshot } = new Ledger({ fabric: config.fabric }).admit(bag, Date.now())
   const { gateway } = config.own
   if (snapshot?.gateways.has(gateway) !== true) {

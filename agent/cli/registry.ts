@@ -2,15 +2,15 @@
  * `linkspan registry`: what the operator of a file registry does. `fabric` writes the fabric document, `add` certifies a
  * gateway from its request, `list` shows what is there and what the gateways will make of it.
  */
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { isAbsolute, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Argv, ArgumentsCamelCase, CommandModule } from 'yargs'
 import { writeAtomically } from '../atomic-file.ts'
 import { formatReason, LinkspanError } from '../errors.ts'
+import type { Reason } from '../errors.ts'
 import { defaultConfigFile } from '../model/config.ts'
 import type { Delivered, Document, Request } from '../model/document.ts'
-import { formatDocument } from '../model/document.ts'
+import { formatDocument, maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
 import { documentPath, readRegistry, writeDocument } from '../registry/file.ts'
 import { parseJson } from '../trust/json.ts'
@@ -19,11 +19,19 @@ import { formatRefusal } from '../trust/refusal.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import { succession } from '../trust/rule.ts'
 import { verify } from '../trust/verify.ts'
+import { readBounded } from './bounded-file.ts'
 import { certify, parseGrant } from './certify.ts'
 import { readConfig } from './config.ts'
+import { exitCode } from './exit-code.ts'
 import { fabricOf } from './fabric-file.ts'
+import { pathOfUrl } from './file-url.ts'
 import { listing } from './registry-list.ts'
+import { withRegistryLock } from './registry-lock.ts'
+import type { RegistryLock } from './registry-lock.ts'
 import { YamlFile } from './yaml.ts'
+
+/** 65,534 numbers with names of 63 characters. */
+const maxNumbersBytes = 8 * 1024 * 1024
 
 interface Common {
   registry?: string
@@ -94,7 +102,7 @@ const addCommand: CommandModule<object, AddArguments> = {
 
 const listCommand: CommandModule<object, Common> = {
   command: 'list',
-  describe: 'Show the documents and what is refused; exit code 3 if anything is',
+  describe: 'Show the documents and what is refused (then exit code 3) or unreadable (1)',
   builder: common,
   handler: list,
 }
@@ -153,8 +161,20 @@ function repeatable<T>(yargs: Argv<T>): Argv<T> {
 async function writeFabric(options: ArgumentsCamelCase<FabricArguments>): Promise<void> {
   const directory = await directoryOf(options)
   const yaml = await YamlFile.read(options.file)
+  // What is wrong by itself makes no directory.
+  fabricOf(yaml, undefined, Date.now())
+  await mkdir(directory, { recursive: true })
+  await withRegistryLock(directory, (lock) => replaceFabric(options, directory, yaml, lock))
+}
+
+async function replaceFabric(
+  options: FabricArguments,
+  directory: string,
+  yaml: YamlFile,
+  lock: RegistryLock,
+): Promise<void> {
   const place = join(directory, 'fabric.json')
-  const bytes = await readFile(place).catch((error: unknown) => {
+  const bytes = await readBounded(place, maxFabricBytes).catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
     throw error
   })
@@ -166,9 +186,10 @@ async function writeFabric(options: ArgumentsCamelCase<FabricArguments>): Promis
   const refusal = incumbent === undefined ? undefined : succession(options.file, incumbent, payload)
   if (refusal !== undefined) throw new LinkspanError({ ...refusal, code: 'config-invalid' })
   const document: Document = { type: 'fabric', payload }
-  await mkdir(directory, { recursive: true })
+  await lock.check()
   const path = await writeDocument(directory, document)
-  const { documents } = await readRegistry(directory)
+  const { documents, unreadable } = await readRegistry(directory)
+  for (const reason of unreadable) say(`unreadable: ${formatReason(reason)}`)
   for (const other of verify(documents, Date.now()).refusals) say(formatRefusal(other))
   const underlays = payload.underlays.map(({ name }) => name).join(', ')
   print(
@@ -180,7 +201,12 @@ async function writeFabric(options: ArgumentsCamelCase<FabricArguments>): Promis
 
 async function add(options: ArgumentsCamelCase<AddArguments>): Promise<void> {
   const directory = await directoryOf(options)
-  const { documents } = await readRegistry(directory)
+  await withRegistryLock(directory, (lock) => addLocked(options, directory, lock))
+}
+
+async function addLocked(options: AddArguments, directory: string, lock: RegistryLock): Promise<void> {
+  const { documents, unreadable } = await readRegistry(directory)
+  if (unreadable.length > 0) throw unreadableError(directory, unreadable)
   const before = verify(documents, Date.now())
   const fabric = before.snapshot?.fabric
   if (fabric === undefined) {
@@ -219,6 +245,7 @@ async function add(options: ArgumentsCamelCase<AddArguments>): Promise<void> {
   for (const warning of warnings) say(`note: ${warning}`)
 
   // The number first: one given out and not used is harmless, one used twice is not.
+  await lock.check()
   numbers.set(certificate.gateway, certificate.number)
   await writeNumbers(directory, numbers)
   const path = await writeDocument(directory, document)
@@ -235,8 +262,10 @@ async function list(options: ArgumentsCamelCase<Common>): Promise<void> {
   const shown = listing(directory, documents, verdict.snapshot, verdict.refusals, unreadable)
   print(options, shown.json, shown.text)
   for (const refusal of verdict.refusals) if (!options.json) say(formatRefusal(refusal))
-  for (const reason of unreadable) if (!options.json) say(formatReason(reason))
-  if (verdict.refusals.length > 0 || unreadable.length > 0) process.exitCode = 3
+  for (const reason of unreadable) if (!options.json) say(`unreadable: ${formatReason(reason)}`)
+  // Documents that cannot be read are unknown, so all that was said above may be wrong.
+  if (unreadable.length > 0) process.exitCode = exitCode.failed
+  else if (verdict.refusals.length > 0) process.exitCode = exitCode.degraded
 }
 
 async function readRequest(
@@ -249,8 +278,9 @@ async function readRequest(
   let bytes = documents.find((delivered) => delivered.origin === origin)?.bytes
   if (bytes === undefined) {
     try {
-      bytes = await readFile(origin)
+      bytes = await readBounded(origin, maxDocumentBytes)
     } catch (error) {
+      if (error instanceof LinkspanError) throw error
       const asked = documentsOf(documents).flatMap(({ type, payload }) =>
         type === 'request' ? [payload.gateway] : [],
       )
@@ -282,12 +312,23 @@ function refusalText(refusal: Refusal): string {
   return formatRefusal(refusal).slice(refusal.object.length + 2)
 }
 
+/** A certificate that is not seen may hold the number or the prefix that is given out next. */
+function unreadableError(directory: string, unreadable: readonly Reason[]): LinkspanError {
+  const files = unreadable.map((reason) => `\n  ${formatReason(reason)}`).join('')
+  return new LinkspanError({
+    code: 'registry-unreadable',
+    object: directory,
+    reason: `a certificate needs all documents, and ${unreadable.length} cannot be read:${files}`,
+    next: 'put them right or remove them',
+  })
+}
+
 /** numbers.json: every number ever given out, so that none is given twice although certificates get deleted. */
 async function readNumbers(directory: string): Promise<Map<Name, number>> {
   const path = join(directory, 'numbers.json')
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    text = (await readBounded(path, maxNumbersBytes)).toString()
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Map()
     throw error
@@ -312,7 +353,17 @@ async function writeNumbers(directory: string, numbers: ReadonlyMap<Name, number
 
 async function directoryOf({ registry, config }: Common): Promise<string> {
   if (registry === undefined) return (await readConfig(config)).registry.directory
-  if (/^file:\/\/\//i.test(registry)) return fileURLToPath(registry)
+  if (/^file:/i.test(registry)) {
+    const at = pathOfUrl(registry)
+    if ('path' in at) return at.path
+    const next = 'give a directory or file:///DIRECTORY'
+    throw new LinkspanError({
+      code: 'usage',
+      object: '--registry',
+      reason: `"${registry}" ${at.malformed}`,
+      next,
+    })
+  }
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(registry)) {
     const next = 'give a directory or file:///DIRECTORY'
     throw new LinkspanError({

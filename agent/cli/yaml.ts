@@ -2,16 +2,18 @@
  * YAML files that people write, with places. A file is parsed once; whatever is found wrong later, by whichever decoder, is
  * a path into it, and this turns paths into line, column, source line and caret. All problems are told at once.
  */
-import { readFile } from 'node:fs/promises'
-import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument } from 'yaml'
-import type { Document } from 'yaml'
+import { CST, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, Parser } from 'yaml'
+import type { Document, ErrorCode } from 'yaml'
 import { LinkspanError } from '../errors.ts'
 import type { Problem } from '../trust/decode.ts'
 import { formatPath } from '../trust/decode.ts'
 import { excerptOf, placeOf } from '../trust/excerpt.ts'
+import { readBounded } from './bounded-file.ts'
 
 /** Larger files are not what people write. */
 const maxBytes = 1024 * 1024
+/** Lists and maps within each other. Nothing that we read has a third of it; the parser's stack ends at some hundreds. */
+const maxDepth = 32
 
 interface Placed {
   readonly offset: number
@@ -37,8 +39,9 @@ export class YamlFile {
   static async read(file: string): Promise<YamlFile> {
     let bytes: Buffer
     try {
-      bytes = await readFile(file)
+      bytes = await readBounded(file, maxBytes)
     } catch (error) {
+      if (error instanceof LinkspanError) throw error
       const reason = `cannot be read: ${error instanceof Error ? error.message : String(error)}`
       const next = 'write it, or name another file or directory by an option'
       throw new LinkspanError({ code: 'config-invalid', object: file, reason, next }, { cause: error })
@@ -58,6 +61,8 @@ export class YamlFile {
     } catch {
       throw refuse('is not UTF-8', 'save the file as UTF-8')
     }
+    const tooDeep = depthFault(text)
+    if (tooDeep !== undefined) throw invalid(file, text, [tooDeep])
     // The core schema of YAML 1.2: `no` and `off` are texts, 0o17 is the only octal. No aliases means no expansion bombs.
     const document = parseDocument(text, {
       version: '1.2',
@@ -66,8 +71,8 @@ export class YamlFile {
       strict: true,
       lineCounter: new LineCounter(),
     })
-    const faults = [...document.errors, ...document.warnings].map(({ message, pos: [offset] }) =>
-      faultOf(message, offset),
+    const faults = [...document.errors, ...document.warnings].map(({ code, message, pos: [offset] }) =>
+      faultOf(code, message, offset),
     )
     if (faults.length > 0) throw invalid(file, text, faults)
     if (/^[^#\n]*[&*][A-Za-z]/m.test(text) && hasAlias(document)) {
@@ -122,7 +127,28 @@ function invalid(file: string, text: string, faults: readonly Placed[]): Linkspa
   return new LinkspanError({ code: 'config-invalid', object: first?.object ?? file, reason })
 }
 
-function faultOf(message: string, offset: number): Placed {
+/** Where the text is nested too deep. Tokens are read without recursion; what is made of them is not. */
+function depthFault(text: string): Placed | undefined {
+  for (const token of new Parser().parse(text)) {
+    const offset = token.type === 'document' ? offsetTooDeep(token.value, 0) : undefined
+    if (offset !== undefined) return { offset, reason: `nested deeper than ${maxDepth} levels` }
+  }
+  return undefined
+}
+
+function offsetTooDeep(token: CST.Token | null | undefined, depth: number): number | undefined {
+  if (!CST.isCollection(token)) return undefined
+  if (depth >= maxDepth) return token.offset
+  for (const { key, value } of token.items) {
+    const offset = offsetTooDeep(key, depth + 1) ?? offsetTooDeep(value, depth + 1)
+    if (offset !== undefined) return offset
+  }
+  return undefined
+}
+
+function faultOf(code: ErrorCode, message: string, offset: number): Placed {
+  if (code === 'MULTIPLE_DOCS')
+    return { offset, reason: 'a second document begins here', hint: 'keep one, without a second "---"' }
   if (/keys must be unique/i.test(message))
     return { offset, reason: 'this key is given twice', hint: 'keep one of the two' }
   if (/tab/i.test(message)) return { offset, reason: message, hint: 'indent with spaces' }

@@ -239,3 +239,32 @@ void t.test('a file that is not there', async (t) => {
     object: '/nonexistent/config.yml',
   })
 })
+
+void t.test('files that would exhaust the parser, and more than one document', (t) => {
+  for (const deep of ['['.repeat(20_000), '- '.repeat(20_000), '? '.repeat(20_000), '[{a: '.repeat(17)]) {
+    const { code, reason } = errorOf(deep)
+    t.equal(code, 'config-invalid')
+    t.match(reason, /^nested deeper than 32 levels\n/)
+    t.notMatch(reason, /stack|flow/i)
+  }
+  t.match(errorOf('['.repeat(33)).object, /:1:33$/, 'at its place')
+  t.notMatch(errorOf(`${'['.repeat(32)}${']'.repeat(32)}`).reason, /nested/)
+  const { object, reason } = errorOf(`${least}---\n${least}`)
+  t.match(object, /:5:1$/)
+  t.match(reason, /^a second document begins here\n[^]*hint: keep one/)
+  t.notMatch(reason, /YAML\.|parseAll/)
+  t.end()
+})
+
+void t.test('a registry that is no path', (t) => {
+  for (const [url, says] of [
+    ['file:///x%00', /zero byte/],
+    ['file:///x%2Fy', /names no path/],
+  ] as const) {
+    const { code, object, reason } = errorOf(least.replace('file:///srv/registry', url))
+    t.equal(code, 'config-invalid')
+    t.match(object, /:4:11$/)
+    t.match(reason, says)
+  }
+  t.end()
+})

@@ -1,6 +1,6 @@
 /** `linkspan registry` and `linkspan keys` as processes: files, output, exit codes. */
 import { execFile } from 'node:child_process'
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -118,6 +118,7 @@ void t.test('mistakes change nothing', async (t) => {
     [['add', 'g1', '--plane', '4'], /0 to 3, found "4"/],
     [['add', 'g1', '--number', '0'], /1 to 65534, found "0"/],
     [['add', 'g1', '--plane', '1', '--plane', '2'], /--plane: is given twice/],
+    [['add', '/dev/zero'], /is not a regular file/],
     [['add', 'g1', '--prefx', '10.0.0.0/8'], /Unknown argument/],
   ] as const) {
     const result = await linkspan('registry', ...line, ...at)
@@ -129,6 +130,57 @@ void t.test('mistakes change nothing', async (t) => {
   await t.rejects(stat(join(directory, 'certificates')))
   await t.rejects(stat(join(directory, 'numbers.json')))
   t.equal((await linkspan('registry', 'list', '--registry', join(directory, 'none'))).code, 1)
+})
+
+void t.test('several at once, each with its own number', async (t) => {
+  const numbers = [1, 2, 3, 4, 5, 6]
+  const directory = t.testdir({
+    'fabric.yml': 'fabric: prod\n',
+    requests: Object.fromEntries(
+      numbers.map((number) => [`g${number}.json`, formatDocument(requestDocument(number))]),
+    ),
+  })
+  const at = ['--registry', directory]
+  t.equal((await linkspan('registry', 'fabric', join(directory, 'fabric.yml'), ...at)).code, 0)
+  const added = await Promise.all(
+    numbers.map((number) => linkspan('registry', 'add', `g${number}`, ...at, '--json')),
+  )
+  const given = added.map(({ code, stdout, stderr }) => {
+    t.equal(code, 0, stderr)
+    return (JSON.parse(stdout) as { payload: { number: number } }).payload.number
+  })
+  t.same(given.toSorted(), numbers)
+  const kept = JSON.parse(await readFile(join(directory, 'numbers.json'), 'utf8')) as object
+  t.same(Object.values(kept).toSorted(), numbers, 'and no number is forgotten')
+  t.same(
+    (await readdir(directory)).filter((name) => name.startsWith('.')),
+    [],
+  )
+})
+
+void t.test('what cannot be read is told, and nothing is given out', async (t) => {
+  const directory = t.testdir({
+    'fabric.yml': 'fabric: prod\n',
+    requests: { 'g1.json': formatDocument(requestDocument(1)) },
+    certificates: { 'g7.json': {} },
+  })
+  const at = ['--registry', directory]
+  const fabric = await linkspan('registry', 'fabric', join(directory, 'fabric.yml'), ...at)
+  t.match(fabric, { code: 0, stderr: /^unreadable: .*g7\.json: is not a regular file/ })
+  const list = await linkspan('registry', 'list', ...at)
+  t.match(list, { code: 1, stderr: /^unreadable: .*certificates\/g7\.json: is not a regular file/ })
+  const json = await linkspan('registry', 'list', ...at, '--json')
+  t.equal(json.code, 1)
+  t.match(JSON.parse(json.stdout), { unreadable: [{ object: join(directory, 'certificates/g7.json') }] })
+  const add = await linkspan('registry', 'add', 'g1', ...at)
+  t.match(add, {
+    code: 1,
+    stdout: '',
+    stderr: /needs all documents, and 1 cannot be read:\n .*g7\.json: is not/,
+  })
+  await t.rejects(stat(join(directory, 'numbers.json')))
+  await rmdir(join(directory, 'certificates/g7.json'))
+  t.equal((await linkspan('registry', 'add', 'g1', ...at)).code, 0)
 })
 
 void t.test('keys show: public keys, and nothing else', async (t) => {

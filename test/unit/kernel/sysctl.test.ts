@@ -124,7 +124,12 @@ void t.test('a state file of strange content writes nothing strange', async (t) 
   mkdirSync(path.dirname(file), { recursive: true })
   writeFileSync(
     file,
-    JSON.stringify({ boot: '', [link]: { value: 7 }, '../../etc/motd': { value: 'x' }, 'net/../x': { value: 'x' } }),
+    JSON.stringify({
+      boot: '',
+      [link]: { value: 7 },
+      '../../etc/motd': { value: 'x' },
+      'net/../x': { value: 'x' },
+    }),
   )
   t.same(await (await open()).observe([link]), [sysctl(link, '1')])
   writeFileSync(file, '{"net/ipv4')

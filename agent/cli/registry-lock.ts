@@ -1,0 +1,143 @@
+/**
+ * One operator at a time. `registry add` reads all numbers given out and writes the next, so two at once would give one
+ * number twice. A registry may be a shared file system, where a lock of one kernel says nothing to the other: the lock is
+ * a file that exists or not (open(2), O_EXCL), `.lock`, whose name no reader takes for a document.
+ *
+ * It says who holds it. A holder that died is known by its process on the same host, and elsewhere by the age of the file.
+ * Two that find it abandoned must not remove it one after the other, the second one the new lock of the first: who removes
+ * it holds `.lock.stale` meanwhile and looks again.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Stats } from 'node:fs'
+import { open, readFile, rm, stat } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { LinkspanError } from '../errors.ts'
+import { errorReason } from '../registry/directory.ts'
+
+/** Nobody needs it for so long; an older one was left behind. */
+const staleMs = 60_000
+const retryMs = 50
+
+export interface RegistryLock {
+  /** Throws where another one took it over, because we held it too long. Ask before writing. */
+  check(): Promise<void>
+}
+
+/**
+ * Runs `work` while nobody else works on the directory, which must exist. Throws LinkspanError `conflict` where somebody
+ * else holds the lock for `waitMs`, and `permission` or `registry-unreadable` where there can be no lock.
+ */
+export async function withRegistryLock<T>(
+  directory: string,
+  work: (lock: RegistryLock) => Promise<T>,
+  waitMs = 10_000,
+): Promise<T> {
+  const path = join(directory, '.lock')
+  const mine = `${process.pid} ${hostname()} ${randomBytes(6).toString('hex')}\n`
+  const isMine = async (): Promise<boolean> => (await readHolder(path)) === mine
+  const until = performance.now() + waitMs
+  while (!(await create(path, mine))) {
+    if (await removeAbandoned(path)) continue
+    if (performance.now() >= until) throw heldError(path, await readHolder(path))
+    await pause(retryMs * (0.5 + Math.random()))
+  }
+  try {
+    return await work({
+      check: async () => {
+        if (!(await isMine())) throw heldError(path, await readHolder(path))
+      },
+    })
+  } finally {
+    if (await isMine()) await rm(path, { force: true })
+  }
+}
+
+/** False where it is there already. */
+async function create(path: string, text: string): Promise<boolean> {
+  try {
+    const file = await open(path, 'wx', 0o644)
+    try {
+      await file.writeFile(text)
+    } finally {
+      await file.close()
+    }
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
+    throw new LinkspanError(errorReason(path, error, 'cannot be locked'), { cause: error })
+  }
+}
+
+/** True where the lock is gone now. */
+async function removeAbandoned(path: string): Promise<boolean> {
+  if (!(await isAbandoned(path, Date.now()))) return false
+  const guard = `${path}.stale`
+  if (!(await create(guard, ''))) {
+    // Held for a moment only; what a death left behind goes, too.
+    if (await isAbandoned(guard, Date.now())) await rm(guard, { force: true })
+    return false
+  }
+  try {
+    // The file system's own time: clocks of two hosts may be far apart.
+    const now = (await present(guard))?.mtimeMs ?? Date.now()
+    if (!(await isAbandoned(path, now))) return false
+    await rm(path, { force: true })
+    return true
+  } finally {
+    await rm(guard, { force: true })
+  }
+}
+
+async function isAbandoned(path: string, nowMs: number): Promise<boolean> {
+  const stats = await present(path)
+  if (stats === undefined) return false
+  if (nowMs - stats.mtimeMs > staleMs) return true
+  const [, pid, host] = /^([0-9]{1,10}) (\S+)/.exec((await readHolder(path)) ?? '') ?? []
+  return host === hostname() && !isAlive(Number(pid))
+}
+
+/** kill(2) with signal 0; a process of another user is alive, too (EPERM). */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
+  }
+}
+
+async function present(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path)
+  } catch (error) {
+    expectMissing(path, error)
+    return undefined
+  }
+}
+
+async function readHolder(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    expectMissing(path, error)
+    return undefined
+  }
+}
+
+/** Throws all but ENOENT. */
+function expectMissing(path: string, error: unknown): void {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
+  throw new LinkspanError(errorReason(path, error, 'cannot be locked'), { cause: error })
+}
+
+function heldError(path: string, holder: string | undefined): LinkspanError {
+  const [, pid, host] = /^([0-9]{1,10}) (\S+)/.exec(holder ?? '') ?? []
+  const who = pid === undefined ? 'another command' : `process ${pid} on ${host ?? ''}`
+  return new LinkspanError({
+    code: 'conflict',
+    object: path,
+    reason: `${who} works on this registry`,
+    next: 'try again when it is done; delete this file if nothing runs there any more',
+  })
+}
