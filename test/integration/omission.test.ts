@@ -66,8 +66,8 @@ await isolated(import.meta.url, async (directory) => {
       t.equal(status, 3, 'degraded')
       t.match(stdout, /gateway gw-2/, 'it says whose')
       for (const [file, content] of bytes) put(file, content)
-      for (let i = 0; i < 400 && (await left.status())?.health !== 'ok'; i++) await pause(50)
-      t.equal((await left.status())?.health, 'ok', 'all well when it is back')
+      for (let i = 0; i < 900 && (await left.status())?.health !== 'ok'; i++) await pause(50)
+      t.equal((await left.status())?.health, 'ok', `all well when it is back: ${left.cli('status').stdout}`)
       t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and nothing was written')
     })
   }
