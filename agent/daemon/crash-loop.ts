@@ -15,6 +15,7 @@ import path from 'node:path'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
+import { covered } from './kernel-cover.ts'
 
 const files = { errors: 'crashes.json', early: 'starts.json' } as const
 type Row = keyof typeof files
@@ -110,12 +111,5 @@ export function holdReason(crashes: number): Reason {
 
 /** A kernel that is looked at and not touched: every op comes back with the reason. */
 export function held(kernel: Kernel, error: Reason): Kernel {
-  return {
-    facts: (routesOf, signal) => kernel.facts(routesOf, signal),
-    observe: (wanted, signal) => kernel.observe(wanted, signal),
-    firewallUnchanged: (signal) => kernel.firewallUnchanged(signal),
-    changes: (signal) => kernel.changes(signal),
-    close: () => kernel.close(),
-    apply: (ops) => Promise.resolve(ops.map((op) => ({ op, error }))),
-  }
+  return covered(kernel, { apply: (ops) => Promise.resolve(ops.map((op) => ({ op, error }))) })
 }

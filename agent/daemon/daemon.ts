@@ -14,6 +14,7 @@ import type { PublicKeys } from './announce.ts'
 import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
+import { covered } from './kernel-cover.ts'
 import type { Notifier } from './notify.ts'
 import { ownResolver } from './own.ts'
 import { Publisher } from './publisher.ts'
@@ -116,14 +117,9 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
 
 /** A kernel in which a device that cannot be asked counts as it should be: neither news nor a repair comes of silence. */
 function patient(kernel: Kernel, believed: (device: string) => Iterable<KernelObject>): Kernel {
-  return {
-    facts: (routesOf, signal) => kernel.facts(routesOf, signal),
+  return covered(kernel, {
     observe: (wanted, signal) => kernel.observe({ inPlaceOf: believed, ...wanted }, signal),
-    apply: (ops, signal) => kernel.apply(ops, signal),
-    firewallUnchanged: (signal) => kernel.firewallUnchanged(signal),
-    changes: (signal) => kernel.changes(signal),
-    close: () => kernel.close(),
-  }
+  })
 }
 
 function* onDevice(objects: Iterable<KernelObject>, device: string): Generator<KernelObject> {

@@ -68,10 +68,6 @@ export class GroupIds {
     this.dirty = true
   }
 
-  get size(): number {
-    return this.#ids.size
-  }
-
   /** Gateways that have a group of their own. */
   get gateways(): readonly string[] {
     const mark = gatewayGroupKey('')

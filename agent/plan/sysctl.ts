@@ -1,8 +1,9 @@
 /**
  * Sysctls that forwarding needs, and the one that WireGuard changes of itself: the kernel's sets all.send_redirects to 0
- * as a link goes up (drivers/net/wireguard/device.c, wg_open). Planned, it is remembered and put back by `down`. IPv4 forwards per link, so only ours and the site's are switched on. IPv6 forwards only
- * by `all.forwarding`, and that makes a link with accept_ra 1 deny router advertisements: its default route would go at
- * once. With 2 it keeps it, so 2 comes first.
+ * as a link goes up (drivers/net/wireguard/device.c, wg_open). Planned, it is remembered and put back by `down`. IPv4
+ * forwards per link, so only ours and the site's are switched on. IPv6 forwards only by `all.forwarding`, and that makes
+ * a link with accept_ra 1 deny router advertisements: its default route would go at once. With 2 it keeps it, so 2 comes
+ * first.
  */
 import { deviceName } from '../model/device.ts'
 import type { HostLink } from '../model/host.ts'

@@ -124,7 +124,10 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** All documents of a registry directory; what is being written is waited for. Throws registry-unreadable where the directory cannot be read. */
+/**
+ * All documents of a registry directory; what is being written is waited for. Throws registry-unreadable where the
+ * directory cannot be read.
+ */
 export async function readRegistry(directory: string): Promise<Bag> {
   const reader = new Reader(directory)
   const bag = await reader.walk()

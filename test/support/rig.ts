@@ -3,11 +3,13 @@ import { Events } from '../../agent/daemon/event.ts'
 import type { Event } from '../../agent/daemon/event.ts'
 import { Reconciler } from '../../agent/daemon/reconciler.ts'
 import type { ReconcilerOptions } from '../../agent/daemon/reconciler.ts'
+import { StatusView } from '../../agent/daemon/status.ts'
+import type { StatusOptions } from '../../agent/daemon/status.ts'
 import type { Reason } from '../../agent/errors.ts'
 import type { Document } from '../../agent/model/document.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import type { Op } from '../../agent/model/op.ts'
-import { address } from '../../agent/model/prefix.ts'
+import { address, prefix } from '../../agent/model/prefix.ts'
 import { GroupIds } from '../../agent/plan/group-id.ts'
 import { certificateDocument, delivered, fabricDocument, placeOf, recordDocument } from './documents.ts'
 import { FakeKernel } from './fake-kernel.ts'
@@ -15,7 +17,8 @@ import { bystanders } from './foreign.ts'
 import { desiredOf } from './pass.ts'
 import { linkWith } from './plan-input.ts'
 
-const facts = {
+/** The host of a Rig. */
+export const facts = {
   links: [linkWith('eth0 192.0.2.1/24 default'), linkWith('lan0 10.1.0.1/24', 1)],
   routes: [],
   ipv6: true,
@@ -91,6 +94,24 @@ export class Rig {
     })
   }
 
+  /** What `status` and metrics show of it. */
+  view(change: Partial<StatusOptions> = {}): StatusView {
+    return new StatusView({
+      reconciler: this.reconciler,
+      kernel: this.kernel,
+      version: '1.2.3',
+      fabric: 'prod',
+      gateway: 'g1',
+      site: 's1',
+      registry: 'file:///r',
+      isService: false,
+      startedAt: 0,
+      hindrance: undefined,
+      unpublished: () => undefined,
+      ...change,
+    })
+  }
+
   turn(): Promise<boolean> {
     return this.reconciler.turn(this.signal)
   }
@@ -112,4 +133,9 @@ export class Rig {
   last(name: string): Event | undefined {
     return this.events.since(0).findLast(({ event }) => event === name)
   }
+}
+
+/** A route to 10.2.0.0/16, the prefix of g2. */
+export function routeTo2(kernel: FakeKernel): KernelObject | undefined {
+  return kernel.owned.find((object) => object.kind === 'route' && object.prefix === prefix('10.2.0.0/16'))
 }

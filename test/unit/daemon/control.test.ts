@@ -1,11 +1,11 @@
 import { stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import t from 'tap'
+import type { StatusView } from '../../../agent/daemon/status.ts'
 import { shortDirectory } from '../../support/short-directory.ts'
 import { ask } from '../../../agent/cli/client.ts'
 import { openControl } from '../../../agent/daemon/control.ts'
 import { routeViews } from '../../../agent/daemon/route-view.ts'
-import { StatusView } from '../../../agent/daemon/status.ts'
 import type { Status } from '../../../agent/daemon/status.ts'
 import { LinkspanError } from '../../../agent/errors.ts'
 import { recordDocument } from '../../support/documents.ts'
@@ -14,19 +14,7 @@ import { documents, Rig } from '../../support/rig.ts'
 void t.test('the control socket', async (t) => {
   const directory = path.join(shortDirectory(t), 'run')
   const rig = new Rig()
-  const view = new StatusView({
-    reconciler: rig.reconciler,
-    kernel: rig.kernel,
-    version: '1.2.3',
-    fabric: 'prod',
-    gateway: 'g1',
-    site: 's1',
-    registry: 'file:///r',
-    isService: false,
-    startedAt: performance.now(),
-    hindrance: undefined,
-    unpublished: () => undefined,
-  })
+  const view = rig.view({ startedAt: performance.now() })
   let stopped = false
   const options = {
     runDirectory: directory,

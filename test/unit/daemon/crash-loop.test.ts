@@ -2,7 +2,6 @@ import path from 'node:path'
 import t from 'tap'
 import { CrashLoop, held, holdReason } from '../../../agent/daemon/crash-loop.ts'
 import type { Start } from '../../../agent/daemon/crash-loop.ts'
-import { StatusView } from '../../../agent/daemon/status.ts'
 import { documents, Rig } from '../../support/rig.ts'
 import type { Kernel } from '../../../agent/kernel/port.ts'
 import type { Op } from '../../../agent/model/op.ts'
@@ -116,19 +115,7 @@ void t.test('a held agent says so even where it has nothing to write', async (t)
   const rig = new Rig()
   rig.deliver(documents(2))
   await rig.turn()
-  const view = new StatusView({
-    reconciler: rig.reconciler,
-    kernel: rig.kernel,
-    version: '1.2.3',
-    fabric: 'prod',
-    gateway: 'g1',
-    site: 's1',
-    registry: 'file:///r',
-    isService: false,
-    startedAt: performance.now(),
-    hindrance: holdReason(6),
-    unpublished: () => undefined,
-  })
+  const view = rig.view({ startedAt: performance.now(), hindrance: holdReason(6) })
   const { health, failures } = await view.status()
   t.equal(health, 'degraded')
   t.match(failures, [{ reason: /crashed 6 times/ }])

@@ -2,25 +2,12 @@ import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { openMetrics } from '../../../agent/daemon/metrics.ts'
-import { StatusView } from '../../../agent/daemon/status.ts'
 import { documents, Rig } from '../../support/rig.ts'
 
 void t.test('metrics', async (t) => {
   const rig = new Rig()
   const { reconciler } = rig
-  const view = new StatusView({
-    reconciler,
-    kernel: rig.kernel,
-    version: '1.2.3',
-    fabric: 'prod',
-    gateway: 'g1',
-    site: 's1',
-    registry: 'file:///r',
-    isService: false,
-    startedAt: 0,
-    hindrance: undefined,
-    unpublished: () => undefined,
-  })
+  const view = rig.view()
   const server = await openMetrics({ address: '127.0.0.1', port: 0, reconciler, view, version: '1.2.3' })
   t.teardown(() => {
     server.close()
