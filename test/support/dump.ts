@@ -49,6 +49,11 @@ export function dumpDiff(before: readonly string[], after: readonly string[]): r
   ]
 }
 
+/** What one `ip` command printed, as dump() lists it: for who wants a part of the dump often. */
+export function dumpLines(output: string): readonly string[] {
+  return linesOf('ip', output).sort()
+}
+
 function linesOf(part: string, output: string): string[] {
   if (part === 'nft') return nftLines(output)
   const lines = output.split('\n').filter((line) => line.trim() !== '')
