@@ -20,6 +20,7 @@ const mayImport = {
   probe: ['model'],
   registry: ['model', 'trust'],
   kernel: ['model', 'diff/ownership'],
+  cloud: ['model', 'trust'],
   daemon: ['model', 'trust', 'plan', 'diff', 'probe/state', 'registry/port', 'kernel/port'],
 }
 const folders = Object.keys(mayImport)

@@ -95,6 +95,7 @@ async function start(
     ])
   const { notifier } = await import('../daemon/notify.ts')
   const { loadGroupIds, saveGroupIds } = await import('./group-id-file.ts')
+  const { noMarks } = await import('../trust/tenure.ts')
   const { packageVersion } = await import('./version.ts')
 
   const watch = ({ event }: Event): void => {
@@ -128,6 +129,7 @@ async function start(
     {
       config,
       keys,
+      marks: noMarks,
       registry: new FileRegistry(directory),
       registryText: `file://${directory}`,
       kernel,

@@ -143,8 +143,7 @@ const shape = z.strictObject({
   fabric: name,
   authority: z
     .string()
-    .regex(identityPattern, 'expected an Ed25519 public key: 43 characters of base64url')
-    .optional(),
+    .regex(identityPattern, 'expected an Ed25519 public key: 43 characters of base64url'),
   site,
   registry,
   gateway: name.optional(),
@@ -176,7 +175,7 @@ export function configOf(yaml: YamlFile): Config {
   return {
     file: yaml.file,
     fabric,
-    ...(authority === undefined ? {} : { authority }),
+    authority,
     site: own.site,
     registry: registryAt,
     prefixes,
@@ -275,6 +274,7 @@ function formOf(issue: z.core.$ZodIssue): string {
 function missing(key: string): { hint?: string } {
   const examples: Readonly<Record<string, string>> = {
     fabric: 'fabric: NAME, the same at all gateways',
+    authority: 'authority: KEY, as linkspan ca init and ca show print it',
     site: 'site: NAME of the place behind this gateway',
     registry: 'registry: file:///DIRECTORY',
     underlay: 'underlay: NAME, one of those in the fabric document',

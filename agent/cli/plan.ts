@@ -74,6 +74,7 @@ async function planHere(options: PlanArguments): Promise<Planned> {
       import('../daemon/recovery.ts'),
       import('../daemon/breath.ts'),
     ])
+  const { momentOf } = await import('../trust/moment.ts')
   const { everyPathUp } = await import('../model/path-state.ts')
 
   const config = await readConfig(options.config)
@@ -82,12 +83,13 @@ async function planHere(options: PlanArguments): Promise<Planned> {
     process.stderr.write(`unreadable: ${formatReason(reason)}\n`)
     process.exitCode = exitCode.degraded
   }
-  const { snapshot } = new Ledger({ fabric: config.fabric }).admit(bag, Date.now())
   const { gateway } = config.own
+  const ground = { fabric: config.fabric, authority: config.authority, self: gateway }
+  const { snapshot } = new Ledger(ground).admit(bag, momentOf(Date.now()))
   if (snapshot?.gateways.has(gateway) !== true) {
     const reason =
       'the registry has no certificate and record of this gateway yet, so there is nothing to plan'
-    const next = `start the agent once, then \`linkspan registry add ${gateway}\``
+    const next = `start the agent once, then \`linkspan ca issue ${gateway}\``
     throw new LinkspanError({ code: 'registry-unreadable', object: `gateway ${gateway}`, reason, next })
   }
   const signal = AbortSignal.timeout(60_000)

@@ -12,12 +12,16 @@ import type { Prefix } from '../model/prefix.ts'
 import { contains, lengthOf } from '../model/prefix.ts'
 import { sidesOf } from '../plan/underlay.ts'
 
-/** The public half of the key store. */
-export interface PublicKeys {
+/** What the key store shows of itself. */
+export interface Keys {
   readonly identity: string
   readonly generation: number
   tunnelKeys(underlays: number): Record<string, PublicKey>
+  /** A document as it travels, signed by the identity. */
+  seal(document: Document): string
 }
+
+export type PublicKeys = Omit<Keys, 'seal'>
 
 export function requestOf(config: Config, keys: PublicKeys): Document {
   return {

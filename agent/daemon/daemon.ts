@@ -8,9 +8,10 @@ import type { Config } from '../model/config.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
+import type { Marks } from '../trust/tenure.ts'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import type { PublicKeys } from './announce.ts'
+import type { Keys } from './announce.ts'
 import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
@@ -24,7 +25,9 @@ import { backoffMs } from './trouble.ts'
 
 export interface DaemonOptions {
   readonly config: Config
-  readonly keys: PublicKeys
+  readonly keys: Keys
+  /** What an earlier run knew. */
+  readonly marks: Marks
   readonly registry: Registry
   /** For people, e.g. its URL. */
   readonly registryText: string
@@ -52,7 +55,8 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const reconciler: Reconciler = new Reconciler({
     kernel: patient(kernel, (device) => onDevice(reconciler.desired.objects(), device)),
     gateway,
-    fabric: config.fabric,
+    ground: { fabric: config.fabric, authority: config.authority, self: gateway },
+    marks: options.marks,
     ids,
     saveIds,
     events,

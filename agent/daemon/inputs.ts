@@ -12,10 +12,14 @@ import { everyPathUp } from '../model/path-state.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput } from '../plan/input.ts'
 import { boundLinks } from '../plan/underlay.ts'
+import type { Ground } from '../trust/ground.ts'
 import { Ledger } from '../trust/ledger.ts'
 import type { Admission } from '../trust/ledger.ts'
+import { momentOf } from '../trust/moment.ts'
 import type { RuleId } from '../trust/rulebook.ts'
+import type { Marks } from '../trust/tenure.ts'
 import { inTurns } from './breath.ts'
+import { checked } from './check.ts'
 import type { Events } from './event.ts'
 import type { Schedule } from './schedule.ts'
 import type { Tally } from './tally.ts'
@@ -23,8 +27,10 @@ import type { Tally } from './tally.ts'
 export interface InputsOptions {
   readonly kernel: Kernel
   readonly gateway: string
-  /** The fabric this gateway belongs to: documents of another one do not count. */
-  readonly fabric: string
+  /** What documents are judged for. */
+  readonly ground: Ground
+  /** What an earlier run knew. */
+  readonly marks: Marks
   /** Own as configured, its endpoints resolved. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly events: Events
@@ -36,19 +42,30 @@ export interface InputsOptions {
 /** Rules by which a document may be refused that counted before this agent started. */
 const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
   'document',
+  'signature',
+  'authority',
+  'signer',
+  'rollback',
+  'equivocation',
+  'stale',
+  'early',
   'identity',
   'number',
   'tunnel-key',
   'certificate',
 ])
 /** Rules by which a gateway is refused whatever came before. */
-const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'plane'])
+const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'expired', 'plane'])
 
 export class Inputs {
   readonly #options: InputsOptions
   readonly #ledger: Ledger
   readonly #bags: Bag[] = []
-  #admission: Admission = { changed: false, snapshot: undefined, refusals: [], vanished: [] }
+  #admission: Pick<Admission, 'snapshot' | 'refusals' | 'vanished'> = {
+    snapshot: undefined,
+    refusals: [],
+    vanished: [],
+  }
   #unreadable: readonly Reason[] = []
   #readAtMs: number | undefined
   #facts: HostFacts | undefined
@@ -56,10 +73,10 @@ export class Inputs {
 
   constructor(options: InputsOptions) {
     this.#options = options
-    this.#ledger = new Ledger({ fabric: options.fabric })
+    this.#ledger = new Ledger(options.ground, options.marks)
   }
 
-  get admission(): Admission {
+  get admission(): Pick<Admission, 'snapshot' | 'refusals' | 'vanished'> {
     return this.#admission
   }
 
@@ -155,7 +172,8 @@ export class Inputs {
   async #admit(bag: Bag, signal: AbortSignal): Promise<void> {
     const { events, tally, now } = this.#options
     const before = this.#admission
-    this.#admission = await inTurns(this.#ledger.admitSteps(bag, now()), signal)
+    const documents = await checked(bag.documents, this.#ledger, signal)
+    this.#admission = await inTurns(this.#ledger.admitSteps({ ...bag, documents }, momentOf(now())), signal)
     if (bag.unreadable.length === 0) this.#readAtMs = now()
     for (const { object, reason, next } of bag.unreadable) {
       if (this.#unreadable.some((known) => known.object === object && known.reason === reason)) continue

@@ -16,9 +16,11 @@ import { join } from 'node:path'
 import { syncDirectory, writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
 import { devices } from '../model/device.ts'
+import type { Document } from '../model/document.ts'
 import { maxUnderlays, planes } from '../model/fabric.ts'
 import { parsePublicKey } from '../model/key.ts'
 import type { PublicKey } from '../model/key.ts'
+import { sealDocument } from '../trust/parse.ts'
 
 const secretBytes = 32
 /** DER of a PKCS#8 X25519 private key, up to the 32 raw bytes (RFC 8410, section 7). */
@@ -29,10 +31,12 @@ export class KeyStore {
   readonly identity: string
   /** The newest generation. */
   readonly generation: number
+  readonly #identity: KeyObject
   readonly #secrets: ReadonlyMap<number, Buffer>
   readonly #publicKeys = new Map<number, PublicKey>()
 
   private constructor(identity: KeyObject, secrets: ReadonlyMap<number, Buffer>) {
+    this.#identity = identity
     this.identity = rawPublicKey(identity).toString('base64url')
     this.generation = Math.max(...secrets.keys())
     this.#secrets = secrets
@@ -90,6 +94,11 @@ export class KeyStore {
       secrets.set(generation, secret)
     }
     return new KeyStore(identity, secrets)
+  }
+
+  /** A document as it travels, signed by the identity: our record, our request. */
+  seal(document: Document): string {
+    return sealDocument(document, this.#identity)
   }
 
   /** Public keys of the newest generation by device index: all 8 slots of the first `underlayCount` underlays (1-4). */

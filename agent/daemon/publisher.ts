@@ -6,10 +6,9 @@ import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Config } from '../model/config.ts'
 import type { Document } from '../model/document.ts'
-import { formatDocument } from '../model/document.ts'
 import type { Registry } from '../registry/port.ts'
 import { recordToPublish, requestOf } from './announce.ts'
-import type { PublicKeys } from './announce.ts'
+import type { Keys } from './announce.ts'
 import type { Events } from './event.ts'
 import type { Inputs } from './inputs.ts'
 import type { Tally } from './tally.ts'
@@ -18,7 +17,7 @@ import type { Trouble } from './trouble.ts'
 
 export interface PublisherOptions {
   readonly config: Config
-  readonly keys: PublicKeys
+  readonly keys: Keys
   readonly registry: Registry
   readonly inputs: Inputs
   readonly events: Events
@@ -77,10 +76,9 @@ export class Publisher {
     try {
       document = this.#wanted()
       if (document === undefined || registry.publish === undefined) return
-      const text = formatDocument(document)
-      const content = text.replace(/"serial": [0-9]+/, '')
+      const content = JSON.stringify([document.type, { ...document.payload, serial: 0 }])
       if (content === this.#said.content && performance.now() - this.#said.atMs < returnMs) return
-      await registry.publish(Buffer.from(text), signal)
+      await registry.publish(Buffer.from(this.#options.keys.seal(document)), signal)
       this.#said = { content, atMs: performance.now() }
       this.#round = 0
       this.#trouble = undefined
@@ -138,7 +136,7 @@ export class Publisher {
       code: 'document-invalid',
       object: mismatchOf(config),
       reason: 'is for another identity than that of this gateway',
-      next: `after a reinstall: \`linkspan registry add --replace ${gateway}\`; else give this gateway another name`,
+      next: `after a reinstall: \`linkspan ca issue --replace ${gateway}\`; else give this gateway another name`,
     }
     this.#note(trouble)
     const { object, reason, next } = trouble

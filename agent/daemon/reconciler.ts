@@ -24,6 +24,8 @@ import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { share } from '../plan/share.ts'
+import type { Ground } from '../trust/ground.ts'
+import type { Marks } from '../trust/tenure.ts'
 import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
@@ -44,8 +46,10 @@ import { Writer } from './writer.ts'
 export interface ReconcilerOptions {
   readonly kernel: Kernel
   readonly gateway: string
-  /** The fabric this gateway belongs to. */
-  readonly fabric: string
+  /** What documents are judged for. */
+  readonly ground: Ground
+  /** What an earlier run knew. */
+  readonly marks: Marks
   /** Own as configured, its endpoints resolved against the host. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly ids: GroupIds
@@ -103,10 +107,10 @@ export class Reconciler {
     this.#ids = options.ids
     this.#leftovers = new Leftovers(options.ids.gateways)
     this.schedule = new Schedule(this.#random)
-    const { kernel, gateway, fabric, ownOf, events } = options
+    const { kernel, gateway, ground, marks, ownOf, events } = options
     const { tally, schedule, desired, troubles } = this
     this.#writer = new Writer({ ...options, tally, desired, troubles, now: this.#now })
-    this.inputs = new Inputs({ kernel, gateway, fabric, ownOf, events, tally, schedule, now: this.#now })
+    this.inputs = new Inputs({ kernel, gateway, ground, marks, ownOf, events, tally, schedule, now: this.#now })
   }
 
   get settled(): boolean {

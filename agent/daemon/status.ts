@@ -198,7 +198,7 @@ export class StatusView {
         : `the registry holds no fabric document yet${stays}`
     }
     if (inputs.documentOf('certificate') === undefined) {
-      return `no certificate yet: run \`linkspan registry add ${gateway}\` where the registry is kept${stays}`
+      return `no certificate yet: run \`linkspan ca issue ${gateway}\` where the authority is${stays}`
     }
     const refused = inputs.admission.refusals.some((refusal) => refusal.gateway === gateway)
     return refused

@@ -11,8 +11,8 @@ export interface Config {
   /** The file it was read from, for messages. */
   readonly file: string
   readonly fabric: Name
-  /** Ed25519 public key of the authority, base64url. Not used before documents are signed. */
-  readonly authority?: string
+  /** Ed25519 public key that the authority began with, base64url: all trust in documents begins here. */
+  readonly authority: string
   readonly site: Site
   /** As Own; absent endpoints: see ownOf. */
   readonly own: Omit<Own, 'endpoints'> & { readonly endpoints?: readonly OwnEndpoint[] }

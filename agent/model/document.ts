@@ -35,20 +35,39 @@ export interface Request {
   readonly networks: readonly Attachment[]
 }
 
+/**
+ * The authority's own news, signed by a key that is trusted: which key comes next, and which are no longer trusted. A
+ * fabric begins with the key in config.yml; every other trusted key is named by such a document.
+ */
+export interface Authority {
+  readonly fabric: Name
+  readonly serial: number
+  /** The key that is trusted beside the signing one from now on. */
+  readonly next?: string
+  /** The next key's word that it is held: a `linkspan-proof` envelope by it over {fabric, current}. */
+  readonly proof?: string
+  /** Keys whose signatures count no longer. Never the signing one. */
+  readonly retired: readonly string[]
+}
+
 export type Document =
   | { readonly type: 'fabric'; readonly payload: Fabric }
   | { readonly type: 'certificate'; readonly payload: Certificate }
   | { readonly type: 'record'; readonly payload: GatewayRecord }
   | { readonly type: 'request'; readonly payload: Request }
+  | { readonly type: 'authority'; readonly payload: Authority }
 
 export type DocumentType = Document['type']
 
-/** The largest accepted document, in bytes. */
+/** A document whose signature holds under the key that its header names. Whether that key may speak is a rule's business. */
+export interface Signed<D extends Document = Document> {
+  readonly document: D
+  /** Ed25519 public key of the signer, base64url. */
+  readonly kid: string
+  /** SHA-256 of the payload, base64: two documents of one serial and different hashes contradict each other. */
+  readonly hash: string
+}
+
+/** The largest accepted payload, in bytes. */
 export const maxFabricBytes = 16 * 1024 * 1024
 export const maxDocumentBytes = 64 * 1024
-
-/** A document's text: one line a field, so that people can read and diff a registry, and large lists stay small. */
-export function formatDocument({ type, payload }: Document): string {
-  const fields = Object.entries(payload).map(([name, value]) => `    "${name}": ${JSON.stringify(value)}`)
-  return `{\n  "typ": "linkspan-${type}",\n  "payload": {\n${fields.join(',\n')}\n  }\n}\n`
-}

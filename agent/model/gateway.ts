@@ -25,6 +25,11 @@ export interface Gateway {
   readonly networks: readonly Attachment[]
   readonly weight: number
   readonly state: GatewayState
+  /**
+   * Ourselves, where our certificate ended: expired, revoked, or the gateway removed. Then we have no peers, and what led to
+   * them is black-holed: fail closed. Another gateway that ended is not in the snapshot at all.
+   */
+  readonly barred?: true
 }
 
 export interface Snapshot {

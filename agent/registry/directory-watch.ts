@@ -88,7 +88,7 @@ export class DirectoryWatch {
       if (changed === name) this.#changes.walk()
     })
     this.#keep(this.#directory, (changed) => {
-      if (changed === 'fabric.json') this.#changes.file(join(this.#directory, changed))
+      if (changed === 'fabric.jws') this.#changes.file(join(this.#directory, changed))
       else if (changed === null || changed === name) this.#lose(this.#directory)
       else if (this.#folders.includes(changed)) this.#changes.walk()
     })

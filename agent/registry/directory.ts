@@ -7,8 +7,9 @@ import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Reason } from '../errors.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
+import { envelopeBytes } from '../trust/envelope.ts'
 
-export const folders = ['certificates', 'records', 'requests'] as const
+export const folders = ['authority', 'certificates', 'records', 'requests'] as const
 
 export interface Listing {
   /** False where the registry's directory itself cannot be read. */
@@ -20,7 +21,7 @@ export interface Listing {
 
 /** Temporary files of editors, of rsync and of our own writes are no documents. */
 export function isDocumentName(name: string): boolean {
-  return name.endsWith('.json') && !name.startsWith('.') && !name.startsWith('#')
+  return name.endsWith('.jws') && !name.startsWith('.') && !name.startsWith('#')
 }
 
 export async function listRegistry(directory: string): Promise<Listing> {
@@ -28,7 +29,7 @@ export async function listRegistry(directory: string): Promise<Listing> {
   const unreadable: Reason[] = []
   const root = await namesOf(directory)
   if (!Array.isArray(root)) return { readable: false, files, unreadable: [root] }
-  const paths = root.includes('fabric.json') ? [join(directory, 'fabric.json')] : []
+  const paths = root.includes('fabric.jws') ? [join(directory, 'fabric.jws')] : []
   for (const folder of folders) {
     // A registry that holds no certificate yet has no such folder.
     if (!root.includes(folder)) continue
@@ -57,7 +58,7 @@ export type ReadResult =
 
 /** One file, if it is a regular one of allowed size. */
 export async function readDocument(path: string): Promise<ReadResult> {
-  const most = path.endsWith('/fabric.json') ? maxFabricBytes : maxDocumentBytes
+  const most = envelopeBytes(path.endsWith('/fabric.jws') ? maxFabricBytes : maxDocumentBytes)
   try {
     // Not blocking: opening a FIFO would wait for a writer.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)

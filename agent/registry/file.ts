@@ -1,7 +1,7 @@
 /**
  * The file registry: a directory that may be a local disk, a shared file system or a git checkout.
  *
- *   fabric.json   certificates/<gateway>.json   records/<gateway>.json   requests/<gateway>.json
+ *   fabric.jws   certificates/<gateway>.jws   records/<gateway>.jws   requests/<gateway>.jws   authority/<key>.jws
  *
  * The first bag is all there is. Then inotify names single files, and only those are read again, so a change is one small
  * read away from the daemon. Shared file systems deliver no events and directories get replaced under us, so every 30
@@ -9,13 +9,13 @@
  * changes nothing; a file that looks half written is read again before it is passed on.
  */
 import { mkdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import { formatDocument } from '../model/document.ts'
-import type { Bag, Delivered, Document } from '../model/document.ts'
+import type { Bag, Delivered, Signed } from '../model/document.ts'
+import { looksWhole } from '../trust/envelope.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { ChangeSignal, DirectoryWatch } from './directory-watch.ts'
 import { errorReason, folders, listRegistry, readDocument } from './directory.ts'
@@ -83,33 +83,29 @@ export class FileRegistry implements Registry {
 
   /** Writes a record or request to its place. Nothing is written where the same bytes are there already. */
   async publish(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-    const document = parseDocument({ origin: 'the document to publish', bytes })
-    if (isRefusal(document)) throw new LinkspanError(document)
+    const signed = parseDocument({ origin: 'the document to publish', bytes })
+    if (isRefusal(signed)) throw new LinkspanError(signed)
     signal.throwIfAborted()
-    await writeDocument(this.#directory, document, bytes)
+    await writeDocument(this.#directory, signed, bytes)
   }
 }
 
 /** Where a document has its place in a registry directory. */
-export function documentPath(directory: string, document: Document): string {
-  if (document.type === 'fabric') return join(directory, 'fabric.json')
+export function documentPath(directory: string, { document, kid }: Signed): string {
+  if (document.type === 'fabric') return join(directory, 'fabric.jws')
+  if (document.type === 'authority') return join(directory, 'authority', `${kid}.jws`)
   // The parser lets no name with a slash through, and none that begins with a dot.
-  return join(directory, `${document.type}s`, `${document.payload.gateway}.json`)
+  return join(directory, `${document.type}s`, `${document.payload.gateway}.jws`)
 }
 
 /** Puts a document in its place, whole or not at all; answers the path. */
-export async function writeDocument(
-  directory: string,
-  document: Document,
-  bytes?: Uint8Array,
-): Promise<string> {
-  const path = documentPath(directory, document)
-  const data = bytes ?? Buffer.from(formatDocument(document))
+export async function writeDocument(directory: string, signed: Signed, bytes: Uint8Array): Promise<string> {
+  const path = documentPath(directory, signed)
   try {
     // The registry's directory itself is never made here: on an unmounted mount point it would hide the registry.
-    if (document.type !== 'fabric') await makeFolder(join(directory, `${document.type}s`))
+    if (dirname(path) !== directory) await makeFolder(dirname(path))
     const present = await readFile(path).catch(() => undefined)
-    if (present?.equals(data) !== true) await writeAtomically(path, data)
+    if (present?.equals(bytes) !== true) await writeAtomically(path, bytes)
   } catch (error) {
     throw new LinkspanError(errorReason(path, error, 'cannot be written'), { cause: error })
   }
@@ -234,11 +230,9 @@ class Reader {
 
   /** True while the file should be read again first: it does not end as a document does. */
   #isPartial(origin: string, bytes: Uint8Array): boolean {
-    let end = bytes.length
-    while (end > 0 && (bytes[end - 1] ?? 0) <= 32) end--
     const reads = this.#partial.get(origin)?.reads ?? 0
     const waitMs = retriesMs[reads]
-    if (bytes[end - 1] === 0x7d || waitMs === undefined) {
+    if (looksWhole(bytes) || waitMs === undefined) {
       this.#partial.delete(origin)
       return false
     }
@@ -256,7 +250,7 @@ class Reader {
 
 /** Nobody may take it for a registry without this document. */
 function halfWritten(object: string): Reason {
-  return { code: 'registry-unreadable', object, reason: 'looks half written: it does not end in "}"' }
+  return { code: 'registry-unreadable', object, reason: 'looks half written: it does not end as a signed document does' }
 }
 
 /** Gone, and not merely in a place that cannot be read now. */

@@ -61,11 +61,6 @@ export function refuseTwoSites(to: Objections, own: Name, prefix: Prefix, holder
   to.add('two-sites', `record ${own} prefix ${prefix}`, reason, 'give the prefix to one site')
 }
 
-export function refuseUncertified(to: Objections, own: Name): void {
-  const next = `linkspan registry add ${own}`
-  to.add('certificate', `record ${own}`, 'the gateway has no certificate', next)
-}
-
 /** The first other site that holds a grant, by name. */
 export function elsewhere(sites: Iterable<Name>, own: Name): Name | undefined {
   return [...sites].filter((site) => site !== own).sort()[0]

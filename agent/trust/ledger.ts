@@ -1,25 +1,47 @@
 /**
- * The ledger: every document in force, and what follows from them. Bags come in, a snapshot comes out; nothing else
- * enters. It keeps of each origin the last document that was good, so that a document half written, mangled or gone
- * changes nothing that runs. The outcome is that of verify() over the documents held and the marks so far; the work is that
- * of the change.
+ * The ledger: every document in force, and what follows from them. Bags come in, a snapshot comes out; nothing else enters.
+ * It keeps of each subject the newest document that counted, so that a document that is half written, mangled, rolled back
+ * or gone changes nothing that runs. The outcome is that of verify() over the documents and the marks so far; the work is
+ * that of the change.
+ *
+ * A bag is taken in by rank, whatever its order: keys of the authority, fabric document, certificates, records. Who signed a
+ * document that its signer may not (yet) sign waits (waiting room below): an authority document or a certificate that comes
+ * later may let it in.
  */
-import type { Bag, Delivered, Document } from '../model/document.ts'
+import type { Bag, Delivered, Document, DocumentType, Signed } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { Gateway, Snapshot } from '../model/gateway.ts'
+import { authoritiesOf } from './authorities.ts'
+import type { Authorities } from './authorities.ts'
+import { digestOf } from './envelope.ts'
+import type { Ground } from './ground.ts'
+import { isStale } from './moment.ts'
+import type { Moment } from './moment.ts'
 import { isRefusal, parseDocument } from './parse.ts'
 import { compareRefusals, compareText } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { Roster } from './roster.ts'
-import { foreign, foreignFabric, succession } from './rule.ts'
+import { foreign, refuseForgedRequest, refuseSigner, refuseStale, refuseStranger, succession } from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
-import { digestOf, newest, subjectOf } from './subject.ts'
-import type { Held } from './subject.ts'
+import { behind, gatewayOf, markOf, outranks, subjectOf } from './subject.ts'
+import type { Mark } from './subject.ts'
+import { noMarks } from './tenure.ts'
+import type { Marks } from './tenure.ts'
+
+/** A delivered document after its form and signature were checked; without `signed`, as this origin said it before. */
+export interface Checked {
+  readonly origin: string
+  readonly digest: string
+  readonly signed?: Signed | Refusal
+  readonly bytes: Uint8Array
+}
+
+export type CheckedBag = Omit<Bag, 'documents'> & { readonly documents: readonly Checked[] }
 
 /** A document in force that the registry no longer holds. */
 export interface Vanished {
   readonly origin: string
-  /** Absent for a fabric document. */
+  /** Absent for a document that is not about a gateway. */
   readonly gateway?: Name
   /** Unix ms of the bag that first lacked it. */
   readonly sinceMs: number
@@ -34,68 +56,102 @@ export interface Admission {
   readonly refusals: readonly Refusal[]
   /** In order of origin; the same array while nothing changed. */
   readonly vanished: readonly Vanished[]
+  /** Documents that came into force with this bag. */
+  readonly admitted: readonly Delivered[]
+  /** The fabric document should have been renewed. */
+  readonly stale: boolean
+  readonly authorities: Authorities
 }
 
 interface Source {
   digest: string
-  /** What its last good document speaks of. */
-  subject?: string
+  /** Its last document that counts, or counted. */
+  said?: Signed
   /** Why its present bytes do not count. */
   refusal?: Refusal
   gone: boolean
 }
 
-type InForce = Held & { readonly goneSinceMs?: number }
+interface InForce {
+  readonly signed: Signed
+  origin: string
+  goneSinceMs?: number
+}
 
-/** Documents parsed between two chances for the event loop. */
-const step = 8
+interface Arrival {
+  readonly origin: string
+  readonly signed: Signed
+  readonly bytes?: Uint8Array
+}
+
+/** Documents taken in between two chances for the event loop. */
+const step = 64
 
 export class Ledger {
+  readonly #ground: Ground
   readonly #sources = new Map<string, Source>()
-  /** By subject: the documents in force, at most one an origin. */
-  readonly #held = new Map<string, readonly InForce[]>()
-  readonly #winners = new Map<string, InForce>()
-  readonly #duplicates = new Map<string, readonly Refusal[]>()
-  /** Documents of other fabrics, by subject. */
-  readonly #foreign = new Map<string, Refusal>()
+  /** By subject. */
+  readonly #inForce = new Map<string, InForce>()
+  readonly #marks: Map<string, Mark>
+  /** Origins whose last good document is of a subject. */
+  readonly #speakers = new Map<string, Set<string>>()
+  /** Documents whose signer may not speak so, by origin: bounded by what the registry holds at the moment. */
+  readonly #waiting = new Map<string, Arrival>()
+  readonly #before: Marks
+  /** Who signed the record in force of a gateway. */
+  readonly #signers = new Map<Name, string>()
+  #authorities: Authorities
   #roster: Roster | undefined
   #snapshot: Snapshot | undefined
+  #stale = false
   #refusals: readonly Refusal[] = []
   #vanished: readonly Vanished[] = []
 
-  readonly #fabric: Name | undefined
-
-  /** `fabric`: the only fabric whose document is taken; absent: the first that comes. */
-  constructor({ fabric }: { readonly fabric?: Name } = {}) {
-    this.#fabric = fabric
+  /** `marks`: of an earlier run. */
+  constructor(ground: Ground, marks: Marks = noMarks) {
+    this.#ground = ground
+    this.#before = marks
+    this.#marks = new Map(marks.documents)
+    this.#authorities = authoritiesOf(ground.authority, [])
   }
 
-  /** Takes in a bag at once. `nowMs`: Unix. */
-  admit(bag: Bag, nowMs: number): Admission {
-    const steps = this.admitSteps(bag, nowMs)
+  /** Takes in a bag at once, signatures checked here. */
+  admit(bag: Bag, moment: Moment): Admission {
+    const documents = bag.documents.map((delivered): Checked => {
+      const digest = digestOf(delivered.bytes)
+      return this.knows(delivered.origin, digest)
+        ? { ...delivered, digest }
+        : { ...delivered, digest, signed: parseDocument(delivered) }
+    })
+    const steps = this.admitSteps({ ...bag, documents }, moment)
     for (;;) {
       const { done, value } = steps.next()
       if (done === true) return value
     }
   }
 
-  /** The same with a yield every few milliseconds of work. Run it to its end before the next bag. */
-  *admitSteps(bag: Bag, nowMs: number): Generator<void, Admission> {
+  /** True where this origin delivered these bytes last: then nothing of them need be checked again. */
+  knows(origin: string, digest: string): boolean {
+    return this.#sources.get(origin)?.digest === digest
+  }
+
+  /** Takes in a bag, with a yield every few milliseconds of work. Run it to its end before the next bag. */
+  *admitSteps(bag: CheckedBag, moment: Moment): Generator<void, Admission> {
+    const admitted: Delivered[] = []
     const touched = new Set<string>()
+    const arrivals: Arrival[] = []
     const delivered = new Set<string>()
-    // All of one bag is held against the same incumbent, so that its order decides nothing.
-    const incumbent = this.#snapshot?.fabric
-    let count = 0
     for (const document of bag.documents) {
       delivered.add(document.origin)
-      this.#receive(document, incumbent, nowMs, touched)
-      if (++count % step === 0) yield
+      this.#receive(document, arrivals, touched)
     }
-    for (const origin of this.#missing(bag, delivered)) this.#lose(origin, nowMs, touched)
-    for (const subject of touched) this.#prune(subject)
+    yield
+    yield* this.#enter(arrivals, moment, touched, admitted)
+    for (const origin of this.#missing(bag, delivered)) this.#lose(origin, touched)
+    for (const subject of touched) this.#place(subject, moment)
 
     const before = this.#snapshot
-    yield* this.#elect(touched)
+    yield* this.#judge(touched, moment)
     const refusals = this.#allRefusals()
     if (JSON.stringify(refusals) !== JSON.stringify(this.#refusals)) this.#refusals = refusals
     const vanished = this.#allVanished()
@@ -105,44 +161,220 @@ export class Ledger {
       snapshot: this.#snapshot,
       refusals: this.#refusals,
       vanished: this.#vanished,
+      admitted,
+      stale: this.#stale,
+      authorities: this.#authorities,
     }
+  }
+
+  /** What must outlive this process, so that nothing that counted is undone: serials, and who holds what. */
+  marks(): Marks {
+    return { ...(this.#roster?.holders() ?? this.#before), documents: new Map(this.#marks) }
   }
 
   /** The certificate or record in force of a gateway of the fabric, whether or not it is in the snapshot. */
   documentOf(type: 'certificate' | 'record', gateway: Name): Document | undefined {
-    const fabric = this.#snapshot?.fabric.fabric
-    return fabric === undefined ? undefined : this.#winners.get(`${type} ${fabric} ${gateway}`)?.document
+    return this.#documentOf(type, gateway)?.signed.document
   }
 
-  #receive(delivered: Delivered, incumbent: Fabric | undefined, nowMs: number, touched: Set<string>): void {
-    const { origin } = delivered
-    const digest = digestOf(delivered.bytes)
+  #documentOf(type: 'certificate' | 'record', gateway: Name): InForce | undefined {
+    const certificate = this.#inForce.get(`certificate ${gateway}`)
+    if (type === 'certificate' || certificate?.signed.document.type !== 'certificate') return certificate
+    return this.#inForce.get(`record ${gateway} ${certificate.signed.document.payload.identity}`)
+  }
+
+  #receive({ origin, digest, signed, bytes }: Checked, arrivals: Arrival[], touched: Set<string>): void {
     const source = this.#sources.get(origin)
-    if (source?.digest === digest && !source.gone) return
-    const document = admissible(delivered, incumbent, this.#fabric)
-    if (isRefusal(document)) {
-      // What the origin said before stays in force.
-      const subject = source?.subject
-      const said = subject === undefined ? {} : { subject }
-      this.#sources.set(origin, { digest, gone: false, refusal: document, ...said })
-      if (subject !== undefined) this.#mark(subject, origin, undefined, touched)
+    if (signed === undefined || source?.digest === digest) {
+      if (source?.gone !== true) return
+      source.gone = false
+      if (source.said !== undefined) touched.add(subjectOf(source.said))
       return
     }
-    const subject = subjectOf(document)
-    if (source?.subject !== undefined && source.subject !== subject)
-      this.#mark(source.subject, origin, nowMs, touched)
-    if (document.type === 'request') {
-      this.#sources.set(origin, { digest, gone: false })
-      return
+    const next = { ...source, digest, gone: false }
+    delete next.refusal
+    this.#sources.set(origin, next)
+    this.#waiting.delete(origin)
+    // What the origin said before stays in force, and counts as there.
+    if (next.said !== undefined) touched.add(subjectOf(next.said))
+    if (isRefusal(signed)) next.refusal = signed
+    else {
+      const { document, kid } = signed
+      if (document.payload.fabric !== this.#ground.fabric) next.refusal = foreign(origin, document, this.#ground.fabric)
+      else if (document.type !== 'request') arrivals.push({ origin, signed, bytes })
+      else if (document.payload.identity !== kid) next.refusal = refuseForgedRequest(origin, document.payload)
     }
-    this.#sources.set(origin, { digest, gone: false, subject })
-    const others = (this.#held.get(subject) ?? []).filter((held) => held.origin !== origin)
-    this.#held.set(subject, [...others, { origin, digest, document }])
+  }
+
+  /** Lets in what may come in, by rank. */
+  *#enter(
+    arrivals: readonly Arrival[],
+    moment: Moment,
+    touched: Set<string>,
+    admitted: Delivered[],
+  ): Generator<void> {
+    // An empty bag only tells the time.
+    const byType = new Map<DocumentType, Map<string, Arrival[]>>()
+    const sort = (arrival: Arrival): void => {
+      const { type } = arrival.signed.document
+      const subjects = byType.get(type) ?? new Map<string, Arrival[]>()
+      byType.set(type, subjects)
+      const subject = subjectOf(arrival.signed)
+      subjects.set(subject, [...(subjects.get(subject) ?? []), arrival])
+    }
+    for (const arrival of arrivals) sort(arrival)
+    for (const arrival of this.#waiting.values()) sort(arrival)
+    this.#waiting.clear()
+    const of = (type: DocumentType): Map<string, Arrival[]> => byType.get(type) ?? new Map<string, Arrival[]>()
+    this.#enterAuthorities(of('authority'), touched, admitted)
+    const incumbent = this.#snapshot?.fabric
+    for (const [subject, some] of of('fabric')) {
+      this.#elect(subject, some.filter((arrival) => this.#maySign(arrival) && this.#follows(arrival, incumbent)), touched, admitted)
+    }
+    const fabric = this.#inForce.get('fabric')?.signed.document
+    this.#stale = fabric?.type === 'fabric' && isStale(fabric.payload, moment)
+    let count = 0
+    for (const [subject, some] of of('certificate')) {
+      this.#elect(subject, some.filter((arrival) => this.#maySign(arrival) && this.#isLetIn(arrival, subject)), touched, admitted)
+      if (++count % step === 0) yield
+    }
+    for (const subject of [...touched]) this.#disown(subject, touched)
+    for (const [subject, some] of of('record')) {
+      const own = some.filter((arrival) => this.#isOwn(arrival))
+      this.#elect(subject, own, touched, admitted)
+      const [first] = own
+      if (first !== undefined) this.#signers.set(gatewayOf(first.signed.document) ?? '', first.signed.kid)
+      if (++count % step === 0) yield
+    }
+  }
+
+  /** A certificate for another identity ends what the one before said of the gateway. */
+  #disown(certificate: string, touched: Set<string>): void {
+    const [type, gateway = ''] = certificate.split(' ')
+    const kid = type === 'certificate' ? this.#signers.get(gateway) : undefined
+    const now = this.documentOf('certificate', gateway)
+    if (kid === undefined || (now?.type === 'certificate' && now.payload.identity === kid)) return
+    this.#signers.delete(gateway)
+    this.#depose(`record ${gateway} ${kid}`, touched, (arrival) => this.#isOwn(arrival))
+  }
+
+  /** Takes a document out of force; `why` tells each origin that still says it. */
+  #depose(subject: string, touched: Set<string>, why: (arrival: Arrival) => boolean): void {
+    const inForce = this.#inForce.get(subject)
+    if (inForce === undefined) return
+    this.#inForce.delete(subject)
     touched.add(subject)
+    for (const origin of this.#speakers.get(subject) ?? []) {
+      if (this.#sources.get(origin)?.gone === false) why({ origin, signed: inForce.signed })
+    }
+  }
+
+  /** From the root along the chain: whose turn it is depends on the documents only. */
+  #enterAuthorities(waiting: Map<string, Arrival[]>, touched: Set<string>, admitted: Delivered[]): void {
+    const retired = this.#authorities.retired
+    for (let again = true; again; ) {
+      again = false
+      for (const kid of this.#authorities.trusted) {
+        const subject = `authority ${kid}`
+        const some = waiting.get(subject)
+        if (some === undefined || retired.has(kid)) continue
+        waiting.delete(subject)
+        this.#elect(subject, some, touched, admitted)
+        this.#authorities = this.#chain()
+        again = true
+        break
+      }
+    }
+    for (const arrival of [...waiting.values()].flat()) this.#maySign(arrival)
+    // What a retired key signed counts no longer, but for the fabric document: without one there would be no fabric.
+    for (const [subject, { signed }] of this.#inForce) {
+      if (!subject.startsWith('certificate ') || this.#authorities.trusted.has(signed.kid)) continue
+      this.#depose(subject, touched, (arrival) => this.#maySign(arrival))
+    }
+  }
+
+  #chain(): Authorities {
+    const documents: Signed[] = []
+    for (const [subject, { signed }] of this.#inForce) if (subject.startsWith('authority ')) documents.push(signed)
+    return authoritiesOf(this.#ground.authority, documents)
+  }
+
+  #maySign(arrival: Arrival): boolean {
+    const { origin, signed } = arrival
+    if (this.#authorities.trusted.has(signed.kid)) return true
+    const wasTrusted = this.#authorities.retired.has(signed.kid)
+    if (wasTrusted && signed.document.type === 'fabric' && this.#marks.get('fabric')?.hash === signed.hash) return true
+    return this.#keepOut(arrival, refuseStranger(origin, signed, this.#ground.authority, wasTrusted))
+  }
+
+  /** Running gateways have addresses and devices that follow from the fabric document before. */
+  #follows(arrival: Arrival, incumbent: Fabric | undefined): boolean {
+    const { document } = arrival.signed
+    const refusal =
+      incumbent && document.type === 'fabric' ? succession(arrival.origin, incumbent, document.payload) : undefined
+    return refusal === undefined || this.#keepOut(arrival, refusal)
+  }
+
+  /** With a stale fabric document, no gateway that was never seen. */
+  #isLetIn(arrival: Arrival, subject: string): boolean {
+    if (!this.#stale || this.#marks.has(subject)) return true
+    return this.#keepOut(arrival, refuseStale(arrival.origin, arrival.signed))
+  }
+
+  /** A record is signed by the identity that its gateway is certified for. */
+  #isOwn(arrival: Arrival): boolean {
+    const { origin, signed } = arrival
+    const { document, kid } = signed
+    const gateway = gatewayOf(document) ?? ''
+    const certificate = this.documentOf('certificate', gateway)
+    if (certificate?.type === 'certificate' && certificate.payload.identity === kid) return true
+    return this.#keepOut(arrival, refuseSigner(origin, gateway, certificate !== undefined))
+  }
+
+  #keepOut(arrival: Arrival, refusal: Refusal): false {
+    const source = this.#sources.get(arrival.origin)
+    if (source !== undefined) source.refusal = refusal
+    this.#waiting.set(arrival.origin, arrival)
+    return false
+  }
+
+  /** Finds the document of a subject that counts, and tells the others why they do not. */
+  #elect(subject: string, arrivals: readonly Arrival[], touched: Set<string>, admitted: Delivered[]): void {
+    let best: Arrival | undefined
+    for (const arrival of arrivals) {
+      const mark = this.#marks.get(subject)
+      if (mark !== undefined && behind(arrival.origin, arrival.signed, mark) !== undefined) continue
+      if (best === undefined || outranks(markOf(arrival.signed), markOf(best.signed))) best = arrival
+    }
+    if (best !== undefined) {
+      const { signed, origin, bytes } = best
+      const before = this.#inForce.get(subject)
+      if (before === undefined || before.signed.hash !== signed.hash) {
+        this.#marks.set(subject, markOf(signed))
+        this.#inForce.set(subject, { signed, origin })
+        if (bytes !== undefined) admitted.push({ origin, bytes })
+      }
+    }
+    for (const { origin, signed } of arrivals) this.#speak(origin, signed, subject, touched)
+    if (arrivals.length > 0) touched.add(subject)
+  }
+
+  #speak(origin: string, signed: Signed, subject: string, touched: Set<string>): void {
+    const source = this.#sources.get(origin)
+    if (source === undefined) return
+    delete source.refusal
+    if (source.said !== undefined) {
+      const earlier = subjectOf(source.said)
+      if (earlier !== subject) this.#speakers.get(earlier)?.delete(origin)
+      touched.add(earlier)
+    }
+    source.said = signed
+    const speakers = this.#speakers.get(subject) ?? new Set()
+    this.#speakers.set(subject, speakers.add(origin))
   }
 
   /** Origins known and no longer there. */
-  *#missing(bag: Bag, delivered: ReadonlySet<string>): Generator<string> {
+  *#missing(bag: CheckedBag, delivered: ReadonlySet<string>): Generator<string> {
     if (!bag.complete) {
       for (const origin of bag.gone ?? []) if (!delivered.has(origin)) yield origin
       return
@@ -154,91 +386,88 @@ export class Ledger {
     }
   }
 
-  #lose(origin: string, nowMs: number, touched: Set<string>): void {
+  #lose(origin: string, touched: Set<string>): void {
     const source = this.#sources.get(origin)
     if (source === undefined || source.gone) return
-    if (source.subject === undefined) {
+    this.#waiting.delete(origin)
+    if (source.said === undefined) {
       this.#sources.delete(origin)
       return
     }
     delete source.refusal
     source.gone = true
-    this.#mark(source.subject, origin, nowMs, touched)
+    touched.add(subjectOf(source.said))
   }
 
-  /** Marks a document in force as gone since then, or as there again. */
-  #mark(subject: string, origin: string, goneSinceMs: number | undefined, touched: Set<string>): void {
-    const marked = (this.#held.get(subject) ?? []).map((held): InForce => {
-      if (held.origin !== origin) return held
-      const { digest, document } = held
-      return { origin, digest, document, ...(goneSinceMs !== undefined && { goneSinceMs }) }
-    })
-    this.#held.set(subject, marked)
-    touched.add(subject)
-  }
-
-  /** A vanished document stays only while no other speaks of the same. */
-  #prune(subject: string): void {
-    const all = this.#held.get(subject) ?? []
-    if (!all.some((held) => held.goneSinceMs === undefined)) return
-    this.#held.set(
-      subject,
-      all.filter(({ goneSinceMs, origin }) => {
-        if (goneSinceMs === undefined) return true
-        const source = this.#sources.get(origin)
-        if (source?.gone === true && source.subject === subject) this.#sources.delete(origin)
-        return false
-      }),
-    )
-  }
-
-  /** Finds the document that counts for each touched subject, and has the roster judge what is different. */
-  *#elect(touched: ReadonlySet<string>): Generator<void> {
-    const different = new Set<string>()
-    for (const subject of touched) {
-      const { winner, refusals } = newest(this.#held.get(subject) ?? [])
-      if (refusals.length > 0) this.#duplicates.set(subject, refusals)
-      else this.#duplicates.delete(subject)
-      const before = this.#winners.get(subject)
-      if (winner === undefined) this.#winners.delete(subject)
-      else this.#winners.set(subject, winner)
-      if (winner?.document !== before?.document || winner?.origin !== before?.origin) different.add(subject)
+  /** Where the document of a subject is now: who says it, who says something older, since when nobody does. */
+  #place(subject: string, { likelyMs }: Moment): void {
+    const inForce = this.#inForce.get(subject)
+    const speakers = this.#speakers.get(subject)
+    if (inForce === undefined || speakers === undefined) return
+    const mark = markOf(inForce.signed)
+    const there: string[] = []
+    let isThere = false
+    for (const origin of speakers) {
+      const source = this.#sources.get(origin)
+      if (source?.said === undefined || source.gone) continue
+      isThere = true
+      const late = behind(origin, source.said, mark)
+      if (late === undefined) there.push(origin)
+      else source.refusal ??= late
     }
-    const winner = this.#winners.get('fabric')?.document
-    if (winner?.type !== 'fabric') return
-    const fabric = winner.payload
+    const [first] = there.sort(compareText)
+    if (first !== undefined && first !== inForce.origin)
+      this.#inForce.set(subject, { ...inForce, origin: first })
+    const now = this.#inForce.get(subject) ?? inForce
+    if (isThere) {
+      delete now.goneSinceMs
+      this.#forget(subject, speakers, now.origin)
+    } else now.goneSinceMs ??= likelyMs
+  }
+
+  /** Of origins that are gone, only one that a vanished document is named by need be known. */
+  #forget(subject: string, speakers: Set<string>, except: string): void {
+    for (const origin of speakers) {
+      if (origin === except || this.#sources.get(origin)?.gone !== true) continue
+      this.#sources.delete(origin)
+      speakers.delete(origin)
+    }
+    if (speakers.size === 0) this.#speakers.delete(subject)
+  }
+
+  /** Has the roster judge what is different. */
+  *#judge(touched: ReadonlySet<string>, moment: Moment): Generator<void> {
+    const document = this.#inForce.get('fabric')?.signed.document
+    if (document?.type !== 'fabric') return
+    const fabric = document.payload
     const fresh = this.#roster === undefined || !sameGround(this.#snapshot?.fabric, fabric)
-    const roster = fresh || this.#roster === undefined ? new Roster(fabric, this.#roster) : this.#roster
+    const roster =
+      fresh || this.#roster === undefined
+        ? new Roster(fabric, this.#roster ?? this.#before, this.#ground.self)
+        : this.#roster
     this.#roster = roster
-    if (fresh) this.#foreign.clear()
-    for (const subject of fresh ? this.#winners.keys() : different)
-      this.#enter(roster, fabric.fabric, subject)
-    const changed = yield* roster.settle()
+    const gateways = new Set<Name>()
+    for (const subject of fresh ? this.#inForce.keys() : touched) {
+      const [type, gateway] = subject.split(' ')
+      if (gateway !== undefined && (type === 'certificate' || type === 'record')) gateways.add(gateway)
+    }
+    for (const gateway of gateways) this.#present(roster, gateway)
+    const changed = yield* roster.settle(moment)
     this.#renew(fabric, fresh, changed)
   }
 
-  #enter(roster: Roster, fabric: Name, subject: string): void {
-    const winner = this.#winners.get(subject)
-    this.#foreign.delete(subject)
-    const [type = '', of = '', gateway = ''] = subject.split(' ')
-    if (of !== fabric) {
-      if (winner !== undefined && type !== 'fabric') {
-        this.#foreign.set(subject, foreign(winner.origin, type, gateway, of, fabric))
-      }
-      return
-    }
-    const { origin = '', document } = winner ?? {}
-    if (type === 'certificate') {
-      roster.setCertificate(
-        gateway,
-        document?.type === type ? { origin, payload: document.payload } : undefined,
-      )
-    } else {
-      roster.setRecord(
-        gateway,
-        document?.type === 'record' ? { origin, payload: document.payload } : undefined,
-      )
-    }
+  #present(roster: Roster, gateway: Name): void {
+    const certificate = this.#documentOf('certificate', gateway)
+    const record = certificate && this.#documentOf('record', gateway)
+    roster.set(
+      gateway,
+      certificate?.signed.document.type === 'certificate'
+        ? { origin: certificate.origin, payload: certificate.signed.document.payload }
+        : undefined,
+      record?.signed.document.type === 'record'
+        ? { origin: record.origin, payload: record.signed.document.payload }
+        : undefined,
+    )
   }
 
   #renew(fabric: Fabric, fresh: boolean, changed: Map<Name, Gateway | undefined>): void {
@@ -258,34 +487,18 @@ export class Ledger {
   #allRefusals(): readonly Refusal[] {
     const refusals = [...(this.#roster?.refusals() ?? [])]
     for (const { refusal } of this.#sources.values()) if (refusal !== undefined) refusals.push(refusal)
-    for (const list of this.#duplicates.values()) refusals.push(...list)
-    refusals.push(...this.#foreign.values())
     return refusals.sort(compareRefusals)
   }
 
   #allVanished(): readonly Vanished[] {
     const vanished: Vanished[] = []
-    for (const { goneSinceMs, origin, document } of this.#winners.values()) {
+    for (const { goneSinceMs, origin, signed } of this.#inForce.values()) {
       if (goneSinceMs === undefined) continue
-      const gateway = document.type === 'fabric' ? {} : { gateway: document.payload.gateway }
-      vanished.push({ origin, ...gateway, sinceMs: goneSinceMs })
+      const gateway = gatewayOf(signed.document)
+      vanished.push({ origin, ...(gateway === undefined ? {} : { gateway }), sinceMs: goneSinceMs })
     }
     return vanished.sort((a, b) => compareText(a.origin, b.origin))
   }
-}
-
-/** The document, unless it is none or may not follow the fabric document in force. */
-export function admissible(
-  delivered: Delivered,
-  incumbent: Fabric | undefined,
-  wanted?: Name,
-): Document | Refusal {
-  const document = parseDocument(delivered)
-  if (isRefusal(document) || document.type !== 'fabric') return document
-  const { payload } = document
-  if (wanted !== undefined && payload.fabric !== wanted)
-    return foreignFabric(delivered.origin, payload, wanted)
-  return (incumbent && succession(delivered.origin, incumbent, payload)) ?? document
 }
 
 /** True where nothing that gateways are judged by is different. */

@@ -1,42 +1,126 @@
 /**
- * From bytes to a typed document. The envelope is `{"typ": "linkspan-<type>", "payload": {...}}`; signatures will take
- * its place and leave the rest as it is. Whatever is wrong names the document, line and column, what was expected, and
- * shows the source line.
+ * From bytes to a typed document: the envelope (envelope.ts), its signature, and then the payload, JSON read strictly
+ * (json.ts) and field by field (payload.ts). Whatever is wrong names the document; what is wrong in a payload names line and
+ * column in it, says what was expected, and shows the source line. Nothing of a payload is read before its signature holds.
  */
-import type { Delivered, Document, DocumentType } from '../model/document.ts'
+import type { Delivered, Document, DocumentType, Signed } from '../model/document.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
-import { decode, fail, formatPath, object } from './decode.ts'
-import type { At, Decoder } from './decode.ts'
-import { excerptOf, placeOf, quoted } from './excerpt.ts'
+import { decode, formatPath } from './decode.ts'
+import type { Decoder } from './decode.ts'
+import {
+  digestOf,
+  envelopeBytes,
+  isAuthentic,
+  isAuthenticLater,
+  openEnvelope,
+  seal,
+} from './envelope.ts'
+import type { Envelope } from './envelope.ts'
+import type { KeyObject } from 'node:crypto'
+import { excerptOf, placeOf } from './excerpt.ts'
 import { locateJson, parseJson } from './json.ts'
 import type { JsonFault } from './json.ts'
-import { certificate, fabric, record, request } from './payload.ts'
+import { authority, certificate, fabric, record, request } from './payload.ts'
 import type { Refusal } from './refusal.ts'
 import { didYouMean } from './spelling.ts'
 
-export const documentTypes: readonly DocumentType[] = ['fabric', 'certificate', 'record', 'request']
+export const documentTypes: readonly DocumentType[] = ['fabric', 'certificate', 'record', 'request', 'authority']
 
-export function isRefusal(parsed: Document | Refusal): parsed is Refusal {
+export function isRefusal(parsed: object): parsed is Refusal {
   return 'rule' in parsed
 }
 
 /** The documents among what was delivered; those that parse. */
 export function documentsOf(delivered: readonly Delivered[]): Document[] {
-  return delivered.map(parseDocument).flatMap((parsed) => (isRefusal(parsed) ? [] : [parsed]))
+  return delivered.map(parseDocument).flatMap((parsed) => (isRefusal(parsed) ? [] : [parsed.document]))
 }
 
 /** The document, or why it is none. */
-export function parseDocument({ origin, bytes }: Delivered): Document | Refusal {
-  const text = decodeText(bytes)
-  if (typeof text !== 'string') return refusal(origin, text.text, text)
-  if (bytes.length > sizeLimit(text)) {
-    const reason = `is ${bytes.length} bytes long, expected at most ${sizeLimit(text)}`
-    return { origin, rule: 'document', code: 'document-invalid', object: origin, reason }
+export function parseDocument(delivered: Delivered): Signed | Refusal {
+  const opened = open(delivered)
+  if (isRefusal(opened)) return opened
+  return isAuthentic(opened.envelope) ? read(opened) : forged(opened)
+}
+
+/** The same, with the signature checked on a thread of the pool. */
+export async function parseDocumentLater(delivered: Delivered): Promise<Signed | Refusal> {
+  const opened = open(delivered)
+  if (isRefusal(opened)) return opened
+  return (await isAuthenticLater(opened.envelope)) ? read(opened) : forged(opened)
+}
+
+/** A document as it travels, signed by an Ed25519 private key. */
+export function sealDocument({ type, payload }: Document, key: KeyObject): string {
+  return seal(type, JSON.stringify(payload), key)
+}
+
+/** Largest payload of a type, in bytes. */
+export function maxPayloadBytes(type: string): number {
+  return type === 'fabric' ? maxFabricBytes : maxDocumentBytes
+}
+
+interface Opened {
+  readonly origin: string
+  readonly type: DocumentType
+  readonly envelope: Envelope
+}
+
+function open({ origin, bytes }: Delivered): Opened | Refusal {
+  const refuse = (reason: string, next?: string): Refusal => ({
+    origin,
+    rule: 'document',
+    code: 'document-invalid',
+    object: origin,
+    reason,
+    ...(next === undefined ? {} : { next }),
+  })
+  const most = envelopeBytes(maxFabricBytes)
+  if (bytes.length > most) return refuse(`is ${bytes.length} bytes long, expected at most ${most}`)
+  // The type decides how long it may be; a long one of another type must not cost the time to be taken apart.
+  if (bytes.length > envelopeBytes(maxDocumentBytes) && !beginsAsFabric(bytes)) {
+    return refuse(`is ${bytes.length} bytes long, expected at most ${envelopeBytes(maxDocumentBytes)}`)
   }
+  const envelope = openEnvelope(bytes)
+  if ('malformed' in envelope) return refuse(envelope.malformed, envelope.hint)
+  const type = documentTypes.find((known) => known === envelope.type)
+  if (type === undefined) {
+    const hint = didYouMean(envelope.type, documentTypes) ?? `known are: ${documentTypes.join(', ')}`
+    return refuse(`has the type linkspan-${envelope.type}, which is none of a document`, hint)
+  }
+  const { length } = envelope.payload
+  if (length > maxPayloadBytes(type)) {
+    return refuse(`has a payload of ${length} bytes, expected at most ${maxPayloadBytes(type)}`)
+  }
+  return { origin, type, envelope }
+}
+
+const fabricHeader = Buffer.from('{"alg":"EdDSA","typ":"linkspan-fabric","kid":"').toString('base64url').slice(0, 60)
+
+function beginsAsFabric(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, fabricHeader.length).toString('latin1') === fabricHeader
+}
+
+function forged({ origin, type, envelope: { kid } }: Opened): Refusal {
+  return {
+    origin,
+    rule: 'signature',
+    code: 'document-invalid',
+    object: origin,
+    reason: `the signature of this ${type} is not by the key ${kid} that it names`,
+    next: 'it was altered on its way, or never signed: find out by whom',
+  }
+}
+
+function read({ origin, type, envelope }: Opened): Signed | Refusal {
+  const text = decodeText(envelope.payload)
+  if (typeof text !== 'string') return refusal(origin, text.text, text)
   const parsed = parseJson(text)
   if (!('value' in parsed)) return refusal(origin, text, parsed)
-  const decoded = decode(envelope, parsed.value)
-  if ('value' in decoded) return decoded.value
+  const decoder: Decoder<Document> = payloads[type]
+  const decoded = decode(decoder, parsed.value)
+  if ('value' in decoded) {
+    return { document: decoded.value, kid: envelope.kid, hash: digestOf(envelope.payload) }
+  }
   const first = decoded[0]
   if (first === undefined) throw new TypeError('a decoder refused without a problem')
   const where = formatPath(first.path)
@@ -65,44 +149,16 @@ const payloads = {
   certificate: (payload, at, key) => tagged('certificate', certificate(payload, at, key)),
   record: (payload, at, key) => tagged('record', record(payload, at, key)),
   request: (payload, at, key) => tagged('request', request(payload, at, key)),
+  authority: (payload, at, key) => tagged('authority', authority(payload, at, key)),
 } satisfies Record<DocumentType, Decoder<Document>>
 
 function tagged<T extends DocumentType, P>(type: T, payload: P | null) {
   return payload === null ? null : { type, payload }
 }
 
-const any: Decoder<{ readonly value: unknown }> = (value) => ({ value })
-const outer = object({ typ: any, payload: any })
-
-const envelope: Decoder<Document> = (value, at, key) => {
-  const opened = outer(value, at, key)
-  if (opened === null) return null
-  const here: At = { problems: at.problems, parent: at, key }
-  const typ = opened.typ.value
-  const type = documentTypes.find((candidate) => typ === `linkspan-${candidate}`)
-  if (type !== undefined) return payloads[type](opened.payload.value, here, 'payload')
-  const known = documentTypes.map((candidate) => `linkspan-${candidate}`)
-  const hint = typeof typ === 'string' ? didYouMean(typ, known) : `known are: ${known.join(', ')}`
-  return fail(here, 'typ', `expected a document type, found ${quoted(typ)}`, hint)
-}
-
-/** Only a text that begins as a fabric document may be large, so that no other costs time to be refused. */
-function sizeLimit(text: string): number {
-  return /^\s{0,64}\{\s{0,64}"typ"\s{0,64}:\s{0,64}"linkspan-fabric"/.test(text)
-    ? maxFabricBytes
-    : maxDocumentBytes
-}
-
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function decodeText(bytes: Uint8Array): string | (JsonFault & { text: string }) {
-  if (bytes.length > maxFabricBytes) {
-    return {
-      text: '',
-      offset: 0,
-      reason: `is ${bytes.length} bytes long, expected at most ${maxFabricBytes}`,
-    }
-  }
   try {
     return utf8.decode(bytes)
   } catch {

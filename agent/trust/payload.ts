@@ -1,5 +1,5 @@
 /**
- * The payloads of the four documents (model/fabric.ts), field by field. What one document can get wrong by itself is
+ * The payloads of the documents (model/fabric.ts), field by field. What one document can get wrong by itself is
  * judged here, with a place: forms, ranges, names, duplicates, a VNI used twice. What documents say against each other is
  * rule.ts.
  */
@@ -16,7 +16,7 @@ import type {
   Site,
 } from '../model/fabric.ts'
 import { devices } from '../model/device.ts'
-import type { Request } from '../model/document.ts'
+import type { Authority, Request } from '../model/document.ts'
 import { parsePublicKey } from '../model/key.ts'
 import type { PublicKey } from '../model/key.ts'
 import { addressBytes, familyOf, isMalformed, lengthOf, parseAddress, parsePrefix } from '../model/prefix.ts'
@@ -237,6 +237,15 @@ export const request: Decoder<Request> = object({
   prefixes,
   networks: attachments,
 })
+
+export const authority: Decoder<Authority> = object(
+  {
+    fabric: name,
+    serial: integer(0, most),
+    retired: unique(array(identity), 'the key', (element: string) => element),
+  },
+  { next: identity, proof: text(/^[\w.-]{1,1024}$/, 'a signed text') },
+)
 
 /** True for an address no other host can send to: unspecified, loopback, link-local, multicast. */
 export function isUnreachable(at: Address): boolean {

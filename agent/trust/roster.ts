@@ -12,11 +12,14 @@ import type { Family, Prefix } from '../model/prefix.ts'
 import { Claims } from './claims.ts'
 import * as conflict from './conflict.ts'
 import { elsewhere, lowest } from './conflict.ts'
+import { validityOf } from './moment.ts'
+import type { Moment, Validity } from './moment.ts'
 import type { Refusal } from './refusal.ts'
 import { judgeCertificate, judgePrefixes, judgeRecord, Objections } from './rule.ts'
 import type { CertificateVerdict, RecordVerdict } from './rule.ts'
 import { gatewayOf, sameGateway } from './snapshot.ts'
 import { Tenure } from './tenure.ts'
+import type { Tenures } from './tenure.ts'
 
 export interface Sourced<P> {
   readonly origin: string
@@ -28,6 +31,8 @@ interface Entry {
   readonly name: Name
   certificate?: Sourced<Certificate>
   record?: Sourced<GatewayRecord>
+  /** As judged last. */
+  validity?: Validity
   verdict?: CertificateVerdict
   /** Keys held in the indexes. */
   identity: readonly string[]
@@ -50,13 +55,15 @@ interface Entry {
   readonly refusals: Record<Stage, readonly Refusal[]>
 }
 
-type Stage = 'certificate' | 'distinct' | 'plane' | 'record' | 'keys' | 'prefixes' | 'sites'
+type Stage = 'certificate' | 'distinct' | 'plane' | 'keys' | 'prefixes' | 'sites'
 
 /** Gateways judged between two chances for the event loop. */
 const step = 8
 
 export class Roster {
   readonly #fabric: Fabric
+  readonly #self: Name | undefined
+  #moment: Moment = { sureMs: 0, likelyMs: 0 }
   readonly #entries = new Map<Name, Entry>()
   readonly #refusing = new Set<Entry>()
   readonly #identities: Tenure<string, Entry>
@@ -70,24 +77,41 @@ export class Roster {
   readonly #openLengths = new Map<number, number>()
   #touched = new Set<Entry>()
 
-  /** `before`: the roster it takes over from, whose holders of identities, numbers and keys stay. */
-  constructor(fabric: Fabric, before?: Roster) {
+  /** `before`: whose holders of identities, numbers and keys stay. `self`: the gateway that is barred rather than refused. */
+  constructor(fabric: Fabric, before: Roster | Tenures, self?: Name) {
     this.#fabric = fabric
-    this.#identities = new Tenure(before && ((key) => before.#identities.holder(key)))
-    this.#numbers = new Tenure(before && ((key) => before.#numbers.holder(key)))
-    this.#keys = new Tenure(before && ((key) => before.#keys.holder(key)))
+    this.#self = self
+    if (before instanceof Roster) {
+      this.#identities = new Tenure((key) => before.#identities.holder(key))
+      this.#numbers = new Tenure((key) => before.#numbers.holder(key))
+      this.#keys = new Tenure((key) => before.#keys.holder(key))
+    } else {
+      this.#identities = new Tenure((key) => before.identities.get(key))
+      this.#numbers = new Tenure((key) => before.numbers.get(key))
+      this.#keys = new Tenure((key) => before.tunnelKeys.get(key))
+    }
   }
 
-  setCertificate(name: Name, certificate: Sourced<Certificate> | undefined): void {
+  /** The documents in force of a gateway. The record is that of the identity that the certificate names. */
+  set(
+    name: Name,
+    certificate: Sourced<Certificate> | undefined,
+    record: Sourced<GatewayRecord> | undefined,
+  ): void {
     const entry = this.#touch(name)
-    if (certificate === undefined) delete entry.certificate
-    else entry.certificate = certificate
+    delete entry.certificate
+    delete entry.record
+    if (certificate !== undefined) entry.certificate = certificate
+    if (record !== undefined) entry.record = record
   }
 
-  setRecord(name: Name, record: Sourced<GatewayRecord> | undefined): void {
-    const entry = this.#touch(name)
-    if (record === undefined) delete entry.record
-    else entry.record = record
+  /** Who holds what now. */
+  holders(): Tenures {
+    return {
+      identities: this.#identities.holders(),
+      numbers: this.#numbers.holders(),
+      tunnelKeys: this.#keys.holders(),
+    }
   }
 
   /** All refusals of gateways, in no particular order. */
@@ -95,8 +119,13 @@ export class Roster {
     for (const { refusals } of this.#refusing) for (const list of Object.values(refusals)) yield* list
   }
 
-  /** Judges what was touched; answers the gateways that are different now, undefined where one is gone. */
-  *settle(): Generator<void, Map<Name, Gateway | undefined>> {
+  /** Judges what was touched or met its date; answers the gateways that are different now, undefined where one is gone. */
+  *settle(moment: Moment): Generator<void, Map<Name, Gateway | undefined>> {
+    this.#moment = moment
+    for (const entry of this.#entries.values()) {
+      const { certificate, validity } = entry
+      if (certificate !== undefined && validity !== validityOf(certificate.payload, moment)) this.#touched.add(entry)
+    }
     const touched = this.#touched
     this.#touched = new Set()
     const standing = yield* this.#judgeCertificates(touched)
@@ -124,7 +153,11 @@ export class Roster {
       const { certificate } = entry
       delete entry.verdict
       if (certificate !== undefined) {
-        const verdict = judgeCertificate(certificate.origin, this.#fabric, certificate.payload)
+        entry.validity = validityOf(certificate.payload, this.#moment)
+        const verdict = judgeCertificate(certificate.origin, this.#fabric, certificate.payload, {
+          validity: entry.validity,
+          isSelf: entry.name === this.#self,
+        })
         this.#note(entry, 'certificate', verdict.refusals)
         if (verdict.accepted) entry.verdict = verdict
         entry.number = certificate.payload.number
@@ -223,10 +256,6 @@ export class Roster {
     const judged = new Set(speaking)
     for (const entry of speaking) {
       const { record } = entry
-      const objections = new Objections(record?.origin ?? '', entry.name)
-      if (record !== undefined && entry.certificate === undefined)
-        conflict.refuseUncertified(objections, entry.name)
-      this.#note(entry, 'record', objections.list)
       const speaks = entry.certified && record !== undefined && record.payload.state !== 'withdrawn'
       const keys = speaks ? Object.values(record.payload.tunnelKeys) : []
       for (const key of this.#keys.move(entry, entry.keys, keys)) addAll(judged, this.#keys.of(key))
@@ -304,7 +333,7 @@ export class Roster {
         })
         const { payload } = certificate
         gateway = gatewayOf(
-          { certificate: payload, certified: verdict.certified },
+          { certificate: payload, certified: verdict.certified, barred: verdict.barred },
           record.payload,
           own,
           effective,
@@ -330,7 +359,7 @@ export class Roster {
 
 function newEntry(name: Name): Entry {
   const none = { identity: [], numbers: [], planes: [], grants: [], open: [], keys: [], advertised: [] }
-  const refusals = { certificate: [], distinct: [], plane: [], record: [], keys: [], prefixes: [], sites: [] }
+  const refusals = { certificate: [], distinct: [], plane: [], keys: [], prefixes: [], sites: [] }
   return {
     name,
     ...none,

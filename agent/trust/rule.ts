@@ -5,6 +5,7 @@
  * A gateway passes them in this order: its certificate by itself, against other certificates, its record by itself,
  * against other records, and last its prefixes. What an earlier rule refused does not count in a later one.
  */
+import type { Document, Request, Signed } from '../model/document.ts'
 import { networkByName } from '../model/gateway.ts'
 import type {
   Attachment,
@@ -17,9 +18,11 @@ import type {
 } from '../model/fabric.ts'
 import { contains, familyOf, holds, lengthOf, widen } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
+import type { Validity } from './moment.ts'
 import { isUnreachable } from './payload.ts'
 import type { Refusal } from './refusal.ts'
 import type { RuleId } from './rulebook.ts'
+import { gatewayOf, nameOf } from './subject.ts'
 import { isDefaultRoute, reservedRange, sharesSpace, sortedPrefixes } from './space.ts'
 
 /** At most this many refusals of one rule for one document are listed, and how many more there are. */
@@ -62,28 +65,73 @@ export class Objections {
   }
 }
 
-/** A document of another fabric. */
-export function foreign(origin: string, type: string, gateway: Name, of: Name, fabric: Name): Refusal {
+/** A document of another fabric than the one this gateway is configured for. */
+export function foreign(origin: string, document: Document, fabric: Name): Refusal {
+  const of = document.payload.fabric
+  return about(document, {
+    origin,
+    rule: 'fabric',
+    reason: `belongs to the fabric ${of}, this is ${fabric}`,
+    next: 'move it to its own registry; is registry: in config.yml the right one?',
+  })
+}
+
+/** A document that only the authority may sign. */
+export function refuseStranger(origin: string, { document, kid }: Signed, root: string, retired: boolean): Refusal {
+  const reason = retired
+    ? `is signed by the key ${kid}, which the authority retired`
+    : `is signed by the key ${kid}, which is not the authority's (${root})`
+  const next = retired ? 'have it issued anew: linkspan ca renew' : 'is authority: in config.yml right? else find out who wrote it'
+  return about(document, { origin, rule: 'authority', reason, next })
+}
+
+/** A record that its gateway's identity did not sign. */
+export function refuseSigner(origin: string, gateway: Name, certified: boolean): Refusal {
   return {
     origin,
     gateway,
-    rule: 'fabric',
+    rule: certified ? 'signer' : 'certificate',
     code: 'document-invalid',
-    object: `${type} ${gateway}`,
-    reason: `belongs to the fabric ${of}, this is ${fabric}`,
-    next: 'move it to its own registry',
+    object: `record ${gateway}`,
+    reason: certified
+      ? "is not signed by the identity in the gateway's certificate"
+      : 'the gateway has no certificate',
+    next: certified
+      ? `after a reinstall: linkspan ca issue --replace ${gateway}; else find out who wrote it`
+      : `certify it: linkspan ca issue ${gateway}`,
   }
 }
 
-/** The fabric document of another fabric than the one this gateway is configured for. */
-export function foreignFabric(origin: string, { fabric }: Fabric, wanted: Name): Refusal {
+/** A request that somebody else signed. */
+export function refuseForgedRequest(origin: string, { gateway }: Request): Refusal {
   return {
     origin,
-    rule: 'fabric',
+    gateway,
+    rule: 'signer',
     code: 'document-invalid',
-    object: `fabric ${fabric}`,
-    reason: `this gateway is configured for the fabric ${wanted}`,
-    next: 'is registry: in config.yml the right one?',
+    object: `request ${gateway}`,
+    reason: 'is not signed by the identity that it is for',
+    next: 'find out who wrote it',
+  }
+}
+
+/** A gateway never seen, while nobody knows whether the fabric document still says what holds. */
+export function refuseStale(origin: string, { document }: Signed): Refusal {
+  return about(document, {
+    origin,
+    rule: 'stale',
+    reason: 'the fabric document is stale, and the gateway was never seen before',
+    next: 'renew the fabric document: linkspan ca fabric',
+  })
+}
+
+function about(document: Document, refusal: Omit<Refusal, 'code' | 'object'>): Refusal {
+  const gateway = gatewayOf(document)
+  return {
+    ...refusal,
+    code: 'document-invalid',
+    object: nameOf(document),
+    ...(gateway === undefined ? {} : { gateway }),
   }
 }
 
@@ -98,14 +146,6 @@ export function succession(origin: string, incumbent: Fabric, next: Fabric): Ref
     next: hint,
   })
   const object = `fabric ${next.fabric}`
-  if (next.fabric !== incumbent.fabric) {
-    return refuse(
-      'fabric',
-      object,
-      `this registry holds the fabric ${incumbent.fabric}`,
-      'use a registry of its own',
-    )
-  }
   const ranges = ({ overlay }: Fabric): string => [overlay.ipv4 ?? 'none', overlay.ipv6 ?? 'none'].join(', ')
   if (ranges(next) !== ranges(incumbent)) {
     const reason = `the overlay ranges cannot change: they are ${ranges(incumbent)}, the new document has ${ranges(next)}`
@@ -126,6 +166,8 @@ export function succession(origin: string, incumbent: Fabric, next: Fabric): Ref
 /** A certificate by itself. */
 export interface CertificateVerdict {
   readonly accepted: boolean
+  /** It ended, and is our own: it stands so that all that it led to can be closed. */
+  readonly barred: boolean
   /** Grants that stand, in order of prefix. */
   readonly grants: readonly Grant[]
   readonly certified: readonly Prefix[]
@@ -136,33 +178,35 @@ export function judgeCertificate(
   origin: string,
   fabric: Fabric,
   certificate: Certificate,
+  { validity, isSelf }: { readonly validity: Validity; readonly isSelf: boolean },
 ): CertificateVerdict {
-  const { gateway, serial } = certificate
+  const { gateway, serial, notBefore, notAfter } = certificate
   const objections = new Objections(origin, gateway)
   const object = `certificate ${gateway}`
-  const refused = (): CertificateVerdict => ({
-    accepted: false,
-    grants: [],
-    certified: [],
-    refusals: objections.list,
-  })
-  if (fabric.removed.includes(gateway)) {
-    objections.add(
-      'removed',
-      object,
-      'the fabric document lists the gateway under removed',
-      'delete its documents',
-    )
-    return refused()
+  const ended = ((): boolean => {
+    if (fabric.removed.includes(gateway)) {
+      const reason = 'the fabric document lists the gateway under removed'
+      objections.add('removed', object, reason, 'delete its documents')
+      return true
+    }
+    const { serials, identities } = fabric.revoked
+    if (serials.includes(serial) || identities.includes(certificate.identity)) {
+      const next = `have it replaced: linkspan ca issue --replace ${gateway}`
+      objections.add('revoked', object, 'the fabric document revokes it', next)
+      return true
+    }
+    if (validity !== 'expired') return false
+    const reason = `expired at ${new Date(notAfter).toISOString()}`
+    objections.add('expired', object, reason, `renew it: linkspan ca renew ${gateway}`)
+    return true
+  })()
+  if (validity === 'early') {
+    const reason = `begins at ${new Date(notBefore).toISOString()}`
+    objections.add('early', object, reason, 'is the clock of this host right? else wait')
   }
-  if (fabric.revoked.serials.includes(serial) || fabric.revoked.identities.includes(certificate.identity)) {
-    objections.add(
-      'revoked',
-      object,
-      'the fabric document revokes it',
-      'issue a new certificate or delete this one',
-    )
-    return refused()
+  const barred = ended && isSelf
+  if ((ended && !barred) || validity === 'early') {
+    return { accepted: false, barred, grants: [], certified: [], refusals: objections.list }
   }
   const withDefault = certificate.grants.includes('defaultRoute')
   const standing = new Map<Prefix, Grant>()
@@ -189,7 +233,7 @@ export function judgeCertificate(
   }
   const certified = sortedPrefixes([...standing.keys()])
   const grants = certified.flatMap((prefix) => standing.get(prefix) ?? [])
-  return { accepted: true, grants, certified, refusals: objections.list }
+  return { accepted: true, barred, grants, certified, refusals: objections.list }
 }
 
 /** A record by itself, prefixes apart. */
@@ -292,7 +336,7 @@ export function judgePrefixes(
         'certified',
         object,
         reason,
-        `certify it: linkspan registry add ${record.gateway} --replace`,
+        `certify it: linkspan ca issue --replace ${record.gateway}`,
       )
       return false
     }

@@ -2,10 +2,17 @@
 
 export const rules = {
   document: 'a document has the form of its type, and says nothing twice',
+  signature: 'the signature of a document is by the key that its header names',
   fabric: 'documents belong to this fabric',
+  authority: "fabric documents and certificates are signed by a key of the authority's that is not retired",
+  signer: 'a record is signed by the identity in the certificate of its gateway, a request by its own',
+  rollback: 'a document is not older than the one of its subject that counted before',
+  equivocation: 'no two documents of one subject have one serial and say different things',
+  early: 'a certificate has begun',
+  expired: 'a certificate has not expired',
+  stale: 'while the fabric document is stale, no gateway is let in that was never seen',
   succession:
     'a fabric document keeps the overlay ranges and the underlays of the one before, and only appends',
-  duplicate: 'two different documents of one subject have different serials; the newer one counts',
   removed: 'the fabric document does not list the gateway as removed',
   revoked: 'the fabric document revokes neither the serial nor the identity of the certificate',
   identity:

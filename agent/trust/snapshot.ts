@@ -8,7 +8,15 @@ import type { Prefix } from '../model/prefix.ts'
 import { compareText } from './refusal.ts'
 
 export function gatewayOf(
-  { certificate, certified }: { readonly certificate: Certificate; readonly certified: readonly Prefix[] },
+  {
+    certificate,
+    certified,
+    barred,
+  }: {
+    readonly certificate: Certificate
+    readonly certified: readonly Prefix[]
+    readonly barred: boolean
+  },
   record: GatewayRecord,
   { endpoints, networks }: Pick<Gateway, 'endpoints' | 'networks'>,
   prefixes: readonly Prefix[],
@@ -28,6 +36,7 @@ export function gatewayOf(
     networks,
     weight,
     state,
+    ...(barred ? { barred } : {}),
   }
 }
 

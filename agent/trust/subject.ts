@@ -1,55 +1,85 @@
 /**
- * Which documents speak of one thing, and which of several counts. The subject of a document is its type, fabric and
- * gateway; of several documents of one subject the highest serial counts.
+ * Which documents speak of one thing, and which of several counts. The subject of a document is its type and what it is
+ * about; the highest serial counts. What counted once is marked: an older document never comes back (rollback), and another
+ * one of the same serial never takes its place (equivocation), whoever delivers it and whenever.
  */
-import { hash } from 'node:crypto'
-import type { Document } from '../model/document.ts'
-import { compareText } from './refusal.ts'
+import type { Document, Signed } from '../model/document.ts'
 import type { Refusal } from './refusal.ts'
 
-/** A document that parsed, where it came from, and a digest of its bytes. */
-export interface Held<D extends Document = Document> {
-  readonly origin: string
-  readonly digest: string
-  readonly document: D
+/** The document of a subject that counted last. */
+export interface Mark {
+  readonly serial: number
+  /** Of its payload. */
+  readonly hash: string
 }
 
-export function subjectOf(document: Document): string {
-  return document.type === 'fabric'
-    ? 'fabric'
-    : `${document.type} ${document.payload.fabric} ${document.payload.gateway}`
+/**
+ * Documents of one subject follow each other by serial. A record belongs to the identity that signs it: a reinstalled
+ * gateway begins anew.
+ */
+export function subjectOf({ document, kid }: Signed): string {
+  const { type, payload } = document
+  switch (type) {
+    case 'fabric':
+      return 'fabric'
+    case 'authority':
+      return `authority ${kid}`
+    case 'record':
+      return `record ${payload.gateway} ${kid}`
+    case 'certificate':
+    case 'request':
+      return `${type} ${payload.gateway}`
+  }
 }
 
-function serialOf({ type, payload }: Document): number {
+/** As people name it. */
+export function nameOf({ type, payload }: Document): string {
+  return `${type} ${type === 'fabric' || type === 'authority' ? payload.fabric : payload.gateway}`
+}
+
+export function gatewayOf({ type, payload }: Document): string | undefined {
+  return type === 'fabric' || type === 'authority' ? undefined : payload.gateway
+}
+
+export function serialOf({ type, payload }: Document): number {
   return type === 'request' ? 0 : payload.serial
 }
 
-/** Newest first; of equal serials the lower origin, so that the order of arrival decides nothing. */
-export function compareHeld(a: Held, b: Held): number {
-  return serialOf(b.document) - serialOf(a.document) || compareText(a.origin, b.origin)
+export function markOf({ document, hash }: Signed): Mark {
+  return { serial: serialOf(document), hash }
 }
 
-/** The document that counts, and refusals of others that claim its serial with other words. */
-export function newest<H extends Held>(
-  held: Iterable<H>,
-): { winner: H | undefined; refusals: readonly Refusal[] } {
-  const [winner, ...others] = [...held].sort(compareHeld)
-  if (winner === undefined) return { winner, refusals: [] }
-  const { document, digest } = winner
-  const refusals = others
-    .filter((other) => serialOf(other.document) === serialOf(document) && other.digest !== digest)
-    .map((other): Refusal => ({
-      origin: other.origin,
-      rule: 'duplicate',
-      code: 'document-invalid',
-      object: `${document.type} ${document.type === 'fabric' ? document.payload.fabric : document.payload.gateway}`,
-      reason: `${winner.origin} has the same serial and other contents, and counts`,
-      next: 'delete the one that is wrong',
-      ...(document.type === 'fabric' ? {} : { gateway: document.payload.gateway }),
-    }))
-  return { winner, refusals }
+/**
+ * True where `a` counts rather than `b`. Of two that come at once with one serial the lower hash counts, so that every
+ * gateway takes the same one; what is marked stays.
+ */
+export function outranks(a: Mark, b: Mark): boolean {
+  return a.serial > b.serial || (a.serial === b.serial && a.hash < b.hash)
 }
 
-export function digestOf(bytes: Uint8Array): string {
-  return hash('sha256', bytes, 'base64')
+/** Why a document does not count where `mark` does; undefined where it is the marked one or follows it. */
+export function behind(origin: string, signed: Signed, mark: Mark): Refusal | undefined {
+  const { document, hash } = signed
+  const serial = serialOf(document)
+  if (serial > mark.serial || (serial === mark.serial && hash === mark.hash)) return undefined
+  const gateway = gatewayOf(document)
+  const common = {
+    origin,
+    code: 'document-invalid' as const,
+    object: nameOf(document),
+    ...(gateway === undefined ? {} : { gateway }),
+  }
+  return serial < mark.serial
+    ? {
+        ...common,
+        rule: 'rollback',
+        reason: `is older than the one in force: serial ${serial}, in force is ${mark.serial}`,
+        next: 'put the newer one back, or have it issued anew',
+      }
+    : {
+        ...common,
+        rule: 'equivocation',
+        reason: `has the serial ${serial} of the one in force and says something else`,
+        next: 'somebody signed two documents with one serial: find out who, and have a third issued',
+      }
 }

@@ -7,18 +7,29 @@
  */
 import type { Name } from '../model/fabric.ts'
 import { Claims } from './claims.ts'
+import type { Mark } from './subject.ts'
 
 /** What each key was last held by. */
 export type Holders<K> = ReadonlyMap<K, Name>
 
-/** Marks of all keys of a fabric: who held what when documents were last judged. */
-export interface Marks {
+/** Who held what when documents were last judged. */
+export interface Tenures {
   readonly identities: Holders<string>
   readonly numbers: Holders<number>
   readonly tunnelKeys: Holders<string>
 }
 
-export const noMarks: Marks = { identities: new Map(), numbers: new Map(), tunnelKeys: new Map() }
+/** What must be known of the past: who held what, and by subject which document counted last. */
+export interface Marks extends Tenures {
+  readonly documents: ReadonlyMap<string, Mark>
+}
+
+export const noMarks: Marks = {
+  identities: new Map(),
+  numbers: new Map(),
+  tunnelKeys: new Map(),
+  documents: new Map(),
+}
 
 /** The rule itself: who holds a key that these claim, where `before` held it. Undefined: nobody. */
 export function holderOf(before: Name | undefined, claimants: readonly Name[]): Name | undefined {
@@ -44,6 +55,16 @@ export class Tenure<K, E extends { readonly name: Name }> extends Claims<K, E> {
     if (this.#contested.has(key)) return this.#contested.get(key)
     for (const { name } of this.of(key)) return name
     return undefined
+  }
+
+  /** Every key that somebody holds. */
+  holders(): Map<K, Name> {
+    const holders = new Map<K, Name>()
+    for (const key of this.keys()) {
+      const name = this.holder(key)
+      if (name !== undefined) holders.set(key, name)
+    }
+    return holders
   }
 
   override move(claimant: E, before: readonly K[], after: readonly K[]): K[] {

@@ -3,34 +3,55 @@
  * everything, one rule after another. The running agent uses ledger.ts, which does the same work for what changed only;
  * a property test holds the two together.
  */
-import type { Delivered } from '../model/document.ts'
-import type { Certificate, GatewayRecord, Name } from '../model/fabric.ts'
+import type { Delivered, DocumentType, Signed } from '../model/document.ts'
+import type { Certificate, Fabric, GatewayRecord, Name } from '../model/fabric.ts'
 import type { Snapshot } from '../model/gateway.ts'
 import { familyOf, lengthOf } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
+import { authoritiesOf } from './authorities.ts'
 import * as conflict from './conflict.ts'
 import { elsewhere, lowest, rivalsOf } from './conflict.ts'
 import type { Party } from './conflict.ts'
+import type { Ground } from './ground.ts'
+import { isStale, validityOf } from './moment.ts'
+import type { Moment } from './moment.ts'
 import { isRefusal, parseDocument } from './parse.ts'
 import { compareRefusals } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
-import { foreign, judgeCertificate, judgePrefixes, judgeRecord, Objections } from './rule.ts'
+import {
+  foreign,
+  judgeCertificate,
+  judgePrefixes,
+  judgeRecord,
+  Objections,
+  refuseForgedRequest,
+  refuseSigner,
+  refuseStale,
+  refuseStranger,
+  succession,
+} from './rule.ts'
 import type { CertificateVerdict } from './rule.ts'
 import { gatewayOf, group, groups, mapsOf } from './snapshot.ts'
-import { digestOf, newest, subjectOf } from './subject.ts'
-import type { Held } from './subject.ts'
+import { behind, gatewayOf as nameOfGateway, markOf, outranks, subjectOf } from './subject.ts'
 import { holderOf, noMarks } from './tenure.ts'
-import type { Holders, Marks } from './tenure.ts'
+import type { Holders, Marks, Tenures } from './tenure.ts'
 
 export interface Verdict {
   /** Undefined without a fabric document. */
   readonly snapshot: Snapshot | undefined
   /** In order of origin and rule. */
   readonly refusals: readonly Refusal[]
-  /** Who holds what now: in for the next judgement. */
+  /** Who holds what now, and what counted: in for the next judgement. */
   readonly marks: Marks
-  /** The moment it was judged for, Unix ms. */
-  readonly nowMs: number
+}
+
+/** For whom it is judged, when, and what was judged before. */
+export interface Context extends Ground {
+  readonly moment: Moment
+  /** Of the verdict before, where there was one. */
+  readonly marks?: Marks
+  /** The fabric document in force before. */
+  readonly incumbent?: Fabric
 }
 
 type Candidate = CertificateVerdict & {
@@ -39,48 +60,134 @@ type Candidate = CertificateVerdict & {
   readonly party: Party
 }
 
-/**
- * `nowMs` (Unix) is only noted: dates are written and not judged before documents are signed. `marks`: those of the verdict
- * before, where there was one.
- */
-export function verify(documents: readonly Delivered[], nowMs: number, marks = noMarks): Verdict {
+/** A document, and where it came from. */
+interface Held extends Signed {
+  readonly origin: string
+}
+
+export function verify(documents: readonly Delivered[], context: Context): Verdict {
+  const { fabric: wanted, authority, moment, incumbent, marks = noMarks } = context
   const refusals: Refusal[] = []
-  const subjects = new Map<string, Held[]>()
+
+  // Form and signature, each by itself.
+  const all: Held[] = []
   for (const delivered of documents) {
-    const document = parseDocument(delivered)
-    if (isRefusal(document)) refusals.push(document)
-    else group(subjects, subjectOf(document), { ...delivered, document, digest: digestOf(delivered.bytes) })
+    const { origin } = delivered
+    const parsed = parseDocument(delivered)
+    if (isRefusal(parsed)) refusals.push(parsed)
+    else if (parsed.document.payload.fabric !== wanted) refusals.push(foreign(origin, parsed.document, wanted))
+    else all.push({ ...parsed, origin })
   }
-  const winners: Held[] = []
-  for (const held of subjects.values()) {
-    const result = newest(held)
-    if (result.winner !== undefined) winners.push(result.winner)
-    if (result.winner?.document.type !== 'request') refusals.push(...result.refusals)
+  const of = (type: DocumentType): Held[] => all.filter(({ document }) => document.type === type)
+  const counting = new Map(marks.documents)
+  /** The documents of each subject that count, out of those that may. */
+  const elect = (held: readonly Held[]): Held[] =>
+    [...groups(held, subjectOf)].flatMap(([subject, some]) => {
+      const mark = counting.get(subject)
+      const standing = some.filter((one) => mark === undefined || behind(one.origin, one, mark) === undefined)
+      const winner = standing.reduce<Held | undefined>(
+        (best, one) =>
+          best === undefined || outranks(markOf(one), markOf(best)) || (one.hash === best.hash && one.origin < best.origin)
+            ? one
+            : best,
+        undefined,
+      )
+      const now = winner === undefined ? mark : markOf(winner)
+      if (now === undefined) return []
+      counting.set(subject, now)
+      for (const one of some) {
+        const late = behind(one.origin, one, now)
+        if (late !== undefined) refusals.push(late)
+      }
+      return winner === undefined ? [] : [winner]
+    })
+
+  // Who signs what.
+  for (const { origin, document, kid } of of('request')) {
+    if (document.type === 'request' && document.payload.identity !== kid)
+      refusals.push(refuseForgedRequest(origin, document.payload))
   }
-  const { snapshot, marks: after } = judge(winners, marks, refusals)
-  return { snapshot, refusals: refusals.sort(compareRefusals), marks: after, nowMs }
+  let authorities = authoritiesOf(authority, [])
+  for (const before = new Set<string>(); ; ) {
+    const kid = [...authorities.trusted].find((trusted) => !before.has(trusted))
+    if (kid === undefined) break
+    before.add(kid)
+    const spoken = of('authority').filter((one) => before.has(one.kid))
+    authorities = authoritiesOf(authority, newestOf(spoken, marks))
+  }
+  elect(of('authority').filter(({ kid }) => authorities.trusted.has(kid) || authorities.retired.has(kid)))
+  const signedByAuthority = (held: Held): boolean => {
+    const wasTrusted = authorities.retired.has(held.kid)
+    const isMarked = held.document.type === 'fabric' && marks.documents.get('fabric')?.hash === held.hash
+    if (authorities.trusted.has(held.kid) || (wasTrusted && isMarked)) return true
+    refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
+    return false
+  }
+  of('authority').forEach((held) => authorities.retired.has(held.kid) || signedByAuthority(held))
+  const follows = ({ origin, document }: Held): boolean => {
+    const refusal = incumbent && document.type === 'fabric' ? succession(origin, incumbent, document.payload) : undefined
+    if (refusal !== undefined) refusals.push(refusal)
+    return refusal === undefined
+  }
+  const [fabricHeld] = elect(of('fabric').filter((held) => signedByAuthority(held) && follows(held)))
+  const fabric = fabricHeld?.document.type === 'fabric' ? fabricHeld.document.payload : undefined
+  const stale = fabric !== undefined && isStale(fabric, moment)
+  const certificates = elect(
+    of('certificate').filter((held) => {
+      if (!signedByAuthority(held)) return false
+      if (!stale || marks.documents.has(subjectOf(held))) return true
+      refusals.push(refuseStale(held.origin, held))
+      return false
+    }),
+  )
+  const identities = new Map(
+    certificates.flatMap(({ document }) =>
+      document.type === 'certificate' ? [[document.payload.gateway, document.payload.identity]] : [],
+    ),
+  )
+  const records = elect(
+    of('record').filter(({ origin, document, kid }) => {
+      const gateway = nameOfGateway(document) ?? ''
+      const identity = identities.get(gateway)
+      if (identity === kid) return true
+      refusals.push(refuseSigner(origin, gateway, identity !== undefined))
+      return false
+    }),
+  )
+  const { snapshot, tenures } = judge(fabric, [...certificates, ...records], context, refusals)
+  return {
+    snapshot,
+    refusals: refusals.sort(compareRefusals),
+    marks: { ...(tenures ?? marks), documents: counting },
+  }
+}
+
+/** Of each signer the document that counts. */
+function newestOf(held: readonly Held[], marks: Marks): Held[] {
+  return [...groups(held, subjectOf)].flatMap(([subject, some]) => {
+    const mark = marks.documents.get(subject)
+    const standing = some.filter((one) => mark === undefined || behind(one.origin, one, mark) === undefined)
+    return standing.sort((a, b) => (outranks(markOf(a), markOf(b)) ? -1 : 1)).slice(0, 1)
+  })
 }
 
 function judge(
+  fabric: Fabric | undefined,
   winners: readonly Held[],
-  marks: Marks,
+  { moment, self, marks = noMarks }: Context,
   refusals: Refusal[],
-): Pick<Verdict, 'snapshot' | 'marks'> {
-  const fabric = winners.flatMap(({ document }) => (document.type === 'fabric' ? [document.payload] : []))[0]
-  if (fabric === undefined) return { snapshot: undefined, marks }
+): { readonly snapshot: Snapshot | undefined; readonly tenures?: Tenures } {
+  if (fabric === undefined) return { snapshot: undefined }
 
   // Certificates, each by itself.
   let candidates: Candidate[] = []
-  const certificates = new Set<Name>()
   for (const { origin, document } of winners) {
     if (document.type !== 'certificate') continue
     const certificate = document.payload
-    if (certificate.fabric !== fabric.fabric) {
-      refusals.push(foreign(origin, 'certificate', certificate.gateway, certificate.fabric, fabric.fabric))
-      continue
-    }
-    certificates.add(certificate.gateway)
-    const verdict = judgeCertificate(origin, fabric, certificate)
+    const verdict = judgeCertificate(origin, fabric, certificate, {
+      validity: validityOf(certificate, moment),
+      isSelf: certificate.gateway === self,
+    })
     refusals.push(...verdict.refusals)
     const party = { name: certificate.gateway, number: certificate.number, site: certificate.site.name }
     if (verdict.accepted) candidates.push({ ...verdict, origin, certificate, party })
@@ -120,15 +227,8 @@ function judge(
   for (const { origin, document } of winners) {
     if (document.type !== 'record') continue
     const record = document.payload
-    if (record.fabric !== fabric.fabric) {
-      refusals.push(foreign(origin, 'record', record.gateway, record.fabric, fabric.fabric))
-      continue
-    }
-    const objections = new Objections(origin, record.gateway)
-    if (!certificates.has(record.gateway)) conflict.refuseUncertified(objections, record.gateway)
-    refusals.push(...objections.list)
     const candidate = certified.get(record.gateway)
-    if (objections.list.length > 0 || candidate === undefined || record.state === 'withdrawn') continue
+    if (candidate === undefined || record.state === 'withdrawn') continue
     speakers.push({ origin, candidate, record })
   }
   const keys = new Map<string, { readonly name: Name }[]>()
@@ -179,8 +279,8 @@ function judge(
     refusals.push(...objections.list)
     return gatewayOf(candidate, record, own, effective)
   })
-  const after = { identities: identityHolders, numbers: numberHolders, tunnelKeys }
-  return { snapshot: { fabric, ...mapsOf(gateways) }, marks: after }
+  const tenures = { identities: identityHolders, numbers: numberHolders, tunnelKeys }
+  return { snapshot: { fabric, ...mapsOf(gateways) }, tenures }
 }
 
 /** Who holds each key; a key that nobody holds is not in there. */

@@ -1,19 +1,32 @@
 /**
- * Documents for tests: valid payloads with every field, to be changed one field at a time, and their bytes.
+ * Documents for tests: valid payloads with every field, to be changed one field at a time, and their bytes, signed by who
+ * should: the authority, or the gateway's identity. Every key is a function of its name, so no test need keep any.
  */
 import { createHash } from 'node:crypto'
-import { formatDocument } from '../../agent/model/document.ts'
-import type { Delivered, Document, Request } from '../../agent/model/document.ts'
+import type { KeyObject } from 'node:crypto'
+import type { Delivered, Document, Request, Signed } from '../../agent/model/document.ts'
 import type { Certificate, Fabric, GatewayRecord } from '../../agent/model/fabric.ts'
 import { parsePublicKey } from '../../agent/model/key.ts'
 import type { PublicKey } from '../../agent/model/key.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
+import { kidOf, privateKeyOf } from '../../agent/trust/envelope.ts'
+import type { Ground } from '../../agent/trust/ground.ts'
+import { momentOf } from '../../agent/trust/moment.ts'
+import { isRefusal, parseDocument, sealDocument } from '../../agent/trust/parse.ts'
+
+export const authorityKey = keyOf('authority')
+export const authority = kidOf(authorityKey)
+/** What a test's documents are judged for. */
+export const ground: Ground = { fabric: 'prod', authority }
+/** Everything below is valid then. */
+export const nowMs = 1_763_700_000_000
+export const moment = momentOf(nowMs)
 
 export function fabricOf(change: Partial<Fabric> = {}): Fabric {
   return {
     fabric: 'prod',
     serial: 1,
-    freshUntil: 2,
+    freshUntil: nowMs + 90 * 86_400_000,
     overlay: { ipv4: prefix('100.127.0.0/16'), ipv6: prefix('fd4c:53aa:bb00::/48') },
     underlays: [{ name: 'internet' }],
     prefer: ['internet'],
@@ -38,8 +51,8 @@ export function certificateOf(number: number, change: Partial<Certificate> = {})
     site: { name: `s${number}`, provider: '', region: '', labels: {} },
     plane: 0,
     identity: identityOf(`g${number}`),
-    notBefore: 0,
-    notAfter: 1,
+    notBefore: nowMs - 86_400_000,
+    notAfter: 4_102_444_800_000,
     prefixes: [{ prefix: prefix(`10.${number}.0.0/16`) }],
     networks: [],
     grants: [],
@@ -76,8 +89,17 @@ export function requestOf(number: number, change: Partial<Request> = {}): Reques
   }
 }
 
+/** The private key of this name. */
+export function keyOf(name: string): KeyObject {
+  return privateKeyOf(createHash('sha256').update(name).digest())
+}
+
+export function identityKeyOf(seed: string): KeyObject {
+  return keyOf(`identity ${seed}`)
+}
+
 export function identityOf(seed: string): string {
-  return createHash('sha256').update(`identity ${seed}`).digest('base64url')
+  return kidOf(identityKeyOf(seed))
 }
 
 export function tunnelKeyOf(seed: string): PublicKey {
@@ -107,16 +129,34 @@ export const requestDocument = (number: number, change?: Partial<Request>): Docu
   payload: requestOf(number, change),
 })
 
-/** As a file registry delivers it; `origin` defaults to the document's own place. */
-export function delivered(document: Document, origin = placeOf(document)): Delivered {
-  return { origin, bytes: Buffer.from(formatDocument(document)) }
+/** Who should sign a document. */
+export function signerOf({ type, payload }: Document): KeyObject {
+  return type === 'record' || type === 'request' ? identityKeyOf(payload.gateway) : authorityKey
 }
 
-export function placeOf(document: Document): string {
-  return document.type === 'fabric' ? 'fabric.json' : `${document.type}s/${document.payload.gateway}.json`
+/** As it travels. */
+export function sealed(document: Document, key = signerOf(document)): Buffer {
+  return Buffer.from(sealDocument(document, key))
+}
+
+/** As a file registry delivers it; `origin` defaults to the document's own place. */
+export function delivered(document: Document, origin = placeOf(document), key = signerOf(document)): Delivered {
+  return { origin, bytes: sealed(document, key) }
+}
+
+/** As parsed. */
+export function signed(document: Document, key = signerOf(document)): Signed {
+  const parsed = parseDocument(delivered(document, placeOf(document), key))
+  if (isRefusal(parsed)) throw new Error(`refused: ${parsed.object}: ${parsed.reason}`)
+  return parsed
+}
+
+export function placeOf({ type, payload }: Document): string {
+  if (type === 'fabric') return 'fabric.jws'
+  return type === 'authority' ? `authority/${String(payload.serial)}.jws` : `${type}s/${payload.gateway}.jws`
 }
 
 /** Text in place of a document. */
-export function deliveredText(text: string, origin = 'records/x.json'): Delivered {
+export function deliveredText(text: string, origin = 'records/x.jws'): Delivered {
   return { origin, bytes: Buffer.from(text) }
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { Document } from '../../agent/model/document.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import { writeDocument } from '../../agent/registry/file.ts'
-import { certificateDocument, recordDocument, tunnelKeysOf } from './documents.ts'
+import { certificateDocument, recordDocument, sealed, signed, tunnelKeysOf } from './documents.ts'
 import { dump, dumpDiff } from './dump.ts'
 import type { Gateway } from './gateway.ts'
 import type { Machine } from './machine.ts'
@@ -145,5 +145,5 @@ export function paperGateway(
 }
 
 export async function publish(registry: string, documents: readonly Document[]): Promise<void> {
-  for (const document of documents) await writeDocument(registry, document)
+  for (const document of documents) await writeDocument(registry, signed(document), sealed(document))
 }

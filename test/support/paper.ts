@@ -3,12 +3,11 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Status } from '../../agent/daemon/status.ts'
-import { formatDocument } from '../../agent/model/document.ts'
 import type { Document } from '../../agent/model/document.ts'
 import type { Certificate, GatewayRecord } from '../../agent/model/fabric.ts'
 import { address } from '../../agent/model/prefix.ts'
 import { documentPath } from '../../agent/registry/file.ts'
-import { certificateDocument, recordDocument } from './documents.ts'
+import { certificateDocument, recordDocument, sealed, signed } from './documents.ts'
 import { dump } from './dump.ts'
 import { guest } from './fault.ts'
 import { makePair } from './pair.ts'
@@ -54,8 +53,8 @@ export async function makePaper(directory: string, count: number): Promise<Paper
   const documents = paper.map((n) => ({ certificate: certificate(n), record: record(n) }))
 
   function put(document: Document | string, text?: string): string {
-    const file = typeof document === 'string' ? document : documentPath(lab.registry, document)
-    const whole = text ?? (typeof document === 'string' ? '' : formatDocument(document))
+    const file = typeof document === 'string' ? document : documentPath(lab.registry, signed(document))
+    const whole = text ?? (typeof document === 'string' ? '' : sealed(document).toString())
     mkdirSync(path.dirname(file), { recursive: true })
     writeFileSync(`${file}.next`, whole)
     renameSync(`${file}.next`, file)

@@ -10,8 +10,17 @@ import type { Document } from '../../agent/model/document.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import type { Op } from '../../agent/model/op.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
+import { noMarks } from '../../agent/trust/tenure.ts'
 import { GroupIds } from '../../agent/plan/group-id.ts'
-import { certificateDocument, delivered, fabricDocument, placeOf, recordDocument } from './documents.ts'
+import {
+  certificateDocument,
+  delivered,
+  fabricDocument,
+  ground,
+  nowMs,
+  placeOf,
+  recordDocument,
+} from './documents.ts'
 import { FakeKernel } from './fake-kernel.ts'
 import { bystanders } from './foreign.ts'
 import { desiredOf } from './pass.ts'
@@ -58,7 +67,9 @@ export class Rig {
     this.reconciler = new Reconciler({
       kernel,
       gateway: 'g1',
-      fabric: 'prod',
+      ground: { ...ground, self: 'g1' },
+      marks: noMarks,
+      now: () => nowMs,
       ids: new GroupIds(),
       saveIds: (ids) => {
         this.saved.push(JSON.stringify(ids))
@@ -100,7 +111,9 @@ export class Rig {
       reconciler: this.reconciler,
       kernel: this.kernel,
       version: '1.2.3',
-      fabric: 'prod',
+      ground: { ...ground, self: 'g1' },
+      marks: noMarks,
+      now: () => nowMs,
       gateway: 'g1',
       site: 's1',
       registry: 'file:///r',

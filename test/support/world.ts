@@ -14,7 +14,15 @@ import type { PathState } from '../../agent/model/path-state.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import type { Prefix } from '../../agent/model/prefix.ts'
 import { verify } from '../../agent/trust/verify.ts'
-import { certificateOf, delivered, fabricOf, recordOf, tunnelKeyOf } from './documents.ts'
+import {
+  certificateOf,
+  delivered,
+  fabricOf,
+  ground,
+  moment,
+  recordOf,
+  tunnelKeyOf,
+} from './documents.ts'
 
 export const underlayNames = ['internet', 'dx', 'peering'] as const
 export const networkNames = ['blue', 'lan'] as const
@@ -215,7 +223,7 @@ export function inputFrom(
   before: PlanInput | undefined,
   ids: GroupIds,
 ): PlanInput {
-  const { snapshot } = verify(documents, 1763700000000)
+  const { snapshot } = verify(documents, { ...ground, moment })
   if (snapshot === undefined) throw new Error('a world always has a fabric document')
   const input = { own: own(world), facts: facts(world), paths: new Paths(world.down) }
   return {

@@ -1,0 +1,216 @@
+/**
+ * One gRPC connection to one etcd server. It is never repaired: whatever happens to it is for the caller to see, who opens
+ * another, perhaps to another server, with the certificates of that moment.
+ *
+ * grpc-js is large, so it is loaded with the first connection: an agent with another registry does not pay for it. Deadlines
+ * are timers of our own: grpc-js takes them from the wall clock, which may jump. Sockets are destroyed by ourselves:
+ * grpc-js closes a session politely, which never ends where the other side is frozen, and a day of retries would leave
+ * thousands open. It does not hand them out, so they are caught as they are made, by the context they are made in.
+ */
+import type * as Grpc from '@grpc/grpc-js'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import diagnostics from 'node:diagnostics_channel'
+import { Socket } from 'node:net'
+import { checkServerIdentity } from 'node:tls'
+import type { Endpoint } from './etcd-endpoint.ts'
+import { EtcdFailure, status } from './etcd-failure.ts'
+import type { Method } from './etcd-message.ts'
+import { isAborted } from './etcd-pause.ts'
+import type { Material } from './etcd-tls.ts'
+
+type Metadata = Readonly<Record<string, string>>
+
+export interface CallOptions {
+  readonly deadlineMs: number
+  readonly metadata?: Metadata
+  readonly signal?: AbortSignal
+}
+
+/** A call with messages both ways. */
+export interface Stream<Q> {
+  write(message: Q): void
+  /** Ends it; nothing is told afterwards. */
+  cancel(): void
+}
+
+export interface StreamHandler<A> {
+  message(message: A): void
+  /** Once: the stream is over, by the server or by an error. */
+  end(failure: EtcdFailure): void
+}
+
+/** Bytes on their way to us that the server may send ahead; 64 KiB, the default, is slow over long distances. */
+const windowBytes = 4 * 1024 * 1024
+
+/** The sockets of the connection that is being opened in this context. */
+const opening = new AsyncLocalStorage<Set<Socket>>()
+let openings = 0
+
+const catchSocket = (news: unknown): void => {
+  const sockets = opening.getStore()
+  const socket = (news as { socket?: unknown }).socket
+  if (sockets === undefined || !(socket instanceof Socket)) return
+  sockets.add(socket)
+  socket.once('close', () => sockets.delete(socket))
+}
+
+export class EtcdConnection {
+  readonly endpoint: Endpoint
+  readonly #grpc: typeof Grpc
+  readonly #client: Grpc.Client
+  readonly #sockets = new Set<Socket>()
+  readonly #calls = new Set<{ cancel(): void }>()
+  #open = false
+  #closed = false
+
+  private constructor(grpc: typeof Grpc, endpoint: Endpoint, client: Grpc.Client) {
+    this.#grpc = grpc
+    this.endpoint = endpoint
+    this.#client = client
+  }
+
+  /** Nothing is sent before the first call. `maxAnswerBytes`: a longer message ends its call. */
+  static async to(
+    endpoint: Endpoint,
+    material: Material | undefined,
+    maxAnswerBytes: number,
+  ): Promise<EtcdConnection> {
+    const grpc = await import('@grpc/grpc-js')
+    // Its log would go to stderr, and at its most talkative holds passwords.
+    grpc.setLogVerbosity(grpc.logVerbosity.NONE)
+    diagnostics.unsubscribe('net.client.socket', catchSocket)
+    diagnostics.subscribe('net.client.socket', catchSocket)
+    const isAddress = !endpoint.target.startsWith('dns:')
+    const credentials =
+      material === undefined
+        ? grpc.credentials.createInsecure()
+        : grpc.credentials.createFromSecureContext(material.context, {
+            checkServerIdentity: (_name, certificate) => checkServerIdentity(endpoint.host, certificate),
+          })
+    const client = new grpc.Client(endpoint.target, credentials, {
+      'grpc.max_receive_message_length': maxAnswerBytes,
+      'grpc.max_send_message_length': -1,
+      'grpc-node.flow_control_window': windowBytes,
+      // Connections of its own, not shared with the one that just failed; no retries but ours.
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_retries': 0,
+      // Neither proxies from the environment nor service configurations from DNS.
+      'grpc.enable_http_proxy': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.enable_channelz': 0,
+      // RFC 6066 section 3 allows no address as server name; the certificate is checked for the address above.
+      ...(isAddress ? { 'grpc.ssl_target_name_override': 'etcd.invalid' } : {}),
+    })
+    return new EtcdConnection(grpc, endpoint, client)
+  }
+
+  /** Throws EtcdFailure, or the signal's reason. */
+  async unary<Q, A>(method: Method<Q, A>, request: Q, options: CallOptions): Promise<A> {
+    options.signal?.throwIfAborted()
+    this.#mustStand()
+    const sent = (): Promise<A> => this.#send(method, request, options)
+    if (this.#open) return sent()
+    openings++
+    try {
+      const answer = await opening.run(this.#sockets, sent)
+      this.#open = true
+      return answer
+    } finally {
+      // Contexts make every promise of the process dearer.
+      if (--openings === 0) opening.disable()
+    }
+  }
+
+  /** On a connection that has answered before. */
+  stream<Q, A>(method: Method<Q, A>, metadata: Metadata, handler: StreamHandler<A>): Stream<Q> {
+    this.#mustStand()
+    const call = this.#client.makeBidiStreamRequest(
+      method.path,
+      method.encode,
+      method.decode,
+      this.#metadata(metadata),
+      {},
+    )
+    this.#calls.add(call)
+    let over = false
+    const end = (code: number, detail: string): void => {
+      this.#calls.delete(call)
+      if (over) return
+      over = true
+      handler.end(new EtcdFailure(code, detail))
+    }
+    call.on('data', (message: A) => {
+      if (!over) handler.message(message)
+    })
+    call.on('error', (error: Partial<Grpc.ServiceError>) => {
+      end(error.code ?? status.internal, error.details ?? String(error.message))
+    })
+    call.on('end', () => {
+      end(status.unavailable, 'the stream ended')
+    })
+    return {
+      write: (message) => {
+        if (!over) call.write(message)
+      },
+      cancel: () => {
+        over = true
+        call.cancel()
+      },
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const call of this.#calls) call.cancel()
+    this.#client.close()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #send<Q, A>(method: Method<Q, A>, request: Q, { deadlineMs, metadata, signal }: CallOptions): Promise<A> {
+    return new Promise((resolve, reject) => {
+      let late = false
+      const call = this.#client.makeUnaryRequest(
+        method.path,
+        method.encode,
+        method.decode,
+        request,
+        this.#metadata(metadata ?? {}),
+        {},
+        (error, answer) => {
+          clearTimeout(timer)
+          signal?.removeEventListener('abort', cancel)
+          this.#calls.delete(call)
+          if (signal !== undefined && isAborted(signal)) reject(signal.reason as Error)
+          else if (late) reject(new EtcdFailure(status.deadlineExceeded, `no answer in ${deadlineMs} ms`))
+          else if (error !== null) reject(new EtcdFailure(error.code, error.details))
+          else if (answer === undefined) reject(new EtcdFailure(status.internal, 'an empty answer'))
+          else resolve(answer)
+        },
+      )
+      const cancel = (): void => {
+        call.cancel()
+      }
+      const timer = setTimeout(() => {
+        late = true
+        cancel()
+      }, deadlineMs)
+      signal?.addEventListener('abort', cancel, { once: true })
+      this.#calls.add(call)
+    })
+  }
+
+  /** grpc-js would connect anew by itself, outside of what is caught here. */
+  #mustStand(): void {
+    const { READY } = this.#grpc.connectivityState
+    if (this.#closed || (this.#open && this.#client.getChannel().getConnectivityState(false) !== READY)) {
+      throw new EtcdFailure(status.unavailable, 'Connection dropped')
+    }
+  }
+
+  #metadata(values: Metadata): Grpc.Metadata {
+    const metadata = new this.#grpc.Metadata()
+    for (const [name, value] of Object.entries(values)) metadata.set(name, value)
+    return metadata
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Which keys speak for the authority. It begins with the key in config.yml; an `authority` document, signed by a trusted key
+ * and countersigned by the next, adds that one (rollover). A later key of the chain may retire earlier ones, never the other
+ * way round: who steals an old key cannot turn the new one out.
+ *
+ * The links that a retired key made while it was trusted stay, else a gateway that is still configured with it could not
+ * find the way to the new one.
+ */
+import type { Authority, Signed } from '../model/document.ts'
+import { isAuthentic, openEnvelope, seal } from './envelope.ts'
+import type { KeyObject } from 'node:crypto'
+
+export interface Authorities {
+  /** Keys whose signatures count. */
+  readonly trusted: ReadonlySet<string>
+  /** Keys of the chain that were trusted. */
+  readonly retired: ReadonlySet<string>
+}
+
+/** Walks the chain from `root`. `documents`: authority documents in force, at most one a signer. */
+export function authoritiesOf(root: string, documents: Iterable<Signed>): Authorities {
+  const bySigner = new Map<string, Authority>()
+  for (const { document, kid } of documents) {
+    if (document.type === 'authority') bySigner.set(kid, document.payload)
+  }
+  const chain = [root]
+  const retired = new Set<string>()
+  for (let at = 0; at < chain.length; at++) {
+    const kid = chain[at]
+    const said = kid === undefined ? undefined : bySigner.get(kid)
+    if (kid === undefined || said === undefined) continue
+    for (const earlier of said.retired) if (chain.indexOf(earlier) < at && chain.includes(earlier)) retired.add(earlier)
+    if (said.next !== undefined && !chain.includes(said.next) && isProven(said, kid)) chain.push(said.next)
+  }
+  return { trusted: new Set(chain.filter((kid) => !retired.has(kid))), retired }
+}
+
+/** The next key's word for an authority document: that it is held, and for which fabric and key it follows. */
+export function proofOf(fabric: string, current: string, next: KeyObject): string {
+  return seal('proof', proofText(fabric, current), next).trimEnd()
+}
+
+/** True where the next key signed that it follows `current`. */
+export function isProven({ fabric, next, proof }: Authority, current: string): boolean {
+  if (next === undefined || proof === undefined) return false
+  const envelope = openEnvelope(Buffer.from(proof))
+  return (
+    !('malformed' in envelope) &&
+    envelope.type === 'proof' &&
+    envelope.kid === next &&
+    envelope.payload.toString() === proofText(fabric, current) &&
+    isAuthentic(envelope)
+  )
+}
+
+function proofText(fabric: string, current: string): string {
+  return JSON.stringify({ fabric, current })
+}
