@@ -42,20 +42,20 @@ export async function keyFiles(directory: string): Promise<KeyFile[]> {
   })
 }
 
-/** Makes a key and stores it. The directory exists. */
-export async function makeKey(
-  directory: string,
-  passphrase: Buffer | undefined,
-): Promise<KeyFile & { readonly key: KeyObject }> {
+/** A new key, and the file that it will have. */
+export function makeKey(directory: string): KeyFile & { readonly key: KeyObject } {
   const { privateKey: key } = generateKeyPairSync('ed25519')
   const kid = kidOf(key)
-  const path = join(directory, `key-${kid}.pem`)
+  return { kid, path: join(directory, `key-${kid}.pem`), key }
+}
+
+/** Stores a key, encrypted where there is a passphrase. The directory exists. */
+export async function writeKey(path: string, key: KeyObject, passphrase: Buffer | undefined): Promise<void> {
   try {
     await writeAtomically(path, pemOf(key, passphrase), 0o600)
   } catch (error) {
     throw unusable(path, error)
   }
-  return { kid, path, key }
 }
 
 /** Throws `permission` where others could read the file or the passphrase is wrong, `state-unreadable` for a damaged one. */

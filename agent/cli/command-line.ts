@@ -4,7 +4,7 @@
  * yargs has habits that must not reach a gateway: a `fail` handler that returns lets the command run, `--json=flase`
  * silently means false, and its own exit() cuts output short. So: strict parsing, failures are thrown, boolean values are
  * checked as they were typed, and empty values and options given twice are refused. Commands import what they need when they
- * run; `registry` and `keys`, whose options need more, are loaded only where the command line names them.
+ * run; `ca`, `registry` and `keys`, whose options need more, are loaded only where the command line names them.
  */
 import yargs from 'yargs'
 import type { Argv } from 'yargs'
@@ -19,7 +19,9 @@ import { statusCommand } from './status.ts'
 import { packageVersion } from './version.ts'
 
 /** Parses and runs. Throws `usage` before anything has run where the line is wrong, and whatever the command throws. */
-export async function runCommandLine(line: readonly string[]): Promise<void> {
+export async function runCommandLine(given: readonly string[]): Promise<void> {
+  // yargs makes an empty text of a lone `-`.
+  const line = given.map((word) => (word === '-' ? '/dev/stdin' : word))
   refuseEmpty(line)
   const parser = yargs([...line])
     .scriptName('linkspan')
@@ -42,9 +44,9 @@ export async function runCommandLine(line: readonly string[]): Promise<void> {
       if (error instanceof Error && error.name !== 'YError') throw error
       throw usage(message ?? error?.message ?? 'cannot be understood')
     })
-    .check((given) => checkBooleans(line, given))
-    .check((given) => checkEmpty(line, given))
-    .check((given) => checkRepeated(line, given))
+    .check((parsed) => checkBooleans(line, parsed))
+    .check((parsed) => checkEmpty(line, parsed))
+    .check((parsed) => checkRepeated(line, parsed))
     .command(agentCommand)
     .command(planCommand)
     .command(statusCommand)
@@ -58,11 +60,13 @@ export async function runCommandLine(line: readonly string[]): Promise<void> {
 
 async function addLazily(parser: Argv, line: readonly string[]): Promise<void> {
   const described = [
+    ['ca', 'The authority of a fabric'],
     ['registry', 'Work on a file registry'],
     ['keys', 'The keys of this gateway'],
   ] as const
   for (const [name, describe] of described) {
     if (!line.includes(name)) parser.command(`${name} <command>`, describe)
+    else if (name === 'ca') parser.command((await import('./ca.ts')).caCommand)
     else if (name === 'registry') parser.command((await import('./registry.ts')).registryCommand)
     else parser.command((await import('./keys.ts')).keysCommand)
   }

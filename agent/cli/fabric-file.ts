@@ -4,11 +4,9 @@
  */
 import type { Fabric } from '../model/fabric.ts'
 import { decode } from '../trust/decode.ts'
+import type { Problem } from '../trust/decode.ts'
 import { fabric } from '../trust/payload.ts'
 import type { YamlFile } from './yaml.ts'
-
-/** After so long without a new document, gateways raise an alarm and admit no unknown gateway. */
-const freshMs = 90 * 24 * 3600 * 1000
 
 const defaults = {
   overlay: { ipv4: '100.127.0.0/16', ipv6: 'fd4c:53aa:bb00::/48' },
@@ -24,24 +22,54 @@ const nested = {
   revoked: { serials: [], identities: [] },
 }
 
+/** What is new in each document. */
+export interface Issue {
+  readonly serial: number
+  /** Unix ms. */
+  readonly freshUntil: number
+}
+
+/** Written by `ca fabric` and never by people: a serial that stays the same would never be taken over. */
+const automatic = ['serial', 'freshUntil']
+
 /**
- * The document that follows `last` (its serial; undefined: the first one) at `nowMs`. Throws config-invalid with all
- * problems of the file.
+ * The document of a file. What is removed or revoked by `incumbent` (the document in force) stays so, whether or not the file
+ * lists it: the commands that remove and revoke write it there, and a file that knows nothing of it must not undo it.
+ * Throws config-invalid with all problems of the file.
  */
-export function fabricOf(yaml: YamlFile, last: number | undefined, nowMs: number): Fabric {
+export function fabricOf(yaml: YamlFile, incumbent: Fabric | undefined, { serial, freshUntil }: Issue): Fabric {
   const { value } = yaml
-  const serial = Math.max((last ?? 0) + 1, nowMs)
-  const filled = isObject(value) ? { serial, freshUntil: nowMs + freshMs, ...defaults, ...value } : value
-  if (isObject(filled)) {
+  const filled = isObject(value) ? { ...defaults, ...value, serial, freshUntil } : value
+  if (isObject(filled) && isObject(value)) {
+    const written = automatic.filter((key) => Object.hasOwn(value, key))
+    const reason = 'is set by linkspan'
+    const problems = written.map((key): Problem => ({ path: [key], part: 'key', reason: `${key} ${reason}`, hint: 'leave it out' }))
+    if (problems.length > 0) throw yaml.error(problems)
     for (const [key, given] of Object.entries(nested)) {
-      const written = filled[key] ?? {}
-      filled[key] = isObject(written) ? { ...given, ...written } : written
+      const below = filled[key] ?? {}
+      filled[key] = isObject(below) ? { ...given, ...below } : below
     }
     filled['prefer'] ??= namesOf(filled['underlays'])
   }
   const decoded = decode(fabric, filled)
-  if ('value' in decoded) return decoded.value
-  throw yaml.error(decoded)
+  if (!('value' in decoded)) throw yaml.error(decoded)
+  return incumbent === undefined ? decoded.value : withEnded(decoded.value, incumbent)
+}
+
+/** With all that ended before. */
+function withEnded(fabric: Fabric, { removed, revoked }: Fabric): Fabric {
+  return {
+    ...fabric,
+    removed: union(fabric.removed, removed),
+    revoked: {
+      serials: union(fabric.revoked.serials, revoked.serials),
+      identities: union(fabric.revoked.identities, revoked.identities),
+    },
+  }
+}
+
+function union<T extends string | number>(a: readonly T[], b: readonly T[]): readonly T[] {
+  return [...new Set([...b, ...a])]
 }
 
 /** Names of the underlays, as far as they are written as such; the decoder tells what is wrong with others. */

@@ -41,7 +41,10 @@ export function pathsTo(local: Local, gateway: Gateway): Paths {
   const paths: Path[] = []
   const missing: { underlay: Name; reason: string }[] = []
   if (local.self.barred === true) {
-    return { paths, missing: local.sides.map(({ name }) => ({ underlay: name, reason: 'our own certificate ended' })) }
+    return {
+      paths,
+      missing: local.sides.map(({ name }) => ({ underlay: name, reason: 'our own certificate ended' })),
+    }
   }
   for (const side of local.sides) {
     const found = pathOver(local, side, gateway)

@@ -11,7 +11,7 @@ import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure, reasonOfFailure } from './etcd-failure.ts'
 import type { Caller } from './etcd-failure.ts'
 import { authenticate, range, watch } from './etcd-message.ts'
-import type { Header, KeyValue, Method, WatchRequest, WatchResponse } from './etcd-message.ts'
+import type { Header, Method, WatchRequest, WatchResponse } from './etcd-message.ts'
 import { readMaterial, textOf } from './etcd-tls.ts'
 import type { EtcdTls, Source } from './etcd-tls.ts'
 
@@ -37,12 +37,6 @@ export interface Patience {
 
 /** bcrypt takes a tenth of a second, and a thousand gateways may come at once. */
 const authenticateMs = 10_000
-
-export interface Found {
-  readonly header: Header
-  readonly kvs: readonly KeyValue[]
-  readonly more: boolean
-}
 
 export class EtcdSession {
   readonly #connection: EtcdConnection
@@ -97,10 +91,14 @@ export class EtcdSession {
   }
 
   /** One key's name, as the whole cluster knows it, or as this member alone does. For its header. */
-  async touch(key: Uint8Array, serializable: boolean, signal: AbortSignal): Promise<Header> {
+  async touch(
+    key: Uint8Array,
+    { serializable, deadlineMs }: { readonly serializable: boolean; readonly deadlineMs?: number },
+    signal: AbortSignal,
+  ): Promise<Header> {
     const began = performance.now()
     const request = { key, limit: 1, keysOnly: true, serializable }
-    const { header } = await this.call(range, request, signal, this.#patience.answerMs)
+    const { header } = await this.call(range, request, signal, deadlineMs ?? this.#patience.answerMs)
     this.roundTripMs = performance.now() - began
     if (header === undefined) throw malformed('an answer without header')
     return header

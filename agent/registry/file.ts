@@ -250,7 +250,11 @@ class Reader {
 
 /** Nobody may take it for a registry without this document. */
 function halfWritten(object: string): Reason {
-  return { code: 'registry-unreadable', object, reason: 'looks half written: it does not end as a signed document does' }
+  return {
+    code: 'registry-unreadable',
+    object,
+    reason: 'looks half written: it does not end as a signed document does',
+  }
 }
 
 /** Gone, and not merely in a place that cannot be read now. */

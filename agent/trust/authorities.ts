@@ -29,7 +29,8 @@ export function authoritiesOf(root: string, documents: Iterable<Signed>): Author
     const kid = chain[at]
     const said = kid === undefined ? undefined : bySigner.get(kid)
     if (kid === undefined || said === undefined) continue
-    for (const earlier of said.retired) if (chain.indexOf(earlier) < at && chain.includes(earlier)) retired.add(earlier)
+    for (const earlier of said.retired)
+      if (chain.indexOf(earlier) < at && chain.includes(earlier)) retired.add(earlier)
     if (said.next !== undefined && !chain.includes(said.next) && isProven(said, kid)) chain.push(said.next)
   }
   return { trusted: new Set(chain.filter((kid) => !retired.has(kid))), retired }

@@ -34,8 +34,7 @@ export interface Malformed {
 
 /** Characters of an Ed25519 signature in base64url: 64 bytes; the last character carries 4 bits. */
 const signatureLength = 86
-const headerPattern =
-  /^\{"alg":"EdDSA","typ":"linkspan-([a-z]{1,16})","kid":"([A-Za-z0-9_-]{43})"\}$/
+const headerPattern = /^\{"alg":"EdDSA","typ":"linkspan-([a-z]{1,16})","kid":"([A-Za-z0-9_-]{43})"\}$/
 const part = /^[A-Za-z0-9_-]+$/
 /** Longest header: a type of 16 letters. */
 const maxHeaderLength = 160
@@ -63,7 +62,8 @@ export function openEnvelope(bytes: Uint8Array): Envelope | Malformed {
   }
   const first = text.indexOf('.')
   const second = text.indexOf('.', first + 1)
-  if (first < 0 || second < 0) return { malformed: 'is no signed document: expected three parts with a dot between' }
+  if (first < 0 || second < 0)
+    return { malformed: 'is no signed document: expected three parts with a dot between' }
   const [head, body, seal] = [text.slice(0, first), text.slice(first + 1, second), text.slice(second + 1)]
   if (head.length > maxHeaderLength) return { malformed: 'has a header that is too long' }
   const header = decodePart(head)
@@ -77,7 +77,8 @@ export function openEnvelope(bytes: Uint8Array): Envelope | Malformed {
   const payload = decodePart(body)
   if (payload === undefined) return { malformed: 'has a payload that is not base64url' }
   const signature = seal.length === signatureLength ? decodePart(seal) : undefined
-  if (signature === undefined) return { malformed: 'has a signature of another form: expected 86 characters of base64url' }
+  if (signature === undefined)
+    return { malformed: 'has a signature of another form: expected 86 characters of base64url' }
   return { type, kid, input: Buffer.from(text.slice(0, second), 'latin1'), payload, signature }
 }
 

@@ -17,11 +17,19 @@ import { digestOf } from './envelope.ts'
 import type { Ground } from './ground.ts'
 import { isStale } from './moment.ts'
 import type { Moment } from './moment.ts'
+import { Origins } from './origins.ts'
 import { isRefusal, parseDocument } from './parse.ts'
 import { compareRefusals, compareText } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { Roster } from './roster.ts'
-import { foreign, refuseForgedRequest, refuseSigner, refuseStale, refuseStranger, succession } from './rule.ts'
+import {
+  foreign,
+  refuseForgedRequest,
+  refuseSigner,
+  refuseStale,
+  refuseStranger,
+  succession,
+} from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
 import { behind, gatewayOf, markOf, outranks, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
@@ -63,15 +71,6 @@ export interface Admission {
   readonly authorities: Authorities
 }
 
-interface Source {
-  digest: string
-  /** Its last document that counts, or counted. */
-  said?: Signed
-  /** Why its present bytes do not count. */
-  refusal?: Refusal
-  gone: boolean
-}
-
 interface InForce {
   readonly signed: Signed
   origin: string
@@ -89,12 +88,10 @@ const step = 64
 
 export class Ledger {
   readonly #ground: Ground
-  readonly #sources = new Map<string, Source>()
+  readonly #origins = new Origins()
   /** By subject. */
   readonly #inForce = new Map<string, InForce>()
   readonly #marks: Map<string, Mark>
-  /** Origins whose last good document is of a subject. */
-  readonly #speakers = new Map<string, Set<string>>()
   /** Documents whose signer may not speak so, by origin: bounded by what the registry holds at the moment. */
   readonly #waiting = new Map<string, Arrival>()
   readonly #before: Marks
@@ -132,7 +129,7 @@ export class Ledger {
 
   /** True where this origin delivered these bytes last: then nothing of them need be checked again. */
   knows(origin: string, digest: string): boolean {
-    return this.#sources.get(origin)?.digest === digest
+    return this.#origins.knows(origin, digest)
   }
 
   /** Takes in a bag, with a yield every few milliseconds of work. Run it to its end before the next bag. */
@@ -146,8 +143,13 @@ export class Ledger {
       this.#receive(document, arrivals, touched)
     }
     yield
+    // First, so that what waited and is gone does not come in now.
+    for (const origin of this.#origins.missing(bag, delivered)) {
+      this.#waiting.delete(origin)
+      const subject = this.#origins.lose(origin)
+      if (subject !== undefined) touched.add(subject)
+    }
     yield* this.#enter(arrivals, moment, touched, admitted)
-    for (const origin of this.#missing(bag, delivered)) this.#lose(origin, touched)
     for (const subject of touched) this.#place(subject, moment)
 
     const before = this.#snapshot
@@ -184,26 +186,21 @@ export class Ledger {
   }
 
   #receive({ origin, digest, signed, bytes }: Checked, arrivals: Arrival[], touched: Set<string>): void {
-    const source = this.#sources.get(origin)
-    if (signed === undefined || source?.digest === digest) {
-      if (source?.gone !== true) return
-      source.gone = false
-      if (source.said !== undefined) touched.add(subjectOf(source.said))
+    const isSame = signed === undefined || this.knows(origin, digest)
+    const subject = isSame ? this.#origins.repeat(origin) : this.#origins.renew(origin, digest)
+    if (subject !== undefined) touched.add(subject)
+    if (isSame) return
+    this.#waiting.delete(origin)
+    if (isRefusal(signed)) {
+      this.#origins.refuse(origin, signed)
       return
     }
-    const next = { ...source, digest, gone: false }
-    delete next.refusal
-    this.#sources.set(origin, next)
-    this.#waiting.delete(origin)
-    // What the origin said before stays in force, and counts as there.
-    if (next.said !== undefined) touched.add(subjectOf(next.said))
-    if (isRefusal(signed)) next.refusal = signed
-    else {
-      const { document, kid } = signed
-      if (document.payload.fabric !== this.#ground.fabric) next.refusal = foreign(origin, document, this.#ground.fabric)
-      else if (document.type !== 'request') arrivals.push({ origin, signed, bytes })
-      else if (document.payload.identity !== kid) next.refusal = refuseForgedRequest(origin, document.payload)
-    }
+    const { document, kid } = signed
+    if (document.payload.fabric !== this.#ground.fabric)
+      this.#origins.refuse(origin, foreign(origin, document, this.#ground.fabric))
+    else if (document.type !== 'request') arrivals.push({ origin, signed, bytes })
+    else if (document.payload.identity !== kid)
+      this.#origins.refuse(origin, refuseForgedRequest(origin, document.payload))
   }
 
   /** Lets in what may come in, by rank. */
@@ -225,17 +222,28 @@ export class Ledger {
     for (const arrival of arrivals) sort(arrival)
     for (const arrival of this.#waiting.values()) sort(arrival)
     this.#waiting.clear()
-    const of = (type: DocumentType): Map<string, Arrival[]> => byType.get(type) ?? new Map<string, Arrival[]>()
+    const of = (type: DocumentType): Map<string, Arrival[]> =>
+      byType.get(type) ?? new Map<string, Arrival[]>()
     this.#enterAuthorities(of('authority'), touched, admitted)
     const incumbent = this.#snapshot?.fabric
     for (const [subject, some] of of('fabric')) {
-      this.#elect(subject, some.filter((arrival) => this.#maySign(arrival) && this.#follows(arrival, incumbent)), touched, admitted)
+      this.#elect(
+        subject,
+        some.filter((arrival) => this.#maySign(arrival) && this.#follows(arrival, incumbent)),
+        touched,
+        admitted,
+      )
     }
     const fabric = this.#inForce.get('fabric')?.signed.document
     this.#stale = fabric?.type === 'fabric' && isStale(fabric.payload, moment)
     let count = 0
     for (const [subject, some] of of('certificate')) {
-      this.#elect(subject, some.filter((arrival) => this.#maySign(arrival) && this.#isLetIn(arrival, subject)), touched, admitted)
+      this.#elect(
+        subject,
+        some.filter((arrival) => this.#maySign(arrival) && this.#isLetIn(arrival, subject)),
+        touched,
+        admitted,
+      )
       if (++count % step === 0) yield
     }
     for (const subject of [...touched]) this.#disown(subject, touched)
@@ -264,15 +272,15 @@ export class Ledger {
     if (inForce === undefined) return
     this.#inForce.delete(subject)
     touched.add(subject)
-    for (const origin of this.#speakers.get(subject) ?? []) {
-      if (this.#sources.get(origin)?.gone === false) why({ origin, signed: inForce.signed })
+    for (const origin of this.#origins.speakersOf(subject)) {
+      if (this.#origins.isThere(origin)) why({ origin, signed: inForce.signed })
     }
   }
 
   /** From the root along the chain: whose turn it is depends on the documents only. */
   #enterAuthorities(waiting: Map<string, Arrival[]>, touched: Set<string>, admitted: Delivered[]): void {
     const retired = this.#authorities.retired
-    for (let again = true; again; ) {
+    for (let again = true; again;) {
       again = false
       for (const kid of this.#authorities.trusted) {
         const subject = `authority ${kid}`
@@ -295,7 +303,8 @@ export class Ledger {
 
   #chain(): Authorities {
     const documents: Signed[] = []
-    for (const [subject, { signed }] of this.#inForce) if (subject.startsWith('authority ')) documents.push(signed)
+    for (const [subject, { signed }] of this.#inForce)
+      if (subject.startsWith('authority ')) documents.push(signed)
     return authoritiesOf(this.#ground.authority, documents)
   }
 
@@ -303,15 +312,19 @@ export class Ledger {
     const { origin, signed } = arrival
     if (this.#authorities.trusted.has(signed.kid)) return true
     const wasTrusted = this.#authorities.retired.has(signed.kid)
-    if (wasTrusted && signed.document.type === 'fabric' && this.#marks.get('fabric')?.hash === signed.hash) return true
+    if (wasTrusted && signed.document.type === 'fabric' && this.#marks.get('fabric')?.hash === signed.hash)
+      return true
     return this.#keepOut(arrival, refuseStranger(origin, signed, this.#ground.authority, wasTrusted))
   }
 
   /** Running gateways have addresses and devices that follow from the fabric document before. */
   #follows(arrival: Arrival, incumbent: Fabric | undefined): boolean {
-    const { document } = arrival.signed
+    const { origin, signed } = arrival
+    const { document } = signed
+    const mark = this.#marks.get('fabric')
+    if (mark !== undefined && behind(origin, signed, mark) !== undefined) return true
     const refusal =
-      incumbent && document.type === 'fabric' ? succession(arrival.origin, incumbent, document.payload) : undefined
+      incumbent && document.type === 'fabric' ? succession(origin, incumbent, document.payload) : undefined
     return refusal === undefined || this.#keepOut(arrival, refusal)
   }
 
@@ -332,8 +345,7 @@ export class Ledger {
   }
 
   #keepOut(arrival: Arrival, refusal: Refusal): false {
-    const source = this.#sources.get(arrival.origin)
-    if (source !== undefined) source.refusal = refusal
+    this.#origins.refuse(arrival.origin, refusal)
     this.#waiting.set(arrival.origin, arrival)
     return false
   }
@@ -355,84 +367,23 @@ export class Ledger {
         if (bytes !== undefined) admitted.push({ origin, bytes })
       }
     }
-    for (const { origin, signed } of arrivals) this.#speak(origin, signed, subject, touched)
+    for (const { origin, signed } of arrivals) {
+      const earlier = this.#origins.speak(origin, signed, subject)
+      if (earlier !== undefined) touched.add(earlier)
+    }
     if (arrivals.length > 0) touched.add(subject)
   }
 
-  #speak(origin: string, signed: Signed, subject: string, touched: Set<string>): void {
-    const source = this.#sources.get(origin)
-    if (source === undefined) return
-    delete source.refusal
-    if (source.said !== undefined) {
-      const earlier = subjectOf(source.said)
-      if (earlier !== subject) this.#speakers.get(earlier)?.delete(origin)
-      touched.add(earlier)
-    }
-    source.said = signed
-    const speakers = this.#speakers.get(subject) ?? new Set()
-    this.#speakers.set(subject, speakers.add(origin))
-  }
-
-  /** Origins known and no longer there. */
-  *#missing(bag: CheckedBag, delivered: ReadonlySet<string>): Generator<string> {
-    if (!bag.complete) {
-      for (const origin of bag.gone ?? []) if (!delivered.has(origin)) yield origin
-      return
-    }
-    const unreadable = bag.unreadable.map(({ object }) => object)
-    for (const [origin, { gone }] of [...this.#sources]) {
-      if (gone || delivered.has(origin)) continue
-      if (!unreadable.some((object) => origin === object || origin.startsWith(`${object}/`))) yield origin
-    }
-  }
-
-  #lose(origin: string, touched: Set<string>): void {
-    const source = this.#sources.get(origin)
-    if (source === undefined || source.gone) return
-    this.#waiting.delete(origin)
-    if (source.said === undefined) {
-      this.#sources.delete(origin)
-      return
-    }
-    delete source.refusal
-    source.gone = true
-    touched.add(subjectOf(source.said))
-  }
-
-  /** Where the document of a subject is now: who says it, who says something older, since when nobody does. */
+  /** Where the document of a subject is now, and since when it is nowhere. */
   #place(subject: string, { likelyMs }: Moment): void {
     const inForce = this.#inForce.get(subject)
-    const speakers = this.#speakers.get(subject)
-    if (inForce === undefined || speakers === undefined) return
-    const mark = markOf(inForce.signed)
-    const there: string[] = []
-    let isThere = false
-    for (const origin of speakers) {
-      const source = this.#sources.get(origin)
-      if (source?.said === undefined || source.gone) continue
-      isThere = true
-      const late = behind(origin, source.said, mark)
-      if (late === undefined) there.push(origin)
-      else source.refusal ??= late
-    }
-    const [first] = there.sort(compareText)
-    if (first !== undefined && first !== inForce.origin)
-      this.#inForce.set(subject, { ...inForce, origin: first })
-    const now = this.#inForce.get(subject) ?? inForce
+    if (inForce === undefined) return
+    const { origin, isThere } = this.#origins.place(subject, markOf(inForce.signed))
+    if (origin !== undefined) inForce.origin = origin
     if (isThere) {
-      delete now.goneSinceMs
-      this.#forget(subject, speakers, now.origin)
-    } else now.goneSinceMs ??= likelyMs
-  }
-
-  /** Of origins that are gone, only one that a vanished document is named by need be known. */
-  #forget(subject: string, speakers: Set<string>, except: string): void {
-    for (const origin of speakers) {
-      if (origin === except || this.#sources.get(origin)?.gone !== true) continue
-      this.#sources.delete(origin)
-      speakers.delete(origin)
-    }
-    if (speakers.size === 0) this.#speakers.delete(subject)
+      delete inForce.goneSinceMs
+      this.#origins.forget(subject, inForce.origin)
+    } else inForce.goneSinceMs ??= likelyMs
   }
 
   /** Has the roster judge what is different. */
@@ -485,9 +436,7 @@ export class Ledger {
   }
 
   #allRefusals(): readonly Refusal[] {
-    const refusals = [...(this.#roster?.refusals() ?? [])]
-    for (const { refusal } of this.#sources.values()) if (refusal !== undefined) refusals.push(refusal)
-    return refusals.sort(compareRefusals)
+    return [...(this.#roster?.refusals() ?? []), ...this.#origins.refusals()].sort(compareRefusals)
   }
 
   #allVanished(): readonly Vanished[] {

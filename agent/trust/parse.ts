@@ -7,14 +7,7 @@ import type { Delivered, Document, DocumentType, Signed } from '../model/documen
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
 import { decode, formatPath } from './decode.ts'
 import type { Decoder } from './decode.ts'
-import {
-  digestOf,
-  envelopeBytes,
-  isAuthentic,
-  isAuthenticLater,
-  openEnvelope,
-  seal,
-} from './envelope.ts'
+import { digestOf, envelopeBytes, isAuthentic, isAuthenticLater, openEnvelope, seal } from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import type { KeyObject } from 'node:crypto'
 import { excerptOf, placeOf } from './excerpt.ts'
@@ -24,7 +17,13 @@ import { authority, certificate, fabric, record, request } from './payload.ts'
 import type { Refusal } from './refusal.ts'
 import { didYouMean } from './spelling.ts'
 
-export const documentTypes: readonly DocumentType[] = ['fabric', 'certificate', 'record', 'request', 'authority']
+export const documentTypes: readonly DocumentType[] = [
+  'fabric',
+  'certificate',
+  'record',
+  'request',
+  'authority',
+]
 
 export function isRefusal(parsed: object): parsed is Refusal {
   return 'rule' in parsed
@@ -94,7 +93,9 @@ function open({ origin, bytes }: Delivered): Opened | Refusal {
   return { origin, type, envelope }
 }
 
-const fabricHeader = Buffer.from('{"alg":"EdDSA","typ":"linkspan-fabric","kid":"').toString('base64url').slice(0, 60)
+const fabricHeader = Buffer.from('{"alg":"EdDSA","typ":"linkspan-fabric","kid":"')
+  .toString('base64url')
+  .slice(0, 60)
 
 function beginsAsFabric(bytes: Uint8Array): boolean {
   return Buffer.from(bytes.buffer, bytes.byteOffset, fabricHeader.length).toString('latin1') === fabricHeader

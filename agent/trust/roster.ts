@@ -124,7 +124,8 @@ export class Roster {
     this.#moment = moment
     for (const entry of this.#entries.values()) {
       const { certificate, validity } = entry
-      if (certificate !== undefined && validity !== validityOf(certificate.payload, moment)) this.#touched.add(entry)
+      if (certificate !== undefined && validity !== validityOf(certificate.payload, moment))
+        this.#touched.add(entry)
     }
     const touched = this.#touched
     this.#touched = new Set()

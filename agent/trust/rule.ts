@@ -77,11 +77,18 @@ export function foreign(origin: string, document: Document, fabric: Name): Refus
 }
 
 /** A document that only the authority may sign. */
-export function refuseStranger(origin: string, { document, kid }: Signed, root: string, retired: boolean): Refusal {
+export function refuseStranger(
+  origin: string,
+  { document, kid }: Signed,
+  root: string,
+  retired: boolean,
+): Refusal {
   const reason = retired
     ? `is signed by the key ${kid}, which the authority retired`
     : `is signed by the key ${kid}, which is not the authority's (${root})`
-  const next = retired ? 'have it issued anew: linkspan ca renew' : 'is authority: in config.yml right? else find out who wrote it'
+  const next = retired
+    ? 'have it issued anew: linkspan ca renew'
+    : 'is authority: in config.yml right? else find out who wrote it'
   return about(document, { origin, rule: 'authority', reason, next })
 }
 
@@ -332,12 +339,7 @@ export function judgePrefixes(
         outer === undefined
           ? 'is not in the certificate'
           : `is longer than the certificate allows: ${outer.prefix} up to length ${outer.maxLength ?? lengthOf(outer.prefix)}`
-      objections.add(
-        'certified',
-        object,
-        reason,
-        `certify it: linkspan ca issue --replace ${record.gateway}`,
-      )
+      objections.add('certified', object, reason, `certify it: linkspan ca issue --replace ${record.gateway}`)
       return false
     }
     for (const length of elsewhere.lengths(familyOf(prefix))) {

@@ -43,6 +43,8 @@ export interface Verdict {
   readonly refusals: readonly Refusal[]
   /** Who holds what now, and what counted: in for the next judgement. */
   readonly marks: Marks
+  /** The documents that count, whether or not they stand by the rules that follow. */
+  readonly inForce: readonly Held[]
 }
 
 /** For whom it is judged, when, and what was judged before. */
@@ -61,7 +63,7 @@ type Candidate = CertificateVerdict & {
 }
 
 /** A document, and where it came from. */
-interface Held extends Signed {
+export interface Held extends Signed {
   readonly origin: string
 }
 
@@ -75,7 +77,8 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     const { origin } = delivered
     const parsed = parseDocument(delivered)
     if (isRefusal(parsed)) refusals.push(parsed)
-    else if (parsed.document.payload.fabric !== wanted) refusals.push(foreign(origin, parsed.document, wanted))
+    else if (parsed.document.payload.fabric !== wanted)
+      refusals.push(foreign(origin, parsed.document, wanted))
     else all.push({ ...parsed, origin })
   }
   const of = (type: DocumentType): Held[] => all.filter(({ document }) => document.type === type)
@@ -87,7 +90,9 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
       const standing = some.filter((one) => mark === undefined || behind(one.origin, one, mark) === undefined)
       const winner = standing.reduce<Held | undefined>(
         (best, one) =>
-          best === undefined || outranks(markOf(one), markOf(best)) || (one.hash === best.hash && one.origin < best.origin)
+          best === undefined ||
+          outranks(markOf(one), markOf(best)) ||
+          (one.hash === best.hash && one.origin < best.origin)
             ? one
             : best,
         undefined,
@@ -108,14 +113,16 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
       refusals.push(refuseForgedRequest(origin, document.payload))
   }
   let authorities = authoritiesOf(authority, [])
-  for (const before = new Set<string>(); ; ) {
+  for (const before = new Set<string>(); ;) {
     const kid = [...authorities.trusted].find((trusted) => !before.has(trusted))
     if (kid === undefined) break
     before.add(kid)
     const spoken = of('authority').filter((one) => before.has(one.kid))
     authorities = authoritiesOf(authority, newestOf(spoken, marks))
   }
-  elect(of('authority').filter(({ kid }) => authorities.trusted.has(kid) || authorities.retired.has(kid)))
+  const elected = elect(
+    of('authority').filter(({ kid }) => authorities.trusted.has(kid) || authorities.retired.has(kid)),
+  )
   const signedByAuthority = (held: Held): boolean => {
     const wasTrusted = authorities.retired.has(held.kid)
     const isMarked = held.document.type === 'fabric' && marks.documents.get('fabric')?.hash === held.hash
@@ -124,8 +131,12 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     return false
   }
   of('authority').forEach((held) => authorities.retired.has(held.kid) || signedByAuthority(held))
-  const follows = ({ origin, document }: Held): boolean => {
-    const refusal = incumbent && document.type === 'fabric' ? succession(origin, incumbent, document.payload) : undefined
+  const follows = (held: Held): boolean => {
+    const { origin, document } = held
+    const mark = marks.documents.get('fabric')
+    if (mark !== undefined && behind(origin, held, mark) !== undefined) return true
+    const refusal =
+      incumbent && document.type === 'fabric' ? succession(origin, incumbent, document.payload) : undefined
     if (refusal !== undefined) refusals.push(refusal)
     return refusal === undefined
   }
@@ -159,6 +170,7 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     snapshot,
     refusals: refusals.sort(compareRefusals),
     marks: { ...(tenures ?? marks), documents: counting },
+    inForce: [...elected, ...(fabricHeld === undefined ? [] : [fabricHeld]), ...certificates, ...records],
   }
 }
 

@@ -8,18 +8,23 @@ import type { Bag, Delivered, Document } from '../../agent/model/document.ts'
 import type { Certificate, Fabric, GatewayRecord } from '../../agent/model/fabric.ts'
 import type { Snapshot } from '../../agent/model/gateway.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
-import { admissible, Ledger } from '../../agent/trust/ledger.ts'
-import { isRefusal } from '../../agent/trust/parse.ts'
+import { Ledger } from '../../agent/trust/ledger.ts'
 import type { Refusal } from '../../agent/trust/refusal.ts'
+import { kidOf } from '../../agent/trust/envelope.ts'
+import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import { subjectOf } from '../../agent/trust/subject.ts'
-import type { Marks } from '../../agent/trust/tenure.ts'
 import { verify } from '../../agent/trust/verify.ts'
-import type { Verdict } from '../../agent/trust/verify.ts'
+import type { Held, Verdict } from '../../agent/trust/verify.ts'
 import {
+  authorityKey,
   certificateOf,
   delivered,
   fabricOf,
+  ground,
+  identityKeyOf,
   identityOf,
+  moment,
+  nowMs,
   placeOf,
   recordOf,
   tunnelKeysOf,
@@ -28,7 +33,8 @@ import {
 // Small ranges, so that conflicts of every rule are common.
 const pick = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
 const number = fc.integer({ min: 1, max: 5 })
-const serial = fc.integer({ min: 1, max: 3 })
+const serial = fc.integer({ min: 1, max: 4 })
+const names = ['g1', 'g2', 'g3', 'g4', 'g5']
 const advertised = [
   '10.1.0.0/16',
   '10.1.5.0/24',
@@ -78,7 +84,9 @@ const certificateDocument: fc.Arbitrary<Document> = fc
       number,
       plane: fc.integer({ min: 0, max: 1 }),
       site: pick('s1', 's2', 's3').map((name) => ({ name, provider: '', region: '', labels: {} })),
-      identity: pick('g1', 'g2', 'g3', 'g4', 'g5').map(identityOf),
+      identity: fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, pick(...names)),
+      notAfter: pick(4_102_444_800_000, 4_102_444_800_000, 4_102_444_800_000, nowMs - 86_400_000),
+      notBefore: pick(0, 0, 0, nowMs + 86_400_000),
       prefixes: fc.uniqueArray(
         fc.tuple(pick(...advertised), fc.boolean()).map(([of, open]) => {
           const maxLength = of.includes(':') ? 64 : 25
@@ -94,7 +102,10 @@ const certificateDocument: fc.Arbitrary<Document> = fc
       grants: pick<Certificate['grants']>([], [], ['defaultRoute']),
     }),
   )
-  .map(([gateway, change]) => ({ type: 'certificate', payload: certificateOf(gateway, change) }))
+  .map(([gateway, { identity, ...change }]) => ({
+    type: 'certificate',
+    payload: certificateOf(gateway, { ...change, identity: identityOf(identity ?? `g${gateway}`) }),
+  }))
 
 const recordDocument: fc.Arbitrary<Document> = fc
   .tuple(
@@ -133,7 +144,13 @@ const file: fc.Arbitrary<Delivered> = fc.oneof(
   { weight: 10, arbitrary: document.map((of) => delivered(of)) },
   {
     weight: 2,
-    arbitrary: fc.tuple(document, pick('a.json', 'z.json')).map(([of, origin]) => delivered(of, origin)),
+    arbitrary: fc
+      .tuple(document, pick(...names))
+      .map(([of, name]) => delivered(of, placeOf(of), identityKeyOf(name))),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(document, pick('a.jws', 'z.jws')).map(([of, origin]) => delivered(of, origin)),
   },
   {
     weight: 2,
@@ -150,73 +167,51 @@ const bag: fc.Arbitrary<Bag> = fc
       { weight: 3, arbitrary: fc.constant(false) },
       { weight: 1, arbitrary: fc.constant(true) },
     ),
-    gone: fc.subarray(['records/g1.json', 'certificates/g2.json', 'fabric.json', 'a.json']),
+    gone: fc.subarray(['records/g1.jws', 'certificates/g2.jws', 'fabric.jws', 'a.jws']),
   })
   .map(({ gone, ...rest }) => ({ ...rest, gone, unreadable: [] }))
 
-/** Which documents are in force, written as simply as can be: every good version in a list, no indexes. */
+/** Which documents are in force, written as simply as can be: all files and all that counted, judged anew each time. */
 class Model {
-  #versions: { origin: string; subject: string; bytes: Uint8Array; gone: boolean }[] = []
-  #bad = new Map<string, Delivered>()
-  #refused: Refusal[] = []
-  #files = new Map<string, string>()
-  /** What the last good version of a file spoke of. */
-  readonly #last = new Map<string, string>()
-  #marks: Marks | undefined
+  readonly #files = new Map<string, Delivered>()
+  #verdict: Verdict | undefined
 
-  admit(of: Bag): void {
-    this.#take(of)
-    this.#marks = this.#verdict().marks
-  }
-
-  #take(of: Bag): void {
-    const incumbent = this.outcome().snapshot?.fabric
-    for (const one of of.documents) {
-      const text = Buffer.from(one.bytes).toString()
-      if (this.#files.get(one.origin) === text) continue
-      this.#files.set(one.origin, text)
-      this.#bad.delete(one.origin)
-      this.#refused = this.#refused.filter(({ origin }) => origin !== one.origin)
-      const judged = admissible(one, incumbent)
-      const spoken = this.#versions.filter(({ origin, gone }) => origin === one.origin && !gone)
-      if (isRefusal(judged)) {
-        if (judged.rule === 'document') this.#bad.set(one.origin, one)
-        else this.#refused.push(judged)
-        // The file is there again, if only with nonsense in it: what it said last counts as there.
-        const said = this.#last.get(one.origin)
-        const last = this.#versions.find(({ origin, subject }) => origin === one.origin && subject === said)
-        if (last !== undefined) last.gone = false
-        continue
-      }
-      for (const version of spoken) version.gone = true
-      const subject = subjectOf(judged)
-      this.#last.set(one.origin, subject)
-      this.#versions = this.#versions.filter(
-        (version) => version.origin !== one.origin || version.subject !== subject,
-      )
-      this.#versions.push({ ...one, subject, gone: false })
-    }
+  admit(of: Bag): Verdict {
+    for (const one of of.documents) this.#files.set(one.origin, one)
     const there = new Set(of.documents.map(({ origin }) => origin))
     const gone = of.complete ? [...this.#files.keys()] : (of.gone ?? [])
-    for (const origin of gone.filter((one) => !there.has(one))) {
-      this.#files.delete(origin)
-      this.#bad.delete(origin)
-      this.#refused = this.#refused.filter((refusal) => refusal.origin !== origin)
-      for (const version of this.#versions) if (version.origin === origin) version.gone = true
-    }
-    const present = new Set(this.#versions.filter((version) => !version.gone).map(({ subject }) => subject))
-    this.#versions = this.#versions.filter((version) => !version.gone || !present.has(version.subject))
+    for (const origin of gone) if (!there.has(origin)) this.#files.delete(origin)
+    return this.#judge(this.#verdict?.inForce ?? [])
   }
 
-  outcome(): { snapshot: Snapshot | undefined; refusals: readonly Refusal[] } {
-    const verdict = this.#verdict()
-    return { snapshot: verdict.snapshot, refusals: [...verdict.refusals, ...this.#refused] }
+  #judge(kept: readonly Held[]): Verdict {
+    const files = [...this.#files.values()]
+    const spoken = files
+      .map((file) => parseDocument(file))
+      .flatMap((one) => (isRefusal(one) ? [] : [one.hash]))
+    const others = kept.filter(({ hash }) => !spoken.includes(hash))
+    const before = this.#verdict
+    const incumbent = before?.snapshot?.fabric
+    const documents = [...files, ...others.map(({ origin, document, kid }) => keptOf(origin, document, kid))]
+    const verdict = verify(documents, {
+      ...ground,
+      moment,
+      ...(before === undefined ? {} : { marks: before.marks }),
+      ...(incumbent === undefined ? {} : { incumbent }),
+    })
+    // What counted and may not speak any longer is gone, and nobody is left to be told.
+    const standing = others.filter((one) => verdict.inForce.some(({ hash }) => hash === one.hash))
+    const superseded = (one: Held): boolean =>
+      verdict.inForce.some((winner) => subjectOf(winner) === subjectOf(one) && winner.hash !== one.hash)
+    if (standing.length < others.length) return this.#judge(standing.filter((one) => !superseded(one)))
+    this.#verdict = verdict
+    return verdict
   }
+}
 
-  /** Judged again with the marks of its own outcome, it is the same. */
-  #verdict(): Verdict {
-    return verify([...this.#versions, ...this.#bad.values()], 0, this.#marks)
-  }
+function keptOf(origin: string, document: Document, kid: string): Delivered {
+  const key = [authorityKey, ...names.map(identityKeyOf)].find((one) => kidOf(one) === kid)
+  return delivered(document, origin, key)
 }
 
 const plain = (snapshot: Snapshot | undefined): unknown =>
@@ -232,9 +227,12 @@ const sorted = (refusals: readonly Refusal[]): string[] =>
 function report(run: fc.RunDetails<[Bag[]]>): void {
   if (!run.failed) return
   const bags = (run.counterexample?.[0] ?? []).map(({ documents, complete, gone }) => {
-    const texts = documents.map(
-      ({ origin, bytes }) => `  ${origin}: ${Buffer.from(bytes).toString().replace(/\s+/g, ' ')}`,
-    )
+    const texts = documents.map((one) => {
+      const parsed = parseDocument(one)
+      if (isRefusal(parsed)) return `  ${one.origin}: ${parsed.reason}`
+      const { kid, document: of } = parsed
+      return `  ${one.origin}: ${of.type} by ${kid.slice(0, 6)} ${JSON.stringify(of.payload)}`
+    })
     return [`complete ${complete}, gone ${(gone ?? []).join(' ')}`, ...texts].join('\n')
   })
   const { seed, counterexamplePath } = run
@@ -248,13 +246,12 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
   const seen = new Map<string, number>()
   fc.assert(
     fc.property(fc.array(bag, { minLength: 1, maxLength: 10 }), (bags) => {
-      const ledger = new Ledger()
+      const ledger = new Ledger(ground)
       const model = new Model()
       let before: Snapshot | undefined
       for (const one of bags) {
-        const admission = ledger.admit(one, 0)
-        model.admit(one)
-        const wanted = model.outcome()
+        const admission = ledger.admit(one, moment)
+        const wanted = model.admit(one)
         const [left, right] = [admission, wanted].map(({ snapshot }) => JSON.stringify(plain(snapshot)))
         if (left !== right) throw new Error(`snapshot\n${left ?? ''}\n${right ?? ''}`)
         const [got, should] = [sorted(admission.refusals), sorted(wanted.refusals)]
@@ -290,7 +287,20 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
     'removed',
     'endpoint',
   ]
-  for (const rule of [...common, 'duplicate', 'fabric', 'network', 'overlay', 'reserved', 'succession']) {
+  for (const rule of [
+    ...common,
+    'authority',
+    'signer',
+    'rollback',
+    'equivocation',
+    'early',
+    'expired',
+    'fabric',
+    'network',
+    'overlay',
+    'reserved',
+    'succession',
+  ]) {
     t.ok(seen.has(rule), `the rule ${rule} came up`)
   }
   t.end()
@@ -305,8 +315,8 @@ void t.test('permuting the documents of a bag changes nothing', (t) => {
   fc.assert(
     fc.property(scene, ([documents, shuffled]) => {
       const outcome = (of: Delivered[]): string => {
-        const admission = new Ledger().admit({ documents: of, complete: true, unreadable: [] }, 0)
-        const verdict = verify(of, 0)
+        const admission = new Ledger(ground).admit({ documents: of, complete: true, unreadable: [] }, moment)
+        const verdict = verify(of, { ...ground, moment })
         return JSON.stringify([
           plain(admission.snapshot),
           admission.refusals,

@@ -140,7 +140,11 @@ export function sealed(document: Document, key = signerOf(document)): Buffer {
 }
 
 /** As a file registry delivers it; `origin` defaults to the document's own place. */
-export function delivered(document: Document, origin = placeOf(document), key = signerOf(document)): Delivered {
+export function delivered(
+  document: Document,
+  origin = placeOf(document),
+  key = signerOf(document),
+): Delivered {
   return { origin, bytes: sealed(document, key) }
 }
 

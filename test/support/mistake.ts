@@ -30,18 +30,17 @@ export function edited(document: Document, from: string | RegExp, to: string): s
 
 export interface Mistake {
   readonly name: string
+  /** The payload. */
   readonly text: string
-  /** Absent: record. */
-  readonly type?: DocumentType
   /** line:column; absent where the place is a matter of taste. */
   readonly at?: string
   readonly reason: RegExp
   readonly hint?: RegExp
 }
 
-/** One test each: refused at its place, with the source line and a caret. */
-export function refuses(mistakes: readonly Mistake[]): void {
-  for (const { name, text, type, at, reason, hint } of mistakes) {
+/** One test each: refused at its place in the payload, with the source line and a caret. */
+export function refuses(mistakes: readonly Mistake[], type: DocumentType = 'record'): void {
+  for (const { name, text, at, reason, hint } of mistakes) {
     void t.test(name, (t) => {
       const refusal = refusalOf(text, type)
       t.equal(refusal.rule, 'document')

@@ -14,15 +14,7 @@ import type { PathState } from '../../agent/model/path-state.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import type { Prefix } from '../../agent/model/prefix.ts'
 import { verify } from '../../agent/trust/verify.ts'
-import {
-  certificateOf,
-  delivered,
-  fabricOf,
-  ground,
-  moment,
-  recordOf,
-  tunnelKeyOf,
-} from './documents.ts'
+import { certificateOf, delivered, fabricOf, ground, moment, recordOf, tunnelKeyOf } from './documents.ts'
 
 export const underlayNames = ['internet', 'dx', 'peering'] as const
 export const networkNames = ['blue', 'lan'] as const

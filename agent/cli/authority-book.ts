@@ -1,0 +1,146 @@
+/**
+ * The book of an authority: the newest of each document that it ever signed. Its own copies are kept beside its key, one
+ * bundle (`issued.bundle`), because the registry is not trusted to hand them back: one that hides a certificate must not get
+ * its prefixes given out again, nor keep it from being revoked, and one that shows an older fabric document must not undo a
+ * revocation with the authority's own signature.
+ *
+ * What the registry holds is read as well. A document there that is newer and by a trusted key was signed elsewhere with the
+ * same key, or before the book was lost, and enters it.
+ */
+import { join } from 'node:path'
+import { writeAtomically } from '../atomic-file.ts'
+import { LinkspanError } from '../errors.ts'
+import type { Delivered, Document, DocumentType, Signed } from '../model/document.ts'
+import type { Name } from '../model/fabric.ts'
+import { decodeBundle, encodeBundle, isNoBundle, maxBundleBytes } from '../registry/bundle.ts'
+import { documentPath } from '../registry/file.ts'
+import { authoritiesOf } from '../trust/authorities.ts'
+import type { Authorities } from '../trust/authorities.ts'
+import { openEnvelope } from '../trust/envelope.ts'
+import { isRefusal, parseDocument } from '../trust/parse.ts'
+import { serialOf, subjectOf } from '../trust/subject.ts'
+import { readBounded } from './bounded-file.ts'
+
+export interface Issued<T extends DocumentType = DocumentType> extends Signed<Extract<Document, { type: T }>> {
+  readonly bytes: Uint8Array
+}
+
+const issuedTypes: readonly string[] = ['fabric', 'certificate', 'authority'] satisfies DocumentType[]
+
+/** Relative to a registry's directory: the name of a document whatever the registry. */
+export function nameOf(signed: Signed): string {
+  return documentPath('', signed)
+}
+
+/** Documents of the types that an authority signs, with a good signature by whatever key. */
+export function issuedIn(delivered: readonly Delivered[]): Issued[] {
+  return delivered.flatMap((one) => {
+    const envelope = openEnvelope(one.bytes)
+    // Records and requests are the most, and to check signatures is what takes the time.
+    if ('malformed' in envelope || !issuedTypes.includes(envelope.type)) return []
+    const signed = parseDocument(one)
+    return isRefusal(signed) ? [] : [{ ...signed, bytes: one.bytes }]
+  })
+}
+
+export class Book {
+  readonly root: string
+  readonly authorities: Authorities
+  readonly #bySubject: ReadonlyMap<string, Issued>
+
+  private constructor(root: string, authorities: Authorities, bySubject: ReadonlyMap<string, Issued>) {
+    this.root = root
+    this.authorities = authorities
+    this.#bySubject = bySubject
+  }
+
+  /** `root`: the key the authority began with. `own`: its own copies. `there`: what the registry holds. */
+  static of(root: string, own: readonly Issued[], there: readonly Issued[]): Book {
+    const before = authoritiesOf(root, newest(own).values())
+    // Who stole a key that was retired can still sign with it: what it says counts as far as we have it ourselves.
+    const credible = there.filter(({ kid }) => !before.retired.has(kid))
+    const authorities = authoritiesOf(root, newest([...own, ...credible]).values())
+    const { trusted, retired } = authorities
+    const ours = own.filter(({ kid }) => trusted.has(kid) || retired.has(kid))
+    return new Book(root, authorities, newest([...ours, ...credible.filter(({ kid }) => trusted.has(kid))]))
+  }
+
+  /** The key that signs: the last of the chain. */
+  get signer(): string {
+    return [...this.authorities.trusted].at(-1) ?? this.root
+  }
+
+  get fabric(): Issued<'fabric'> | undefined {
+    const [first] = this.all('fabric')
+    return first
+  }
+
+  certificate(gateway: Name): Issued<'certificate'> | undefined {
+    return this.all('certificate').find(({ document }) => document.payload.gateway === gateway)
+  }
+
+  all<T extends 'fabric' | 'certificate' | 'authority'>(type: T): Issued<T>[] {
+    const is = (issued: Issued): issued is Issued & Issued<T> => issued.document.type === type
+    return [...this.#bySubject.values()].filter(is)
+  }
+
+  get documents(): Issued[] {
+    return [...this.#bySubject.values()]
+  }
+
+  /** By name (nameOf). */
+  named(name: string): Issued | undefined {
+    return this.documents.find((issued) => nameOf(issued) === name)
+  }
+
+  has(issued: Signed): boolean {
+    return this.#bySubject.get(subjectOf(issued))?.hash === issued.hash
+  }
+
+  /** The book with these in it. */
+  with(issued: readonly Issued[]): Book {
+    return Book.of(this.root, [...this.documents, ...issued], [])
+  }
+}
+
+/** By subject; of two with one serial the first stays. */
+function newest(documents: readonly Issued[]): Map<string, Issued> {
+  const bySubject = new Map<string, Issued>()
+  for (const issued of documents) {
+    const subject = subjectOf(issued)
+    const before = bySubject.get(subject)
+    if (before === undefined || serialOf(issued.document) > serialOf(before.document)) bySubject.set(subject, issued)
+  }
+  return bySubject
+}
+
+function pathOf(directory: string): string {
+  return join(directory, 'issued.bundle')
+}
+
+/** The authority's own copies; none where there is no bundle. Throws `state-unreadable` where it is damaged. */
+export async function readIssued(directory: string): Promise<Issued[]> {
+  const path = pathOf(directory)
+  let bytes: Buffer
+  try {
+    bytes = await readBounded(path, maxBundleBytes)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw error
+  }
+  const bundle = decodeBundle(bytes)
+  const next = 'move it away: it is rebuilt from the registry'
+  const refuse = (reason: string): LinkspanError =>
+    new LinkspanError({ code: 'state-unreadable', object: path, reason, next })
+  if (isNoBundle(bundle)) throw refuse(bundle.malformed)
+  const [bad] = bundle.badLines
+  if (bad !== undefined) throw refuse(`line ${bad.line}: ${bad.reason}`)
+  const issued = issuedIn(bundle.entries.map(({ name, bytes: document }) => ({ origin: name, bytes: document })))
+  if (issued.length < bundle.entries.length) throw refuse('holds what no authority signs, or signatures that do not hold')
+  return issued
+}
+
+export async function writeIssued(directory: string, documents: readonly Issued[]): Promise<void> {
+  const entries = documents.map((issued) => ({ name: nameOf(issued), bytes: issued.bytes }))
+  await writeAtomically(pathOf(directory), encodeBundle(entries), 0o600)
+}

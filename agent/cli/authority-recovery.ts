@@ -1,0 +1,66 @@
+/**
+ * An authority whose state was lost, rebuilt: from its own copies and from what the registry holds under its key. Numbers of
+ * gateways that have no document any more are known to nobody, so new ones begin above the highest that is seen.
+ */
+import { formatReason, LinkspanError } from '../errors.ts'
+import type { Reason } from '../errors.ts'
+import type { Bag } from '../model/document.ts'
+import type { Name } from '../model/fabric.ts'
+import { Book } from './authority-book.ts'
+import type { Issued } from './authority-book.ts'
+import type { KeyFile } from './authority-key.ts'
+import type { AuthorityState } from './authority-state.ts'
+
+interface Remains {
+  readonly directory: string
+  readonly keys: readonly KeyFile[]
+  readonly own: readonly Issued[]
+  readonly there: readonly Issued[]
+  readonly bag: Bag
+  /** Where no document says it. */
+  readonly fabric: Name | undefined
+  readonly say: (remark: string) => void
+}
+
+/** Throws `usage` where nothing says which fabric it was, and `registry-unreadable` where something may not have been seen. */
+export function rebuilt({ directory, keys, own, there, bag, fabric, say }: Remains): AuthorityState {
+  // A certificate that is not seen may hold the number or the prefix that is given out next.
+  if (bag.unreadable.length > 0) throw unreadableError(directory, bag.unreadable)
+  const books = keys.map(({ kid }) => Book.of(kid, own, there))
+  const held = (book: Book): number => keys.filter(({ kid }) => book.authorities.trusted.has(kid)).length
+  const [book] = books.toSorted((a, b) => held(b) - held(a) || b.documents.length - a.documents.length)
+  const named = book?.fabric?.document.payload.fabric ?? book?.documents[0]?.document.payload.fabric ?? fabric
+  if (book === undefined || named === undefined) {
+    throw new LinkspanError({
+      code: 'usage',
+      object: directory,
+      reason: 'its state is lost, and the registry holds nothing that this authority signed',
+      next: 'name its registry by --registry; if it never signed anything: linkspan ca fabric FILE.yml',
+    })
+  }
+  const certificates = book.all('certificate').map(({ document }) => document.payload)
+  const above = certificates.reduce((highest, { number }) => Math.max(highest, number), 0)
+  say(
+    `note: the state of this authority was lost and is rebuilt from ${book.documents.length} documents: fabric ${named}, ` +
+      `${certificates.length} certificates, numbers up to ${above}. Gateways without a certificate there are not known, ` +
+      `so new numbers begin at ${above + 1}.`,
+  )
+  return {
+    fabric: named,
+    root: book.root,
+    serial: 0,
+    numbers: new Map(certificates.map(({ gateway, number }) => [gateway, number])),
+    above,
+    pending: [],
+  }
+}
+
+function unreadableError(directory: string, unreadable: readonly Reason[]): LinkspanError {
+  const files = unreadable.map((reason) => `\n  ${formatReason(reason)}`).join('')
+  return new LinkspanError({
+    code: 'registry-unreadable',
+    object: directory,
+    reason: `its state is lost, and to rebuild it needs all documents; ${unreadable.length} cannot be read:${files}`,
+    next: 'put them right or remove them',
+  })
+}

@@ -1,0 +1,73 @@
+/** `ca issue`: from a gateway's request to its certificate in the registry. */
+import { formatReason, LinkspanError } from '../errors.ts'
+import type { Document } from '../model/document.ts'
+import type { Certificate } from '../model/fabric.ts'
+import { identityPattern } from '../trust/payload.ts'
+import { withAuthority } from './authority.ts'
+import { integerOf } from './ca-option.ts'
+import type { SigningOptions } from './ca-option.ts'
+import { readRequest } from './certificate-request.ts'
+import { certify, parseGrant, parseNetwork, parseSpecial } from './certify.ts'
+import { print, say } from './output.ts'
+
+export interface IssueOptions extends SigningOptions {
+  readonly request: string
+  readonly identity: string | undefined
+  readonly plane: string | undefined
+  readonly number: string | undefined
+  readonly prefix: readonly string[] | undefined
+  readonly network: readonly string[] | undefined
+  readonly grant: readonly string[] | undefined
+  readonly days: string
+  readonly replace: boolean
+}
+
+export async function issueCertificate(options: IssueOptions): Promise<void> {
+  const { identity } = options
+  if (identity !== undefined && !identityPattern.test(identity)) {
+    const reason = 'expected an Ed25519 public key: 43 characters of base64url'
+    throw new LinkspanError({ code: 'usage', object: '--identity', reason, next: 'linkspan keys show' })
+  }
+  const wanted = {
+    replace: options.replace,
+    days: integerOf('--days', options.days, 1, 3650),
+    ...(options.plane === undefined ? {} : { plane: integerOf('--plane', options.plane, 0, 3) }),
+    ...(options.number === undefined ? {} : { number: integerOf('--number', options.number, 1, 65_534) }),
+    ...(options.prefix === undefined ? {} : { prefixes: options.prefix.map(parseGrant) }),
+    ...(options.network === undefined ? {} : { networks: options.network.map(parseNetwork) }),
+    ...(options.grant === undefined ? {} : { grants: parseSpecial(options.grant) }),
+  }
+  await withAuthority(options, async (authority) => {
+    const { book, state, view } = authority
+    for (const reason of view.bag.unreadable) say(`unreadable: ${formatReason(reason)}`)
+    const { fabric } = authority
+    const request = await readRequest(options.request, view.bag.documents, identity)
+    const certificates = book.all('certificate').map(({ document }) => document.payload)
+    const nowMs = Date.now()
+    const { certificate, warnings } = certify(
+      { fabric, certificates, numbers: state.numbers, ...(state.above === undefined ? {} : { above: state.above }) },
+      request,
+      wanted,
+      { serial: authority.serial(nowMs), nowMs },
+    )
+    const document: Document = { type: 'certificate', payload: certificate }
+    // The gateways' own judgement before anything is written: what they would refuse is refused here.
+    const [refused] = authority.refusals([document], nowMs)
+    if (refused !== undefined) throw new LinkspanError({ ...refused, code: 'usage' })
+    for (const warning of warnings) say(`note: ${warning}`)
+    authority.number(certificate.gateway, certificate.number)
+    const [written] = await authority.commit([document])
+    const path = written?.place ?? ''
+    print(options, { path, ...document }, described(path, certificate))
+  })
+}
+
+function described(path: string, { gateway, number, plane, site, ...rest }: Certificate): string {
+  const prefixes = rest.prefixes.map(({ prefix }) => prefix).join(', ')
+  const until = new Date(rest.notAfter).toISOString().slice(0, 10)
+  return [
+    `wrote ${path}: gateway ${gateway}, number ${number}, site ${site.name}, plane ${plane}, prefixes ${prefixes || 'none'}`,
+    `  identity ${rest.identity}: \`linkspan keys show\` on ${gateway} must show the same`,
+    `  valid until ${until}, serial ${rest.serial}`,
+  ].join('\n')
+}

@@ -1,0 +1,109 @@
+/**
+ * `linkspan ca`: the authority of a fabric, on the command line. Its key says who belongs to the fabric and who may announce
+ * which prefixes, so these commands run where that key is kept, which is on no gateway.
+ *
+ * The table is here; each command is a file of its own, loaded when it runs.
+ */
+import type { Argv, CommandModule } from 'yargs'
+import { repeatable, withKeyMaking, withSigning } from './ca-option.ts'
+import type { FabricOptions } from './ca-fabric.ts'
+import type { InitOptions } from './ca-init.ts'
+import type { IssueOptions } from './ca-issue.ts'
+
+const initCommand: CommandModule<object, InitOptions> = {
+  command: 'init <fabric>',
+  describe: 'Make the authority of a new fabric: its key, and the line for config.yml',
+  builder: (yargs) =>
+    withKeyMaking(yargs).positional('fabric', {
+      type: 'string',
+      demandOption: true,
+      describe: 'Name of the fabric',
+    }) as Argv<InitOptions>,
+  handler: async (options) => (await import('./ca-init.ts')).initAuthority(options),
+}
+
+const fabricCommand: CommandModule<object, FabricOptions> = {
+  command: 'fabric [file]',
+  describe: 'Sign the fabric document from a YAML file; without one, anew as it is',
+  builder: (yargs) =>
+    withSigning(yargs)
+      .positional('file', { type: 'string', describe: 'YAML file' })
+      .option('fresh-days', {
+        type: 'string',
+        requiresArg: true,
+        default: '90',
+        describe: 'After so many days without another one gateways raise an alarm',
+      }) as Argv<FabricOptions>,
+  handler: async (options) => (await import('./ca-fabric.ts')).issueFabric(options),
+}
+
+const issueCommand: CommandModule<object, IssueOptions> = {
+  command: 'issue <request>',
+  describe: 'Certify a gateway from its request',
+  builder: (yargs) =>
+    repeatable(withSigning(yargs), ['prefix', 'network', 'grant'])
+      .positional('request', {
+        type: 'string',
+        demandOption: true,
+        describe: 'A gateway that asked, a request file, or - for the line that the agent prints',
+      })
+      .option('identity', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Only a request by this key, as `linkspan keys show` shows it',
+      })
+      .option('plane', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Plane in its site, 0-3 (default: lowest free)',
+      })
+      .option('number', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Fabric-wide number (default: lowest free)',
+      })
+      .option('prefix', {
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'PREFIX[:MAXLENGTH], in place of the requested',
+      })
+      .option('network', {
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'NAME[=PREFIX,...], in place of the requested',
+      })
+      .option('grant', {
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'defaultRoute or shared; none takes them back',
+      })
+      .option('days', {
+        type: 'string',
+        requiresArg: true,
+        default: '398',
+        describe: 'Valid for so many days',
+      })
+      .option('replace', {
+        type: 'boolean',
+        default: false,
+        describe: 'It has a certificate and gets a new one, for a new identity where it was reinstalled',
+      }) as unknown as Argv<IssueOptions>,
+  handler: async (options) => (await import('./ca-issue.ts')).issueCertificate(options),
+}
+
+export const caCommand: CommandModule = {
+  command: 'ca <command>',
+  describe: 'The authority of a fabric',
+  builder: (yargs) =>
+    yargs
+      .command(initCommand)
+      .command(fabricCommand)
+      .command(issueCommand)
+      .demandCommand(1, 'Which command of the authority?'),
+  handler: () => {
+    // One of the commands above does the work.
+  },
+}
