@@ -95,7 +95,6 @@ async function start(
     ])
   const { notifier } = await import('../daemon/notify.ts')
   const { loadGroupIds, saveGroupIds } = await import('./group-id-file.ts')
-  const { noMarks } = await import('../trust/tenure.ts')
   const { packageVersion } = await import('./version.ts')
 
   const watch = ({ event }: Event): void => {
@@ -103,6 +102,11 @@ async function start(
   }
   const events = new Events(logTo(process.stderr, new Set(options.verbose ? [] : ['debug' as const])), watch)
   const keys = await KeyStore.open(stateDirectory)
+  const { KnownStore } = await import('../registry/known.ts')
+  const { store, known } = await KnownStore.open(stateDirectory)
+  for (const { object, reason } of known.damage) {
+    events.emit('warning', 'known-documents-damaged', { object, reason })
+  }
   const { ids, damage } = await loadGroupIds(stateDirectory)
   if (damage !== undefined) {
     events.emit('warning', 'group-ids-lost', { object: damage.object, reason: damage.reason })
@@ -129,7 +133,7 @@ async function start(
     {
       config,
       keys,
-      marks: noMarks,
+      known: { store, ...known },
       registry: new FileRegistry(directory),
       registryText: `file://${directory}`,
       kernel,

@@ -12,6 +12,8 @@ import { formatReason, LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Bag, Delivered, Document } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
+import { proofOf } from '../trust/authorities.ts'
+import { kidOf } from '../trust/envelope.ts'
 import { momentOf } from '../trust/moment.ts'
 import { isRefusal, parseDocument, sealDocument } from '../trust/parse.ts'
 import type { Refusal } from '../trust/refusal.ts'
@@ -141,8 +143,13 @@ export class Authority {
    * Signs documents and brings them out. Answers each with its place. Throws where the registry does not take them all: they
    * are signed and kept then, and the next command tries again.
    */
-  async commit(drafts: readonly Document[], key = this.#key): Promise<{ document: Document; place: string }[]> {
-    return this.#bringOut(drafts.map((draft) => this.#seal(draft, key)))
+  async commit(drafts: readonly Document[]): Promise<{ document: Document; place: string }[]> {
+    return this.#bringOut(drafts.map((draft) => this.#seal(draft)))
+  }
+
+  /** The word of another key that it follows this one (authorities.ts). */
+  proof(next: KeyObject): string {
+    return proofOf(this.#state.fabric, kidOf(this.#key), next)
   }
 
   /** Puts what earlier commands could not, and takes what was signed elsewhere into the book. */
@@ -162,8 +169,13 @@ export class Authority {
     if (learned.length > 0 || pending.length > 0) await this.#bringOut(pending)
   }
 
-  #seal(draft: Document, key = this.#key): Issued {
-    const bytes = Buffer.from(sealDocument(draft, key))
+  /** Documents that the registry lost, put there again as they are. */
+  async restore(issued: readonly Issued[]): Promise<void> {
+    if (issued.length > 0) await this.#bringOut(issued)
+  }
+
+  #seal(draft: Document): Issued {
+    const bytes = Buffer.from(sealDocument(draft, this.#key))
     const signed = parseDocument({ origin: 'the document to sign', bytes })
     if (isRefusal(signed)) throw new LinkspanError(signed)
     return { ...signed, bytes }

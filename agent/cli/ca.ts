@@ -5,10 +5,15 @@
  * The table is here; each command is a file of its own, loaded when it runs.
  */
 import type { Argv, CommandModule } from 'yargs'
-import { repeatable, withKeyMaking, withSigning } from './ca-option.ts'
+import { repeatable, withCa, withKeyMaking, withSigning } from './ca-option.ts'
+import type { CaOptions } from './ca-option.ts'
 import type { FabricOptions } from './ca-fabric.ts'
 import type { InitOptions } from './ca-init.ts'
 import type { IssueOptions } from './ca-issue.ts'
+import type { RemoveOptions } from './ca-remove.ts'
+import type { RenewOptions } from './ca-renew.ts'
+import type { RevokeOptions } from './ca-revoke.ts'
+import type { RolloverOptions } from './ca-rollover.ts'
 
 const initCommand: CommandModule<object, InitOptions> = {
   command: 'init <fabric>',
@@ -94,6 +99,80 @@ const issueCommand: CommandModule<object, IssueOptions> = {
   handler: async (options) => (await import('./ca-issue.ts')).issueCertificate(options),
 }
 
+const renewCommand: CommandModule<object, RenewOptions> = {
+  command: 'renew [gateways..]',
+  describe: 'Certificates with the same grants and new dates; gateways find them by themselves',
+  builder: (yargs) =>
+    withSigning(yargs)
+      .positional('gateways', { type: 'string', array: true, describe: 'Whose' })
+      .option('all', {
+        type: 'boolean',
+        default: false,
+        describe: 'All that are in force, and the fabric document where it is due',
+      })
+      .option('within', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'With --all: only what ends within so many days, or is signed by an older key',
+      })
+      .option('days', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Valid for so many days (default: as long as before)',
+      }) as unknown as Argv<RenewOptions>,
+  handler: async (options) => (await import('./ca-renew.ts')).renewCertificates(options),
+}
+
+const revokeCommand: CommandModule<object, RevokeOptions> = {
+  command: 'revoke [gateway]',
+  describe: 'A key or certificate that must not count any more; for good',
+  builder: (yargs) =>
+    withSigning(yargs)
+      .positional('gateway', { type: 'string', describe: 'Its identity key, with all certificates of it' })
+      .option('serial', { type: 'string', requiresArg: true, describe: 'One certificate' })
+      .option('identity', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'An identity key',
+      }) as unknown as Argv<RevokeOptions>,
+  handler: async (options) => (await import('./ca-revoke.ts')).revoke(options),
+}
+
+const removeCommand: CommandModule<object, RemoveOptions> = {
+  command: 'remove <gateway>',
+  describe: 'A gateway that is gone: all others drop it',
+  builder: (yargs) =>
+    withSigning(yargs)
+      .positional('gateway', { type: 'string', demandOption: true, describe: 'Its name' })
+      .option('undo', { type: 'boolean', default: false, describe: 'It is back' }) as Argv<RemoveOptions>,
+  handler: async (options) => (await import('./ca-remove.ts')).remove(options),
+}
+
+const rolloverCommand: CommandModule<object, RolloverOptions> = {
+  command: 'rollover',
+  describe: 'Another key for the authority',
+  builder: (yargs) =>
+    withKeyMaking(yargs)
+      .option('next-passphrase-file', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'As --passphrase-file, for the new key (default: the same)',
+      })
+      .option('finish', {
+        type: 'boolean',
+        default: false,
+        describe: 'Retire the old key, when nothing in force is signed by it',
+      }) as Argv<RolloverOptions>,
+  handler: async (options) => (await import('./ca-rollover.ts')).rollOver(options),
+}
+
+const showCommand: CommandModule<object, CaOptions> = {
+  command: 'show',
+  describe: 'Key, numbers, certificates and what is due (then exit code 3)',
+  builder: withCa,
+  handler: async (options) => (await import('./ca-show.ts')).showAuthority(options),
+}
+
 export const caCommand: CommandModule = {
   command: 'ca <command>',
   describe: 'The authority of a fabric',
@@ -102,6 +181,11 @@ export const caCommand: CommandModule = {
       .command(initCommand)
       .command(fabricCommand)
       .command(issueCommand)
+      .command(renewCommand)
+      .command(revokeCommand)
+      .command(removeCommand)
+      .command(rolloverCommand)
+      .command(showCommand)
       .demandCommand(1, 'Which command of the authority?'),
   handler: () => {
     // One of the commands above does the work.

@@ -99,8 +99,9 @@ export class MetadataClient {
         return
       }
       const socket = this.#dial()
-      const options: RequestOptions = { host: metadataAddress, path, method, headers }
-      const asking = httpRequest({ ...options, createConnection: () => socket })
+      // Without an agent, node:http would write the port into the Host header, which services compare.
+      const host: RequestOptions = { host: metadataAddress, port: 80, defaultPort: 80 }
+      const asking = httpRequest({ ...host, path, method, headers, createConnection: () => socket })
       const end = (): void => {
         clearTimeout(timer)
         this.#signal.removeEventListener('abort', late)

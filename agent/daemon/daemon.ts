@@ -8,13 +8,13 @@ import type { Config } from '../model/config.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
-import type { Marks } from '../trust/tenure.ts'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Keys } from './announce.ts'
 import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
+import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
 import type { Notifier } from './notify.ts'
 import { ownResolver } from './own.ts'
@@ -26,8 +26,8 @@ import { backoffMs } from './trouble.ts'
 export interface DaemonOptions {
   readonly config: Config
   readonly keys: Keys
-  /** What an earlier run knew. */
-  readonly marks: Marks
+  /** The last-known-good store, and what was in it. */
+  readonly known: KnownInput
   readonly registry: Registry
   /** For people, e.g. its URL. */
   readonly registryText: string
@@ -45,6 +45,8 @@ export interface DaemonOptions {
 }
 
 const statusEveryMs = 10_000
+/** How late a document may begin or end. */
+const tickEveryMs = 60_000
 
 /** Runs until `stop` aborts; the data plane stays as it is. */
 export async function runDaemon(options: DaemonOptions, stop: AbortController): Promise<void> {
@@ -56,7 +58,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     kernel: patient(kernel, (device) => onDevice(reconciler.desired.objects(), device)),
     gateway,
     ground: { fabric: config.fabric, authority: config.authority, self: gateway },
-    marks: options.marks,
+    known: options.known,
     ids,
     saveIds,
     events,
@@ -96,6 +98,9 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const work = Promise.all([follow(registry, reconciler, events, signal), reconciler.run(signal)])
   // Beside the work: loading the exporter must not hold up the first handshake.
   const metrics = startMetrics(config, reconciler, view, version, events)
+  const ticking = setInterval(() => {
+    inputs.tick()
+  }, tickEveryMs)
   const telling = setInterval(() => {
     view.status().then(
       ({ summary }) => {
@@ -109,6 +114,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   } finally {
     stop.abort()
     clearInterval(telling)
+    clearInterval(ticking)
     notifier.stopping()
     for (const server of [control, await metrics]) {
       server?.close()

@@ -4,33 +4,46 @@
  */
 import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
-import type { Bag, Document } from '../model/document.ts'
+import type { Bag, Delivered, Document } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Own } from '../model/own.ts'
 import { everyPathUp } from '../model/path-state.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput } from '../plan/input.ts'
+import type { LastKnown } from '../registry/port.ts'
 import { boundLinks } from '../plan/underlay.ts'
 import type { Ground } from '../trust/ground.ts'
 import { Ledger } from '../trust/ledger.ts'
 import type { Admission } from '../trust/ledger.ts'
-import { momentOf } from '../trust/moment.ts'
 import type { RuleId } from '../trust/rulebook.ts'
 import type { Marks } from '../trust/tenure.ts'
 import { inTurns } from './breath.ts'
+import { Clock } from './clock.ts'
 import { checked } from './check.ts'
 import type { Events } from './event.ts'
 import type { Schedule } from './schedule.ts'
+import { Memory } from './memory.ts'
 import type { Tally } from './tally.ts'
+
+/** A bag of the registry, of the last-known-good store, or an empty one that tells the time. */
+type News = Bag & { readonly isKnown?: boolean; readonly isTick?: boolean }
+
+/** The last-known-good store, and what was in it. */
+export interface KnownInput {
+  readonly store: LastKnown
+  readonly documents: readonly Delivered[]
+  readonly marks: Marks
+  readonly floorMs: number
+}
 
 export interface InputsOptions {
   readonly kernel: Kernel
   readonly gateway: string
   /** What documents are judged for. */
   readonly ground: Ground
-  /** What an earlier run knew. */
-  readonly marks: Marks
+  /** What an earlier run knew; absent: nothing is kept. */
+  readonly known?: KnownInput
   /** Own as configured, its endpoints resolved. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly events: Events
@@ -60,7 +73,9 @@ const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'exp
 export class Inputs {
   readonly #options: InputsOptions
   readonly #ledger: Ledger
-  readonly #bags: Bag[] = []
+  readonly clock: Clock
+  readonly #memory: Memory | undefined
+  readonly #bags: News[] = []
   #admission: Pick<Admission, 'snapshot' | 'refusals' | 'vanished'> = {
     snapshot: undefined,
     refusals: [],
@@ -73,7 +88,15 @@ export class Inputs {
 
   constructor(options: InputsOptions) {
     this.#options = options
-    this.#ledger = new Ledger(options.ground, options.marks)
+    const { ground, known, now, events, tally } = options
+    this.#ledger = new Ledger(ground, known?.marks)
+    const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now })
+    this.clock = clock
+    if (known === undefined) return
+    const { store, documents } = known
+    this.#memory = new Memory({ store, ledger: this.#ledger, clock, events, tally })
+    if (documents.length > 0)
+      this.#bags.push({ documents, complete: false, unreadable: [], isKnown: true })
   }
 
   get admission(): Pick<Admission, 'snapshot' | 'refusals' | 'vanished'> {
@@ -129,7 +152,7 @@ export class Inputs {
       : this.#options.ownOf(fabric, this.#facts)
   }
 
-  deliver(bag: Bag): void {
+  deliver(bag: News): void {
     this.#bags.push(bag)
     this.#options.schedule.rouse()
   }
@@ -169,12 +192,22 @@ export class Inputs {
     return this.#input
   }
 
-  async #admit(bag: Bag, signal: AbortSignal): Promise<void> {
+  /** Time passes: documents begin and end. */
+  tick(): void {
+    this.deliver({ documents: [], complete: false, unreadable: this.#unreadable, isTick: true })
+  }
+
+  async #admit(bag: News, signal: AbortSignal): Promise<void> {
     const { events, tally, now } = this.#options
     const before = this.#admission
     const documents = await checked(bag.documents, this.#ledger, signal)
-    this.#admission = await inTurns(this.#ledger.admitSteps({ ...bag, documents }, momentOf(now())), signal)
-    if (bag.unreadable.length === 0) this.#readAtMs = now()
+    const admission = await inTurns(this.#ledger.admitSteps({ ...bag, documents }, this.clock.now()), signal)
+    this.#admission = admission
+    const { fabric } = admission.snapshot ?? {}
+    if (fabric !== undefined) this.clock.witnessed(fabric.serial)
+    if (bag.isKnown === true) return
+    this.#memory?.keep(admission.admitted)
+    if (bag.unreadable.length === 0 && bag.isTick !== true) this.#readAtMs = now()
     for (const { object, reason, next } of bag.unreadable) {
       if (this.#unreadable.some((known) => known.object === object && known.reason === reason)) continue
       events.emit('warning', 'registry-unreadable', { object, reason, next })

@@ -25,12 +25,12 @@ import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { share } from '../plan/share.ts'
 import type { Ground } from '../trust/ground.ts'
-import type { Marks } from '../trust/tenure.ts'
 import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
 import { Leftovers } from './leftover.ts'
 import { Inputs } from './inputs.ts'
+import type { KnownInput } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
 import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
 import { recoverGroupIds } from './recovery.ts'
@@ -48,8 +48,8 @@ export interface ReconcilerOptions {
   readonly gateway: string
   /** What documents are judged for. */
   readonly ground: Ground
-  /** What an earlier run knew. */
-  readonly marks: Marks
+  /** What an earlier run knew; absent: nothing is kept. */
+  readonly known?: KnownInput
   /** Own as configured, its endpoints resolved against the host. The same object while nothing changed. */
   readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
   readonly ids: GroupIds
@@ -107,10 +107,20 @@ export class Reconciler {
     this.#ids = options.ids
     this.#leftovers = new Leftovers(options.ids.gateways)
     this.schedule = new Schedule(this.#random)
-    const { kernel, gateway, ground, marks, ownOf, events } = options
+    const { kernel, gateway, ground, known, ownOf, events } = options
     const { tally, schedule, desired, troubles } = this
     this.#writer = new Writer({ ...options, tally, desired, troubles, now: this.#now })
-    this.inputs = new Inputs({ kernel, gateway, ground, marks, ownOf, events, tally, schedule, now: this.#now })
+    this.inputs = new Inputs({
+      kernel,
+      gateway,
+      ground,
+      ...(known === undefined ? {} : { known }),
+      ownOf,
+      events,
+      tally,
+      schedule,
+      now: this.#now,
+    })
   }
 
   get settled(): boolean {

@@ -11,7 +11,7 @@ export interface Histogram {
 }
 
 export type Turn = 'pass' | 'audit'
-export type Stage = 'registry' | 'verify' | 'publish' | 'state' | 'reconcile' | 'apply' | 'events'
+export type Stage = 'registry' | 'verify' | 'publish' | 'memory' | 'state' | 'reconcile' | 'apply' | 'events'
 
 export class Tally {
   readonly durations = new Map<Turn, Histogram>()

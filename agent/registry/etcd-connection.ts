@@ -10,13 +10,15 @@
 import type * as Grpc from '@grpc/grpc-js'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import diagnostics from 'node:diagnostics_channel'
-import { Socket } from 'node:net'
+import type { LookupAddress } from 'node:dns'
+import { isIP, Socket } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
+import type { SecureContext } from 'node:tls'
+import { hostAndPort } from './etcd-endpoint.ts'
 import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure, status } from './etcd-failure.ts'
 import type { Method } from './etcd-message.ts'
 import { isAborted } from './etcd-pause.ts'
-import type { Material } from './etcd-tls.ts'
 
 type Metadata = Readonly<Record<string, string>>
 
@@ -69,10 +71,14 @@ export class EtcdConnection {
     this.#client = client
   }
 
-  /** Nothing is sent before the first call. `maxAnswerBytes`: a longer message ends its call. */
+  /**
+   * To one address of the endpoint. Nothing is sent before the first call. `context`: for TLS. `maxAnswerBytes`: a longer
+   * message ends its call.
+   */
   static async to(
     endpoint: Endpoint,
-    material: Material | undefined,
+    { address, family }: LookupAddress,
+    context: SecureContext | undefined,
     maxAnswerBytes: number,
   ): Promise<EtcdConnection> {
     const grpc = await import('@grpc/grpc-js')
@@ -80,14 +86,17 @@ export class EtcdConnection {
     grpc.setLogVerbosity(grpc.logVerbosity.NONE)
     diagnostics.unsubscribe('net.client.socket', catchSocket)
     diagnostics.subscribe('net.client.socket', catchSocket)
-    const isAddress = !endpoint.target.startsWith('dns:')
+    const { host, port } = endpoint
     const credentials =
-      material === undefined
+      context === undefined
         ? grpc.credentials.createInsecure()
-        : grpc.credentials.createFromSecureContext(material.context, {
-            checkServerIdentity: (_name, certificate) => checkServerIdentity(endpoint.host, certificate),
+        : grpc.credentials.createFromSecureContext(context, {
+            checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate),
           })
-    const client = new grpc.Client(endpoint.target, credentials, {
+    const client = new grpc.Client(`ipv${family}:${hostAndPort(address, port)}`, credentials, {
+      'grpc.default_authority': hostAndPort(host, port),
+      // RFC 6066 section 3 allows no address as server name; the certificate is checked for it all the same, above.
+      'grpc.ssl_target_name_override': isIP(host) === 0 ? host : 'etcd.invalid',
       'grpc.max_receive_message_length': maxAnswerBytes,
       'grpc.max_send_message_length': -1,
       'grpc-node.flow_control_window': windowBytes,
@@ -98,8 +107,6 @@ export class EtcdConnection {
       'grpc.enable_http_proxy': 0,
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_channelz': 0,
-      // RFC 6066 section 3 allows no address as server name; the certificate is checked for the address above.
-      ...(isAddress ? { 'grpc.ssl_target_name_override': 'etcd.invalid' } : {}),
     })
     return new EtcdConnection(grpc, endpoint, client)
   }

@@ -1,5 +1,5 @@
 /** Where etcd listens: `https://host:2379`. What is secret (user, password) never stands in an endpoint. */
-import { isIP, isIPv6 } from 'node:net'
+import { isIPv6 } from 'node:net'
 import { LinkspanError } from '../errors.ts'
 
 export interface Endpoint {
@@ -7,20 +7,20 @@ export interface Endpoint {
   readonly url: string
   /** Name or address, an IPv6 address without brackets. */
   readonly host: string
-  readonly secure: boolean
-  /** As gRPC names it; a scheme of its own for addresses, so that nothing asks DNS. */
-  readonly target: string
+  readonly port: string
+  /** Over TLS. */
+  readonly isSecure: boolean
 }
 
 /** Throws config-invalid. */
 export function parseEndpoint(text: string): Endpoint {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  const secure = url?.protocol === 'https:'
+  const isSecure = url?.protocol === 'https:'
   // Quoted only where it cannot hold a password.
   if (url !== undefined && (url.username !== '' || url.password !== '')) {
     throw refusal('the endpoint', 'holds a user or password', 'give them as user and password')
   }
-  if (url === undefined || !(secure || url.protocol === 'http:') || url.hostname === '') {
+  if (url === undefined || !(isSecure || url.protocol === 'http:') || url.hostname === '') {
     const object = text.includes('@') ? 'the endpoint' : `endpoint "${text}"`
     throw refusal(object, 'is no URL of an etcd server', 'give https://HOST:2379')
   }
@@ -30,14 +30,13 @@ export function parseEndpoint(text: string): Endpoint {
   const host = url.hostname.replace(/^\[|\]$/g, '')
   // URL drops a port that is the scheme's own.
   const explicit = /^[a-z]+:\/\/[^/]*:([0-9]+)\/?$/i.exec(text)?.[1]
-  const at = `${isIPv6(host) ? `[${host}]` : host}:${url.port || explicit || '2379'}`
-  const version = isIP(host)
-  return {
-    url: `${url.protocol}//${at}`,
-    host,
-    secure,
-    target: `${version === 0 ? 'dns' : `ipv${version}`}:${at}`,
-  }
+  const port = url.port || explicit || '2379'
+  return { url: `${url.protocol}//${hostAndPort(host, port)}`, host, port, isSecure }
+}
+
+/** As in a URL. */
+export function hostAndPort(host: string, port: string): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`
 }
 
 /** True where nobody else can listen in. */

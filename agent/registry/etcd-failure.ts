@@ -9,10 +9,10 @@ import type { Reason } from '../errors.ts'
 /** gRPC's status codes that mean something here. */
 export const status = {
   ok: 0,
-  cancelled: 1,
   invalidArgument: 3,
   deadlineExceeded: 4,
   permissionDenied: 7,
+  resourceExhausted: 8,
   internal: 13,
   unavailable: 14,
   unauthenticated: 16,
@@ -53,6 +53,18 @@ export class EtcdFailure extends Error {
   get isRefusal(): boolean {
     return (
       this.status === status.permissionDenied || this.wantsToken || /authentication failed/.test(this.detail)
+    )
+  }
+
+  /** We are not who we say, or say not who we are. */
+  get isUnknown(): boolean {
+    return this.wantsToken || /authentication failed/.test(this.detail)
+  }
+
+  /** What was asked is at fault: no server of the cluster will do it. */
+  get isFinal(): boolean {
+    return (
+      this.isRefusal || this.status === status.invalidArgument || this.status === status.resourceExhausted
     )
   }
 
@@ -178,8 +190,8 @@ const sayings: readonly (readonly [RegExp, (caller: Caller) => Saying])[] = [
   [
     /permission denied/,
     ({ user }) => ({
-      reason: `${user === undefined ? 'our user' : `user "${user}"`} has no right to it`,
-      next: 'grant it to a role of the user (etcdctl role grant-permission)',
+      reason: `${user === undefined ? 'our user' : `user "${user}"`} has no permission`,
+      next: 'give the user a role that has it (etcdctl role grant-permission, etcdctl user grant-role)',
     }),
   ],
   [

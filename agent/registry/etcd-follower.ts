@@ -14,29 +14,24 @@
  */
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import { EtcdContent } from './etcd-content.ts'
-import type { Limits } from './etcd-content.ts'
+import type { EtcdContent } from './etcd-content.ts'
 import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure } from './etcd-failure.ts'
 import { keyOfName, nameOfKey, originOf } from './etcd-key.ts'
-import type { KeyRange } from './etcd-key.ts'
-import { pages } from './etcd-list.ts'
+import type { Place } from './etcd-list.ts'
+import { listDocuments, listRevisions } from './etcd-list.ts'
 import { range } from './etcd-message.ts'
 import type { Header, KeyValue } from './etcd-message.ts'
 import type { EtcdOutbox } from './etcd-outbox.ts'
 import { backoffMs, isAborted, pause } from './etcd-pause.ts'
 import { reasonAt } from './etcd-session.ts'
+import type { EtcdServers } from './etcd-servers.ts'
 import type { EtcdSession } from './etcd-session.ts'
 import { watchKeys } from './etcd-watch.ts'
 import type { Pulse, WatchHandler } from './etcd-watch.ts'
 
 export interface FollowerOptions {
-  readonly endpoints: readonly Endpoint[]
-  readonly open: (endpoint: Endpoint) => Promise<EtcdSession>
-  readonly prefix: string
-  readonly keys: KeyRange
-  readonly limits: Limits
-  readonly pageKeys: number
+  readonly place: Place
   readonly pulse: Pulse
   /** Between two audits, in ms; a tenth of jitter either way. */
   readonly auditMs: number
@@ -49,6 +44,7 @@ const mostSingle = 64
 const soundMs = 10_000
 
 export class EtcdFollower {
+  readonly #servers: EtcdServers
   readonly #options: FollowerOptions
   readonly #outbox: EtcdOutbox
   readonly #failures = new Map<Endpoint, Reason>()
@@ -56,11 +52,11 @@ export class EtcdFollower {
   /** Where we are: all changes up to its revision are known. */
   #at: Header | undefined
   #session: EtcdSession | undefined
-  #turn = 0
   #failed = 0
   #standsSince: number | undefined
 
-  constructor(options: FollowerOptions, outbox: EtcdOutbox) {
+  constructor(servers: EtcdServers, options: FollowerOptions, outbox: EtcdOutbox) {
+    this.#servers = servers
     this.#options = options
     this.#outbox = outbox
   }
@@ -72,13 +68,12 @@ export class EtcdFollower {
 
   /** Until the signal aborts. Throws nothing. */
   async run(signal: AbortSignal): Promise<void> {
-    const { endpoints, random } = this.#options
+    const { endpoints } = this.#servers
     while (!isAborted(signal)) {
-      const endpoint = endpoints[this.#turn % endpoints.length]
-      if (endpoint === undefined) return
+      const endpoint = this.#servers.current
       let refused = false
       try {
-        this.#session = await this.#options.open(endpoint)
+        this.#session = await this.#servers.open(endpoint)
         await this.#follow(this.#session, signal)
       } catch (error) {
         if (isAborted(signal)) return
@@ -88,7 +83,10 @@ export class EtcdFollower {
         this.#session = this.#standsSince = undefined
       }
       // The first round through the endpoints is quick: one dead server is no reason to wait.
-      await pause(backoffMs(Math.ceil(this.#failed / endpoints.length), refused, random), signal)
+      await pause(
+        backoffMs(Math.ceil(this.#failed / endpoints.length), refused, this.#options.random),
+        signal,
+      )
     }
   }
 
@@ -97,25 +95,29 @@ export class EtcdFollower {
     const stood = this.#standsSince
     if (stood !== undefined && performance.now() - stood > soundMs) this.#failed = 0
     this.#failed++
-    this.#turn++
+    this.#servers.giveUp(endpoint)
     const failure = error instanceof EtcdFailure ? error : undefined
     // A token that ended looks like a missing right to a watch (etcd#12385).
     if (failure?.isRefusal === true) this.#session?.forgetToken()
     // A connection that breaks after it stood is made anew first, and nobody hears of a server that restarts quickly.
-    if (stood === undefined || failure?.isSilence === true) this.#failures.set(endpoint, reasonAt(error, endpoint))
-    const { endpoints } = this.#options
+    if (stood === undefined || failure?.isSilence === true)
+      this.#failures.set(endpoint, reasonAt(error, endpoint))
+    const { endpoints } = this.#servers
     if (endpoints.every((each) => this.#failures.has(each))) {
       this.#outbox.unreachable(endpoints.flatMap((each) => this.#failures.get(each) ?? []))
     }
-    return failure?.isRefusal === true || (error instanceof LinkspanError && error.code !== 'registry-unreadable')
+    return (
+      failure?.isRefusal === true || (error instanceof LinkspanError && error.code !== 'registry-unreadable')
+    )
   }
 
   async #follow(session: EtcdSession, signal: AbortSignal): Promise<never> {
-    const { keys, pulse } = this.#options
+    const { pulse, place } = this.#options
+    const { keys } = place
     // Through the whole cluster: a member that lags behind must not look like history that went back.
     const header = await session.touch(keys.start, { serializable: false }, signal)
     if (!this.#continues(header)) await this.#list(session, signal)
-    for (let behind = 0; ; ) {
+    for (let behind = 0; ;) {
       const fromRevision = (this.#at?.revision ?? 0) + 1
       const lastsMs = this.#options.auditMs * (0.9 + this.#options.random() / 5)
       const handler = this.#handler()
@@ -139,53 +141,28 @@ export class EtcdFollower {
   }
 
   async #list(session: EtcdSession, signal: AbortSignal): Promise<void> {
-    const { prefix, limits, keys, pageKeys } = this.#options
-    const content = new EtcdContent(prefix, limits)
-    const documents = new Map<string, Uint8Array>()
-    let header: Header | undefined
-    for await (const page of pages(session, keys, { keysOnly: false, pageKeys }, signal)) {
-      header = page.header
-      for (const { key, modRevision, value } of page.kvs) {
-        const name = nameOfKey(key)
-        // A copy, so that a document does not keep its page in memory.
-        if (content.put(name, modRevision, value)) documents.set(originOf(name), new Uint8Array(value))
-      }
-      if (page.tooLarge !== undefined) {
-        content.put(nameOfKey(page.tooLarge.key), page.tooLarge.modRevision, undefined)
-      }
-    }
+    const { content, documents, header } = await listDocuments(session, this.#options.place, signal)
     this.#content = content
     this.#at = header
     this.#outbox.all(documents, () => content.unreadable)
   }
 
   async #audit(session: EtcdSession, signal: AbortSignal): Promise<void> {
-    const { keys, pageKeys } = this.#options
-    const present = new Map<string, number>()
-    let header: Header | undefined
-    for await (const page of pages(session, keys, { keysOnly: true, pageKeys: pageKeys * 8 }, signal)) {
-      header = page.header
-      for (const { key, modRevision } of page.kvs) present.set(nameOfKey(key), modRevision)
-    }
-    const content = this.#content
-    if (content === undefined || header === undefined || !this.#continues(header)) {
+    const { revisions, header } = await listRevisions(session, this.#options.place, signal)
+    const differences = this.#continues(header) ? this.#content?.differences(revisions) : undefined
+    if (differences === undefined || differences.changed.length > mostSingle) {
       await this.#list(session, signal)
       return
     }
-    const { changed, gone } = content.differences(present)
-    if (changed.length > mostSingle) {
-      await this.#list(session, signal)
-      return
-    }
-    for (const name of gone) this.#remove(name)
-    for (const name of changed) {
+    for (const name of differences.gone) this.#remove(name)
+    for (const name of differences.changed) {
       const { revision } = header
       try {
         const { kvs } = await session.call(range, { key: keyOfName(name), revision }, signal)
         for (const kv of kvs.slice(0, 1)) this.#put(name, kv.modRevision, kv.value)
       } catch (error) {
         if (!(error instanceof EtcdFailure && error.isTooLarge)) throw error
-        this.#put(name, present.get(name) ?? revision, undefined)
+        this.#put(name, revisions.get(name) ?? revision, undefined)
       }
     }
     this.#at = header

@@ -4,22 +4,24 @@
  * single key, and a key that does not even come alone is named and left out. Answers are held against what was asked,
  * since a server that is not ours must not keep us listing for ever.
  */
+import { EtcdContent } from './etcd-content.ts'
+import type { Limits } from './etcd-content.ts'
 import { EtcdFailure } from './etcd-failure.ts'
-import { isInRange, keyAfter } from './etcd-key.ts'
+import { isInRange, keyAfter, nameOfKey, originOf } from './etcd-key.ts'
 import type { KeyRange } from './etcd-key.ts'
 import { range } from './etcd-message.ts'
 import type { Header, KeyValue } from './etcd-message.ts'
 import { malformed } from './etcd-session.ts'
 import type { EtcdSession } from './etcd-session.ts'
 
-export interface ListOptions {
+interface PageOptions {
   readonly keysOnly: boolean
   /** Keys asked for at once. */
   readonly pageKeys: number
 }
 
 /** Some of the keys, in order. */
-export interface Page {
+interface Page {
   /** Its revision is that of the list; the same with every page. */
   readonly header: Header
   readonly kvs: readonly KeyValue[]
@@ -31,10 +33,10 @@ export interface Page {
 const mostKeys = 1 << 18
 
 /** Throws EtcdFailure, or the signal's reason. */
-export async function* pages(
+async function* pages(
   session: EtcdSession,
   keys: KeyRange,
-  { keysOnly, pageKeys }: ListOptions,
+  { keysOnly, pageKeys }: PageOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Page, void> {
   let start = keys.start
@@ -71,6 +73,62 @@ export async function* pages(
     if (count > mostKeys) throw malformed(`more than ${mostKeys} keys`)
     start = keyAfter(last.key)
   }
+}
+
+/** Where a registry lies, and how much of it is taken. */
+export interface Place {
+  readonly prefix: string
+  readonly keys: KeyRange
+  readonly limits: Limits
+  readonly pageKeys: number
+}
+
+export interface Listing {
+  readonly content: EtcdContent
+  /** By origin. */
+  readonly documents: ReadonlyMap<string, Uint8Array>
+  readonly header: Header
+}
+
+/** All documents of a registry. Throws EtcdFailure, or the signal's reason. */
+export async function listDocuments(
+  session: EtcdSession,
+  place: Place,
+  signal: AbortSignal,
+): Promise<Listing> {
+  const { prefix, keys, limits, pageKeys } = place
+  const content = new EtcdContent(prefix, limits)
+  const documents = new Map<string, Uint8Array>()
+  let header: Header | undefined
+  for await (const page of pages(session, keys, { keysOnly: false, pageKeys }, signal)) {
+    header = page.header
+    for (const { key, modRevision, value } of page.kvs) {
+      const name = nameOfKey(key)
+      // A copy, so that a document does not keep its page in memory.
+      if (content.put(name, modRevision, value)) documents.set(originOf(name), new Uint8Array(value))
+    }
+    const { tooLarge } = page
+    if (tooLarge !== undefined) content.put(nameOfKey(tooLarge.key), tooLarge.modRevision, undefined)
+  }
+  if (header === undefined) throw malformed('no page')
+  return { content, documents, header }
+}
+
+/** Of all keys, the revision each was written at. */
+export async function listRevisions(
+  session: EtcdSession,
+  { keys, pageKeys }: Place,
+  signal: AbortSignal,
+): Promise<{ readonly revisions: ReadonlyMap<string, number>; readonly header: Header }> {
+  const revisions = new Map<string, number>()
+  let header: Header | undefined
+  // They are short.
+  for await (const page of pages(session, keys, { keysOnly: true, pageKeys: pageKeys * 8 }, signal)) {
+    header = page.header
+    for (const { key, modRevision } of page.kvs) revisions.set(nameOfKey(key), modRevision)
+  }
+  if (header === undefined) throw malformed('no page')
+  return { revisions, header }
 }
 
 interface Ask {

@@ -60,7 +60,8 @@ export class EtcdOutbox {
   take(): Bag | undefined {
     const unreadable = [...this.#unreachable, ...this.#refused()]
     const told = JSON.stringify(unreadable)
-    if (!this.#due && told === this.#told && this.#documents.size === 0 && this.#gone.size === 0) return undefined
+    if (!this.#due && told === this.#told && this.#documents.size === 0 && this.#gone.size === 0)
+      return undefined
     const documents = [...this.#documents].map(([origin, bytes]) => ({ origin, bytes }))
     const bag = this.#complete
       ? { documents, complete: true, unreadable }

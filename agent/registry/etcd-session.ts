@@ -3,27 +3,25 @@
  * common name is the user, or by password, for which it hands out a token. Tokens outlive connections and end at any time,
  * by age or by a restart; a call that etcd refuses for its token fetches another one and is made once more.
  */
+import { readFile } from 'node:fs/promises'
 import { LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import { EtcdConnection } from './etcd-connection.ts'
+import type { EtcdConnection } from './etcd-connection.ts'
 import type { Stream, StreamHandler } from './etcd-connection.ts'
 import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure, reasonOfFailure } from './etcd-failure.ts'
 import type { Caller } from './etcd-failure.ts'
 import { authenticate, range, watch } from './etcd-message.ts'
 import type { Header, Method, WatchRequest, WatchResponse } from './etcd-message.ts'
-import { readMaterial, textOf } from './etcd-tls.ts'
-import type { EtcdTls, Source } from './etcd-tls.ts'
 
 export interface User {
   readonly name: string
-  /** Read anew for every token where it is a file; one line end at its end does not count. */
-  readonly password: Source
+  /** Read anew for every token where it is a file; a line end at its end does not count. */
+  readonly password: string | { readonly file: string }
 }
 
 /** Who we are at etcd: shared by all connections of a registry, so that they share the token. */
 export interface Access {
-  readonly tls: EtcdTls
   readonly user: User | undefined
   token: string | undefined
 }
@@ -46,26 +44,12 @@ export class EtcdSession {
   /** Of the last call that carries nothing much, in ms. */
   roundTripMs: number | undefined
 
-  private constructor(connection: EtcdConnection, access: Access, patience: Patience, caller: Caller) {
+  /** `caller`: what messages may say of us. */
+  constructor(connection: EtcdConnection, access: Access, patience: Patience, caller: Caller) {
     this.#connection = connection
     this.#access = access
     this.#patience = patience
     this.#caller = caller
-  }
-
-  /** Nothing is sent yet. Throws LinkspanError where our own certificates cannot be used. */
-  static async to(
-    endpoint: Endpoint,
-    access: Access,
-    patience: Patience,
-    maxAnswerBytes: number,
-  ): Promise<EtcdSession> {
-    const material = endpoint.secure ? await readMaterial(access.tls) : undefined
-    const connection = await EtcdConnection.to(endpoint, material, maxAnswerBytes)
-    return new EtcdSession(connection, access, patience, {
-      user: access.user?.name,
-      certificate: material?.own,
-    })
   }
 
   get endpoint(): Endpoint {
@@ -137,7 +121,7 @@ export class EtcdSession {
 
   async #authenticate({ name, password }: User, signal: AbortSignal): Promise<void> {
     this.#access.token = undefined
-    const text = (await textOf(password, 'the password')).replace(/\r?\n$/, '')
+    const text = typeof password === 'string' ? password : await readPassword(password.file)
     try {
       const { token } = await this.#connection.unary(
         authenticate,
@@ -159,6 +143,20 @@ export class EtcdSession {
 
   #named(error: unknown): unknown {
     return error instanceof EtcdFailure ? error.by(this.#caller) : error
+  }
+}
+
+async function readPassword(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).replace(/\r?\n$/, '')
+  } catch (error) {
+    const errno = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+    throw new LinkspanError({
+      code: errno === 'EACCES' ? 'permission' : 'registry-unreadable',
+      object: file,
+      reason: `the password cannot be read: ${errno}`,
+      next: errno === 'EACCES' ? 'give linkspan the right to it' : 'is its path right?',
+    })
   }
 }
 

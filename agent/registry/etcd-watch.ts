@@ -162,7 +162,11 @@ class Watch {
       await pause(progressMs, signal)
       if (isAborted(signal) || this.#heardAt >= askedAt) continue
       try {
-        await this.#session.touch(this.#options.keys.start, { serializable: true, deadlineMs: probeMs }, signal)
+        await this.#session.touch(
+          this.#options.keys.start,
+          { serializable: true, deadlineMs: probeMs },
+          signal,
+        )
         this.#heardAt = performance.now()
       } catch (error) {
         // The stream may have spoken meanwhile, as it does where it was us who were frozen.

@@ -10,18 +10,17 @@
 import { LinkspanError } from '../errors.ts'
 import type { Bag } from '../model/document.ts'
 import { isLoopback, parseEndpoint } from './etcd-endpoint.ts'
-import type { Endpoint } from './etcd-endpoint.ts'
-import { EtcdContent } from './etcd-content.ts'
-import { EtcdFailure, reasonOfFailure } from './etcd-failure.ts'
 import { EtcdFollower } from './etcd-follower.ts'
-import { keysBelow, originOf } from './etcd-key.ts'
-import type { KeyRange } from './etcd-key.ts'
-import { put, range, remove } from './etcd-message.ts'
+import { keysBelow } from './etcd-key.ts'
 import { EtcdOutbox } from './etcd-outbox.ts'
 import { isAborted, pause } from './etcd-pause.ts'
-import { EtcdSession, reasonAt } from './etcd-session.ts'
-import type { Access, User } from './etcd-session.ts'
-import type { EtcdTls } from './etcd-tls.ts'
+import { EtcdServers } from './etcd-servers.ts'
+import type { User } from './etcd-session.ts'
+import { EtcdStore } from './etcd-store.ts'
+import { CredentialStore } from './https-credential.ts'
+import type { CredentialFiles } from './https-credential.ts'
+import { systemResolver } from './https-resolver.ts'
+import type { Resolve } from './https-resolver.ts'
 import type { Registry } from './port.ts'
 
 export interface EtcdRegistryOptions {
@@ -34,7 +33,8 @@ export interface EtcdRegistryOptions {
    * Without it, nothing can be published.
    */
   readonly keyOf?: (document: Uint8Array) => string
-  readonly tls?: EtcdTls
+  /** Paths (PEM), looked at before each connection: `ca` instead of the well-known authorities, and ours for etcd. */
+  readonly files?: Pick<CredentialFiles, 'ca' | 'certificate' | 'key'>
   /** Absent: etcd takes the client certificate's common name, or has no users. */
   readonly user?: User
   /** Longest value, and all together, in bytes; 16 MiB and 64 MiB. */
@@ -50,6 +50,11 @@ export interface EtcdRegistryOptions {
   readonly answerMs?: number
   /** For an answer with documents, in ms; 10,000. */
   readonly transferMs?: number
+  /**
+   * Called with a host name before each connection, and waited for: whoever must know the registry's addresses before the
+   * first packet goes there learns them here. Hosts that are addresses are not resolved.
+   */
+  readonly resolve?: Resolve
   readonly random?: () => number
 }
 
@@ -68,32 +73,53 @@ const framingBytes = 64 * 1024
 const pulse = { quietMs: 1500, progressMs: 1500, probeMs: 1500 }
 
 export class EtcdRegistry implements Registry {
+  /** Writes a document to its place. Nothing is written where the same bytes are there already. */
+  readonly publish?: (document: Uint8Array, signal: AbortSignal) => Promise<void>
   readonly #options: EtcdRegistryOptions
-  readonly #endpoints: readonly Endpoint[]
-  readonly #keys: KeyRange
-  readonly #access: Access
-  readonly #valueBytes: number
-  readonly #bagBytes: number
+  readonly #servers: EtcdServers
+  readonly #store: EtcdStore
   #follower: EtcdFollower | undefined
 
   /** Throws LinkspanError config-invalid. */
   constructor(options: EtcdRegistryOptions) {
-    const { endpoints, prefix, tls = {}, user, valueBytes, bagBytes } = options
+    const { prefix, keyOf, files = {}, user, pageKeys = 500 } = options
+    const {
+      valueBytes = 16 * mebibyte,
+      bagBytes = 64 * mebibyte,
+      answerMs = 4000,
+      transferMs = 10_000,
+    } = options
+    const [first, ...others] = options.endpoints.map(parseEndpoint)
+    if (first === undefined) throw wrong('registry', 'has no endpoint', 'give https://HOST:2379')
+    const endpoints = [first, ...others] as const
+    const bare = endpoints.find((endpoint) => !endpoint.isSecure && !isLoopback(endpoint))
+    if (bare !== undefined && user !== undefined)
+      throw wrong(bare.url, 'would get the password in the clear', 'use https://')
+    if (!/^(\/[\x21-\x24\x26-\x2e\x30-\x7e]+)+$/.test(prefix))
+      throw wrong(`prefix "${prefix}"`, 'is no prefix of keys', 'give /linkspan/FABRIC')
     this.#options = options
-    this.#endpoints = endpoints.map(parseEndpoint)
-    const open = this.#endpoints.find((endpoint) => !endpoint.secure && !isLoopback(endpoint))
-    if (open !== undefined && user !== undefined) {
-      const reason = 'would get the password in the clear'
-      throw new LinkspanError({ code: 'config-invalid', object: open.url, reason, next: 'use https://' })
+    if ((files.certificate === undefined) !== (files.key === undefined))
+      throw wrong('the client certificate', 'certificate and key go together', 'give both or neither')
+    this.#servers = new EtcdServers(endpoints, {
+      credentials: new CredentialStore(files),
+      certificate: files.certificate,
+      resolve: options.resolve ?? systemResolver(),
+      access: { user, token: undefined },
+      patience: { answerMs, transferMs },
+      maxAnswerBytes: valueBytes + framingBytes,
+    })
+    const limits = { valueBytes, bagBytes }
+    this.#store = new EtcdStore(this.#servers, { prefix, keys: keysBelow(prefix), limits, pageKeys })
+    if (keyOf !== undefined) {
+      this.publish = async (document, signal) => {
+        await this.#store.put(keyOf(document), document, signal)
+      }
     }
-    if (this.#endpoints.length === 0 || !/^(\/[\x21-\x24\x26-\x2e\x30-\x7e]+)+$/.test(prefix)) {
-      const reason = this.#endpoints.length === 0 ? 'has no endpoint' : `has a malformed prefix, "${prefix}"`
-      throw new LinkspanError({ code: 'config-invalid', object: 'registry', reason })
-    }
-    this.#keys = keysBelow(prefix)
-    this.#access = { tls, user, token: undefined }
-    this.#valueBytes = valueBytes ?? 16 * mebibyte
-    this.#bagBytes = bagBytes ?? 64 * mebibyte
+  }
+
+  /** For the command line: single keys, and all documents at one moment. */
+  get store(): EtcdStore {
+    return this.#store
   }
 
   get health(): EtcdHealth {
@@ -102,32 +128,24 @@ export class EtcdRegistry implements Registry {
   }
 
   async *watch(signal: AbortSignal): AsyncIterable<Bag> {
+    if (signal.aborted) return
+    const { auditMs = 300_000, coalesceMs = 5, random = Math.random } = this.#options
+    // Also where nobody asks for the next bag any more.
     const stop = new AbortController()
     const abort = (): void => {
       stop.abort()
     }
-    if (signal.aborted) return
     signal.addEventListener('abort', abort, { once: true })
     const outbox = new EtcdOutbox(stop.signal)
-    const { prefix, auditMs = 300_000, pageKeys = 500, coalesceMs = 5, random = Math.random } = this.#options
     const follower = new EtcdFollower(
-      {
-        endpoints: this.#endpoints,
-        open: (endpoint) => this.#session(endpoint),
-        prefix,
-        keys: this.#keys,
-        limits: { bagBytes: this.#bagBytes, valueBytes: this.#valueBytes },
-        pageKeys,
-        pulse,
-        auditMs,
-        random,
-      },
+      this.#servers,
+      { place: this.#store.place, pulse, auditMs, random },
       outbox,
     )
     this.#follower = follower
     const running = follower.run(stop.signal)
     try {
-      while (!isAborted(stop.signal)) {
+      for (;;) {
         await outbox.wait()
         await pause(coalesceMs, stop.signal)
         if (isAborted(stop.signal)) return
@@ -140,4 +158,8 @@ export class EtcdRegistry implements Registry {
       await running
     }
   }
+}
+
+function wrong(object: string, reason: string, next: string): LinkspanError {
+  return new LinkspanError({ code: 'config-invalid', object, reason, next })
 }

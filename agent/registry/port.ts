@@ -2,7 +2,8 @@
  * The registry port: bags of documents. Paths and keys carry no trust, and updates only add: a document that is no longer
  * delivered stays in force (DESIGN "Omission is not deletion").
  */
-import type { Bag } from '../model/document.ts'
+import type { Bag, Delivered } from '../model/document.ts'
+import type { Marks } from '../trust/tenure.ts'
 
 export type { Bag, Delivered } from '../model/document.ts'
 
@@ -11,4 +12,14 @@ export interface Registry {
   watch(signal: AbortSignal): AsyncIterable<Bag>
   /** Absent where the registry is read-only to a gateway. */
   publish?(document: Uint8Array, signal: AbortSignal): Promise<void>
+}
+
+/** What came into force is kept, enough to boot without a registry. */
+export interface LastKnown {
+  /** Resolves when they are on disk. */
+  append(documents: readonly Delivered[]): Promise<void>
+  saveMarks(marks: Marks, floorMs: number): Promise<void>
+  /** Much of what is kept is no longer in force. */
+  readonly isGrown: boolean
+  rewrite(isInForce: (document: Delivered) => boolean): Promise<void>
 }

@@ -21,10 +21,6 @@ export class Claims<K, E extends object> {
     if (held.size === 1 && last !== undefined) this.#holders.set(key, last)
   }
 
-  keys(): Iterable<K> {
-    return this.#holders.keys()
-  }
-
   of(key: K): Iterable<E> {
     const held = this.#holders.get(key)
     if (held === undefined) return []

@@ -44,7 +44,11 @@ export interface Checked {
   readonly bytes: Uint8Array
 }
 
-export type CheckedBag = Omit<Bag, 'documents'> & { readonly documents: readonly Checked[] }
+export type CheckedBag = Omit<Bag, 'documents'> & {
+  readonly documents: readonly Checked[]
+  /** These counted in an earlier run: no gateway among them is unknown. */
+  readonly isKnown?: boolean
+}
 
 /** A document in force that the registry no longer holds. */
 export interface Vanished {
@@ -101,6 +105,8 @@ export class Ledger {
   #roster: Roster | undefined
   #snapshot: Snapshot | undefined
   #stale = false
+  /** The bag under way holds what counted in an earlier run. */
+  #isKnown = false
   #refusals: readonly Refusal[] = []
   #vanished: readonly Vanished[] = []
 
@@ -149,6 +155,7 @@ export class Ledger {
       const subject = this.#origins.lose(origin)
       if (subject !== undefined) touched.add(subject)
     }
+    this.#isKnown = bag.isKnown === true
     yield* this.#enter(arrivals, moment, touched, admitted)
     for (const subject of touched) this.#place(subject, moment)
 
@@ -169,9 +176,19 @@ export class Ledger {
     }
   }
 
-  /** What must outlive this process, so that nothing that counted is undone: serials, and who holds what. */
+  /**
+   * What must outlive this process beside the documents in force, so that nothing that counted is undone: serials of
+   * documents that were taken out of force, and who holds what several claim.
+   */
   marks(): Marks {
-    return { ...(this.#roster?.holders() ?? this.#before), documents: new Map(this.#marks) }
+    const documents = new Map<string, Mark>()
+    for (const [subject, mark] of this.#marks) if (!this.#inForce.has(subject)) documents.set(subject, mark)
+    return { ...(this.#roster?.holders() ?? this.#before), documents }
+  }
+
+  /** True where a document with this payload is in force. */
+  isInForce(signed: Signed): boolean {
+    return this.#inForce.get(subjectOf(signed))?.signed.hash === signed.hash
   }
 
   /** The certificate or record in force of a gateway of the fabric, whether or not it is in the snapshot. */
@@ -330,7 +347,7 @@ export class Ledger {
 
   /** With a stale fabric document, no gateway that was never seen. */
   #isLetIn(arrival: Arrival, subject: string): boolean {
-    if (!this.#stale || this.#marks.has(subject)) return true
+    if (!this.#stale || this.#isKnown || this.#marks.has(subject)) return true
     return this.#keepOut(arrival, refuseStale(arrival.origin, arrival.signed))
   }
 

@@ -105,7 +105,7 @@ export class Roster {
     if (record !== undefined) entry.record = record
   }
 
-  /** Who holds what now. */
+  /** Who holds what several claim. */
   holders(): Tenures {
     return {
       identities: this.#identities.holders(),

@@ -57,13 +57,10 @@ export class Tenure<K, E extends { readonly name: Name }> extends Claims<K, E> {
     return undefined
   }
 
-  /** Every key that somebody holds. */
+  /** Who holds what several claim. What one claims alone needs no memory: the claim itself says it. */
   holders(): Map<K, Name> {
     const holders = new Map<K, Name>()
-    for (const key of this.keys()) {
-      const name = this.holder(key)
-      if (name !== undefined) holders.set(key, name)
-    }
+    for (const [key, name] of this.#contested) if (name !== undefined) holders.set(key, name)
     return holders
   }
 

@@ -5,12 +5,12 @@
  *
  * Underlay bridges are links of the test's own namespace. Made inside isolated(); nothing of it outlives the test.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { existsSync } from 'node:fs'
 import { Gateway } from './gateway.ts'
 import { ip } from './command.ts'
+import { authority, authorityKey } from './documents.ts'
 import { Machine } from './machine.ts'
 
 export interface GatewayPlan {
@@ -77,6 +77,7 @@ export class Lab {
     if (plan.via !== undefined) gateway.machine.ip(`route add default via ${plan.via}`)
     gateway.configure([
       `fabric: ${this.fabric}`,
+      `authority: ${authority}`,
       `site: ${plan.siteConfig ?? plan.site}`,
       `gateway: ${name}`,
       `registry: file://${this.registry}`,
@@ -119,24 +120,37 @@ export class Lab {
     return name
   }
 
-  /** `linkspan registry fabric`, with these lines. */
+  /** `linkspan ca fabric`, with these lines. */
   writeFabric(lines: readonly string[]): void {
     const file = path.join(this.#directory, 'fabric.yml')
     writeFileSync(file, `${[`fabric: ${this.fabric}`, ...lines].join('\n')}\n`)
-    this.must('registry', 'fabric', file, '--registry', this.registry)
+    this.ca('fabric', file)
   }
 
-  /** Starts the agents and certifies each as soon as it has asked; `options` of `registry add` by gateway. */
+  /** `linkspan ca`, with the key that documents.ts signs with, so that a test can sign what no command would. */
+  ca(...args: readonly string[]): string {
+    const directory = path.join(this.#directory, 'ca')
+    if (!existsSync(directory)) {
+      mkdirSync(directory, { mode: 0o700 })
+      const pem = authorityKey.export({ format: 'pem', type: 'pkcs8' })
+      writeFileSync(path.join(directory, `key-${authority}.pem`), pem, { mode: 0o600 })
+      const state = { version: 1, fabric: this.fabric, root: authority, serial: 0, numbers: {}, pending: [] }
+      writeFileSync(path.join(directory, 'state.json'), JSON.stringify(state), { mode: 0o600 })
+    }
+    return this.must('ca', ...args, '--ca', directory, '--registry', this.registry)
+  }
+
+  /** Starts the agents and certifies each as soon as it has asked; `options` of `ca issue` by gateway. */
   async enrol(options: Readonly<Record<string, readonly string[]>> = {}): Promise<void> {
     for (const gateway of this.gateways) if (!gateway.running) gateway.start()
     for (const gateway of this.gateways) await this.certify(gateway, options[gateway.name] ?? [])
   }
 
   async certify(gateway: Gateway, options: readonly string[] = []): Promise<void> {
-    const request = path.join(this.registry, 'requests', `${gateway.name}.json`)
+    const request = path.join(this.registry, 'requests', `${gateway.name}.jws`)
     for (let i = 0; i < 2400 && !existsSync(request); i++) await pause(25)
     if (!existsSync(request)) throw new Error(`${gateway.name} has not asked:\n${gateway.log}`)
-    this.must('registry', 'add', gateway.name, '--registry', this.registry, ...options)
+    this.ca('issue', gateway.name, ...options)
   }
 
   /** Runs the CLI where the registry is kept; throws where it fails. */

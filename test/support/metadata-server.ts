@@ -28,6 +28,7 @@ export class MetadataServer {
   readonly asked: Asked[] = []
   readonly #server: Server
   #service: Service
+  #port = 0
 
   private constructor(service: Service) {
     this.#service = service
@@ -42,11 +43,12 @@ export class MetadataServer {
       server.#server.once('error', reject)
       server.#server.listen(port, host, resolve)
     })
+    server.#port = (server.#server.address() as AddressInfo).port
     return server
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#port
   }
 
   get paths(): readonly string[] {
@@ -227,7 +229,7 @@ export const azureBalancer: unknown = {
 const azureNoBalancer =
   'No load balancer metadata is found. Please check if your VM is using any non-basic SKU load balancer and retry later.'
 
-/** Azure's service; `balancer` undefined: the VM has no public address of the Standard SKU. */
+/** Azure's service; `balancer` null: the VM has no public address of the Standard SKU. */
 export function azureService(instance: unknown = azureInstance, balancer: unknown = azureBalancer): Service {
   const json = (status: number, value: unknown): Answer => ({
     status,
@@ -243,7 +245,7 @@ export function azureService(instance: unknown = azureInstance, balancer: unknow
       return json(400, { error: 'Bad request. api-version was not specified' })
     if (pathname === '/metadata/instance') return json(200, instance)
     if (pathname !== '/metadata/loadbalancer') return json(404, { error: 'Not found' })
-    return balancer === undefined ? json(404, { error: azureNoBalancer }) : json(200, balancer)
+    return balancer === null ? json(404, { error: azureNoBalancer }) : json(200, balancer)
   }
 }
 

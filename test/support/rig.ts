@@ -10,7 +10,6 @@ import type { Document } from '../../agent/model/document.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import type { Op } from '../../agent/model/op.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
-import { noMarks } from '../../agent/trust/tenure.ts'
 import { GroupIds } from '../../agent/plan/group-id.ts'
 import {
   certificateDocument,
@@ -68,7 +67,6 @@ export class Rig {
       kernel,
       gateway: 'g1',
       ground: { ...ground, self: 'g1' },
-      marks: noMarks,
       now: () => nowMs,
       ids: new GroupIds(),
       saveIds: (ids) => {

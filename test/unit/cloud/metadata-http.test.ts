@@ -135,7 +135,7 @@ void t.test('answers that are no HTTP, or break off', async (t) => {
     ['', /hang up|ECONNRESET/],
     [`${head}content-length: 9\r\n\r\nshort`, /broke off|ECONNRESET|aborted/],
     [`${head}transfer-encoding: chunked\r\n\r\nzz\r\n`, /Parse Error|broke off/],
-    [`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`, /Overflow/],
+    [`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`, /overflow/i],
   ]
   for (const [text, reason] of table) {
     const server = await bytes(t, (socket) => {

@@ -78,12 +78,22 @@ void t.test('a refusal as it is shown', (t) => {
 // The text.
 refuses([
   { name: 'white space', text: ' \n ', at: '2:2', reason: /is empty/ },
-  { name: 'cut off', text: payloadText(record).slice(0, 60), reason: /no closing quote|end of the file|expected/ },
+  {
+    name: 'cut off',
+    text: payloadText(record).slice(0, 60),
+    reason: /no closing quote|end of the file|expected/,
+  },
   { name: 'trailing garbage', text: `${payloadText(record)}x`, reason: /unexpected "x" after the end/ },
   { name: 'two documents', text: '{}{}', at: '1:3', reason: /after the end/, hint: /one document/ },
   { name: 'byte order mark', text: '\ufeff{}', at: '1:1', reason: /found U\+feff/ },
   { name: 'single quotes', text: "{'fabric':1}", at: '1:2', reason: /field name in double quotes/ },
-  { name: 'trailing comma', text: '{"fabric":1,}', at: '1:13', reason: /field name/, hint: /no comma after the last/ },
+  {
+    name: 'trailing comma',
+    text: '{"fabric":1,}',
+    at: '1:13',
+    reason: /field name/,
+    hint: /no comma after the last/,
+  },
   { name: 'trailing comma in a list', text: '[1,]', at: '1:4', reason: /expected a value/, hint: /no comma/ },
   { name: 'comment', text: '{ // x\n}', at: '1:3', reason: /field name/ },
   { name: 'missing comma', text: '{"a":1 "b":2}', at: '1:8', reason: /expected "," or "}"/ },
@@ -192,7 +202,11 @@ void t.test('what is wrong outside the payload', async (t) => {
   t.equal(unknown.rule, 'document')
   t.match(unknown.reason, /type linkspan-recrod, which is none of a document/)
   t.match(unknown.next, /did you mean "record"/)
-  t.match(outside(t, seal('proof', '{}', authorityKey)).reason, /linkspan-proof/, 'a proof is no document by itself')
+  t.match(
+    outside(t, seal('proof', '{}', authorityKey)).reason,
+    /linkspan-proof/,
+    'a proof is no document by itself',
+  )
 
   const unsigned = outside(t, JSON.stringify({ typ: 'linkspan-record', payload: record.payload }))
   t.match(unsigned, { rule: 'document', reason: /is not signed/, next: /linkspan ca/ })

@@ -1,11 +1,33 @@
 /** Bad values in documents: prefixes, names, numbers, keys, endpoints, and what belongs together in a fabric. */
-import { certificateDocument, fabricDocument, recordDocument, tunnelKeyOf } from '../../support/documents.ts'
+import type { Document } from '../../../agent/model/document.ts'
+import { proofOf } from '../../../agent/trust/authorities.ts'
+import {
+  authority,
+  certificateDocument,
+  fabricDocument,
+  identityOf,
+  keyOf,
+  recordDocument,
+  requestDocument,
+  tunnelKeyOf,
+} from '../../support/documents.ts'
 import { edited, refuses } from '../../support/mistake.ts'
 import type { Mistake } from '../../support/mistake.ts'
 
 const record = recordDocument(1)
 const certificate = certificateDocument(1)
 const fabric = fabricDocument()
+const request = requestDocument(1)
+const succession: Document = {
+  type: 'authority',
+  payload: {
+    fabric: 'prod',
+    serial: 1,
+    next: identityOf('next'),
+    proof: proofOf('prod', authority, keyOf('identity next')),
+    retired: [identityOf('before')],
+  },
+}
 
 refuses([
   // Prefixes.
@@ -119,7 +141,11 @@ refuses(
       text: edited(certificate, '"number": 1', '"number": 0'),
       reason: /integer, 1 to 65534, found 0/,
     },
-    { name: 'number 65535', text: edited(certificate, '"number": 1', '"number": 65535'), reason: /1 to 65534/ },
+    {
+      name: 'number 65535',
+      text: edited(certificate, '"number": 1', '"number": 65535'),
+      reason: /1 to 65534/,
+    },
     {
       name: 'plane 4',
       text: edited(certificate, '"plane": 0', '"plane": 4'),
@@ -128,6 +154,11 @@ refuses(
     {
       name: 'identity',
       text: edited(certificate, /"identity": "../, '"identity": "'),
+      reason: /43 characters of base64url/,
+    },
+    {
+      name: 'identity with bits in its tail',
+      text: edited(certificate, /"identity": "(.{42})./, '"identity": "$1B'),
       reason: /43 characters of base64url/,
     },
   ],
@@ -200,10 +231,78 @@ refuses(
       reason: /expected "allow", found "deny"/,
     },
     {
+      name: 'revoked identity',
+      text: edited(fabric, '"identities":[]', '"identities":["x"]'),
+      reason: /revoked\.identities\[0\]: expected an Ed25519/,
+    },
+    {
+      name: 'revoked serial',
+      text: edited(fabric, '"serials":[]', '"serials":["1"]'),
+      reason: /revoked\.serials\[0\]: expected an integer/,
+    },
+    {
       name: 'mesh',
       text: edited(fabric, '"mesh": "all"', '"mesh": [{"between":{"site":"a"}}]'),
       reason: /"and" is missing/,
     },
   ],
   'fabric',
+)
+
+refuses(
+  [
+    {
+      name: 'a request without its key',
+      text: edited(request, /.*"identity".*\n/, ''),
+      at: '1:1',
+      reason: /"identity" is missing/,
+    },
+    {
+      name: 'a request that asks for a number',
+      text: edited(request, '"gateway"', '"number": 7,\n  "gateway"'),
+      reason: /unknown field "number"/,
+    },
+  ],
+  'request',
+)
+
+refuses(
+  [
+    {
+      name: 'no retired keys',
+      text: edited(succession, /,\n.*"retired".*/, ''),
+      reason: /"retired" is missing/,
+    },
+    {
+      name: 'a retired key twice',
+      text: edited(succession, /"retired": \[(.*)\]/, '"retired": [$1,$1]'),
+      reason: /retired\[1\]: the key .* is used twice/,
+    },
+    {
+      name: 'a retired key that is none',
+      text: edited(succession, identityOf('before'), 'gateway-1'),
+      reason: /retired\[0\]: expected an Ed25519 public key/,
+    },
+    {
+      name: 'a next key with padding',
+      text: edited(succession, `"next": "${identityOf('next')}`, `"next": "${identityOf('next')}=`),
+      reason: /next: expected an Ed25519 public key/,
+    },
+    {
+      name: 'a proof of other characters',
+      text: edited(succession, '"proof": "', '"proof": "{'),
+      reason: /proof: expected a signed text/,
+    },
+    {
+      name: 'a proof without end',
+      text: edited(succession, '"proof": "', `"proof": "${'A'.repeat(1024)}`),
+      reason: /proof: expected a signed text/,
+    },
+    {
+      name: 'a gateway in the authority document',
+      text: edited(succession, '"serial"', '"gateway": "g1",\n  "serial"'),
+      reason: /unknown field "gateway"/,
+    },
+  ],
+  'authority',
 )

@@ -1,0 +1,148 @@
+/**
+ * `ca renew`: certificates with the same grants, a new serial and new dates. Gateways need not be touched: they find the new
+ * certificate in the registry. With --all also whatever a change of the authority's key leaves to be signed by the new one.
+ */
+import { formatReason, LinkspanError } from '../errors.ts'
+import type { Document } from '../model/document.ts'
+import type { Certificate, Fabric } from '../model/fabric.ts'
+import type { Refusal } from '../trust/refusal.ts'
+import { formatRefusal } from '../trust/refusal.ts'
+import { didYouMean } from '../trust/spelling.ts'
+import type { Issued } from './authority-book.ts'
+import { refusalsOf, withAuthority } from './authority.ts'
+import type { Authority } from './authority.ts'
+import { dayMs, integerOf } from './ca-option.ts'
+import type { SigningOptions } from './ca-option.ts'
+import { stands, validDays } from './certify.ts'
+import { exitCode } from './exit-code.ts'
+import { freshMsOf, renewed } from './fabric-edit.ts'
+import { print, say } from './output.ts'
+import { count } from './table.ts'
+
+export interface RenewOptions extends SigningOptions {
+  readonly gateways: readonly string[] | undefined
+  readonly all: boolean
+  readonly within: string | undefined
+  readonly days: string | undefined
+}
+
+interface Skipped {
+  readonly gateway: string
+  readonly reason: string
+}
+
+export async function renewCertificates(options: RenewOptions): Promise<void> {
+  const named = options.gateways ?? []
+  const refuse = (reason: string): LinkspanError =>
+    new LinkspanError({ code: 'usage', object: 'ca renew', reason, next: 'linkspan ca renew --help' })
+  if (options.all === named.length > 0) throw refuse('expected gateways, or --all')
+  if (options.within !== undefined && !options.all) throw refuse('--within goes with --all')
+  const days = options.days === undefined ? undefined : integerOf('--days', options.days, 1, 3650)
+  const within = options.within === undefined ? undefined : integerOf('--within', options.within, 0, 3650)
+  await withAuthority(options, async (authority) => {
+    const nowMs = Date.now()
+    const chosen = options.all ? dueOf(authority, within, nowMs) : named.map((name) => knownOf(authority, name))
+    const { drafts, skipped } = draftsOf(authority, [...new Set(chosen)], days, nowMs)
+    const fabric = options.all && isFabricDue(authority, within, nowMs) ? renewed(authority, nowMs) : undefined
+    const documents: Document[] = drafts.map((payload) => ({ type: 'certificate', payload }))
+    if (fabric !== undefined) documents.unshift({ type: 'fabric', payload: fabric })
+    if (documents.length > 0) await authority.commit(documents)
+    if (options.all) await authority.restore(lostLinks(authority))
+    tell(options, drafts, skipped, fabric)
+  })
+}
+
+/** Those that --all means: what stands, and with --within only what ends soon or is signed by an older key. */
+function dueOf({ book, fabric }: Authority, within: number | undefined, nowMs: number): Issued<'certificate'>[] {
+  return book.all('certificate').filter(({ document: { payload }, kid }) => {
+    if (!stands(fabric, { ...payload, notAfter: Infinity }, nowMs)) return false
+    return within === undefined || kid !== book.signer || payload.notAfter - nowMs <= within * dayMs
+  })
+}
+
+function knownOf({ book }: Authority, gateway: string): Issued<'certificate'> {
+  const issued = book.certificate(gateway)
+  if (issued !== undefined) return issued
+  const known = book.all('certificate').map(({ document }) => document.payload.gateway)
+  const next = known.length > 0 ? didYouMean(gateway, known.sort()) : 'linkspan ca issue makes the first'
+  throw new LinkspanError({ code: 'usage', object: gateway, reason: 'has no certificate to renew', next })
+}
+
+/** Certificates as they will be, without those that gateways would refuse, now or after. */
+function draftsOf(
+  authority: Authority,
+  chosen: readonly Issued<'certificate'>[],
+  days: number | undefined,
+  nowMs: number,
+): { drafts: Certificate[]; skipped: Skipped[] } {
+  const { fabric, state, book } = authority
+  const skipped: Skipped[] = []
+  const wanted = chosen.flatMap(({ document: { payload } }): Certificate[] => {
+    if (stands(fabric, { ...payload, notAfter: Infinity }, nowMs)) {
+      const validMs = days === undefined ? spanOf(payload) : days * dayMs
+      return [{ ...payload, serial: authority.serial(nowMs), notBefore: nowMs, notAfter: nowMs + validMs }]
+    }
+    const { gateway } = payload
+    const removed = fabric.removed.includes(gateway)
+    const reason = removed
+      ? `is removed: linkspan ca remove ${gateway} --undo`
+      : `is revoked: linkspan ca issue ${gateway} --replace`
+    skipped.push({ gateway, reason })
+    return []
+  })
+  // What gateways refuse already is no worse afterwards; what they would refuse newly is not signed.
+  const name = ({ rule, object }: Refusal): string => `${rule} ${object}`
+  const before = new Set(refusalsOf(book, state.fabric, nowMs).map(name))
+  const after = authority.refusals(
+    wanted.map((payload) => ({ type: 'certificate', payload })),
+    nowMs,
+  )
+  const worse = new Map(after.filter((one) => !before.has(name(one))).map((one) => [one.gateway, one]))
+  const drafts = wanted.filter(({ gateway }) => {
+    const refusal = worse.get(gateway)
+    if (refusal !== undefined) skipped.push({ gateway, reason: formatReason(refusal) })
+    return refusal === undefined
+  })
+  for (const refusal of after.filter((one) => before.has(name(one)))) say(`note: ${formatRefusal(refusal)}`)
+  return { drafts, skipped }
+}
+
+/** As long as it was made for. */
+function spanOf({ notBefore, notAfter }: Certificate): number {
+  return notAfter > notBefore ? notAfter - notBefore : validDays * dayMs
+}
+
+function isFabricDue({ book, fabric }: Authority, within: number | undefined, nowMs: number): boolean {
+  const left = fabric.freshUntil - nowMs
+  return book.fabric?.kid !== book.signer || left <= freshMsOf(fabric) / 3 || (within !== undefined && left <= within * dayMs)
+}
+
+/** Links of the chain of keys that are not in the registry: without them nobody finds from the first key to the last. */
+function lostLinks({ book, view }: Authority): Issued[] {
+  const there = new Set(view.there.map(({ hash }) => hash))
+  return book.all('authority').filter(({ hash }) => !there.has(hash))
+}
+
+function tell(
+  options: RenewOptions,
+  drafts: readonly Certificate[],
+  skipped: readonly Skipped[],
+  fabric: Fabric | undefined,
+): void {
+  for (const { gateway, reason } of skipped) say(`not renewed: ${gateway}: ${reason}`)
+  const lines = drafts.map(({ gateway, notAfter, serial }) => `renewed ${gateway}: until ${dateOf(notAfter)}, serial ${serial}`)
+  if (fabric !== undefined) lines.push(`renewed the fabric document: fresh until ${dateOf(fabric.freshUntil)}, serial ${fabric.serial}`)
+  if (lines.length === 0) lines.push('nothing to renew')
+  else lines.push(`${count(drafts.length, 'certificate')} renewed`)
+  const json = {
+    renewed: drafts.map(({ gateway, serial, notAfter }) => ({ gateway, serial, notAfter })),
+    skipped: skipped.map(({ gateway, reason }) => ({ gateway, reason })),
+    fabric: fabric === undefined ? null : { serial: fabric.serial, freshUntil: fabric.freshUntil },
+  }
+  print(options, json, lines.join('\n'))
+  if (skipped.length > 0) process.exitCode = exitCode.failed
+}
+
+function dateOf(unixMs: number): string {
+  return new Date(unixMs).toISOString().slice(0, 10)
+}
