@@ -21,9 +21,12 @@ import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { serialOf, subjectOf } from '../trust/subject.ts'
 import { readBounded } from './bounded-file.ts'
 
-export interface Issued<T extends DocumentType = DocumentType> extends Signed<Extract<Document, { type: T }>> {
+export interface Issued<D extends Document = Document> extends Signed<D> {
   readonly bytes: Uint8Array
 }
+
+type Of<T extends DocumentType> = Extract<Document, { readonly type: T }>
+export type IssuedCertificate = Issued<Of<'certificate'>>
 
 const issuedTypes: readonly string[] = ['fabric', 'certificate', 'authority'] satisfies DocumentType[]
 
@@ -46,23 +49,42 @@ export function issuedIn(delivered: readonly Delivered[]): Issued[] {
 export class Book {
   readonly root: string
   readonly authorities: Authorities
+  /** What the registry holds by our keys and against our own copies: somebody else signs with a key of ours. */
+  readonly contradictions: readonly Issued[]
   readonly #bySubject: ReadonlyMap<string, Issued>
 
-  private constructor(root: string, authorities: Authorities, bySubject: ReadonlyMap<string, Issued>) {
+  private constructor(
+    root: string,
+    authorities: Authorities,
+    bySubject: ReadonlyMap<string, Issued>,
+    contradictions: readonly Issued[],
+  ) {
     this.root = root
     this.authorities = authorities
     this.#bySubject = bySubject
+    this.contradictions = contradictions
   }
 
   /** `root`: the key the authority began with. `own`: its own copies. `there`: what the registry holds. */
   static of(root: string, own: readonly Issued[], there: readonly Issued[]): Book {
-    const before = authoritiesOf(root, newest(own).values())
-    // Who stole a key that was retired can still sign with it: what it says counts as far as we have it ourselves.
-    const credible = there.filter(({ kid }) => !before.retired.has(kid))
+    const ownNewest = newest(own)
+    const { retired: retiredByUs } = authoritiesOf(root, ownNewest.values())
+    const held = new Set(own.map(({ hash }) => hash))
+    const credible: Issued[] = []
+    const contradicting: Issued[] = []
+    for (const issued of there) {
+      const before = ownNewest.get(subjectOf(issued))
+      // Who stole a key that was retired can still sign with it: what it says counts as far as we have it ourselves.
+      const late = retiredByUs.has(issued.kid)
+      if (held.has(issued.hash) || !(late || (before !== undefined && contradicts(issued, before))))
+        credible.push(issued)
+      else contradicting.push(issued)
+    }
     const authorities = authoritiesOf(root, newest([...own, ...credible]).values())
     const { trusted, retired } = authorities
-    const ours = own.filter(({ kid }) => trusted.has(kid) || retired.has(kid))
-    return new Book(root, authorities, newest([...ours, ...credible.filter(({ kid }) => trusted.has(kid))]))
+    const isOurs = ({ kid }: Issued): boolean => trusted.has(kid) || retired.has(kid)
+    const counting = [...own.filter(isOurs), ...credible.filter(({ kid }) => trusted.has(kid))]
+    return new Book(root, authorities, newest(counting), contradicting.filter(isOurs))
   }
 
   /** The key that signs: the last of the chain. */
@@ -70,17 +92,17 @@ export class Book {
     return [...this.authorities.trusted].at(-1) ?? this.root
   }
 
-  get fabric(): Issued<'fabric'> | undefined {
+  get fabric(): Issued<Of<'fabric'>> | undefined {
     const [first] = this.all('fabric')
     return first
   }
 
-  certificate(gateway: Name): Issued<'certificate'> | undefined {
+  certificate(gateway: Name): IssuedCertificate | undefined {
     return this.all('certificate').find(({ document }) => document.payload.gateway === gateway)
   }
 
-  all<T extends 'fabric' | 'certificate' | 'authority'>(type: T): Issued<T>[] {
-    const is = (issued: Issued): issued is Issued & Issued<T> => issued.document.type === type
+  all<T extends 'fabric' | 'certificate' | 'authority'>(type: T): Issued<Of<T>>[] {
+    const is = (issued: Issued): issued is Issued<Of<T>> => issued.document.type === type
     return [...this.#bySubject.values()].filter(is)
   }
 
@@ -103,13 +125,23 @@ export class Book {
   }
 }
 
+/** Two that cannot both be ours: of one serial and different, or two keys that both come next. */
+function contradicts({ document, hash }: Issued, before: Issued): boolean {
+  const same = serialOf(document) === serialOf(before.document)
+  if (same && hash !== before.hash) return true
+  if (document.type !== 'authority' || before.document.type !== 'authority') return false
+  const { next } = before.document.payload
+  return next !== undefined && next !== document.payload.next
+}
+
 /** By subject; of two with one serial the first stays. */
 function newest(documents: readonly Issued[]): Map<string, Issued> {
   const bySubject = new Map<string, Issued>()
   for (const issued of documents) {
     const subject = subjectOf(issued)
     const before = bySubject.get(subject)
-    if (before === undefined || serialOf(issued.document) > serialOf(before.document)) bySubject.set(subject, issued)
+    if (before === undefined || serialOf(issued.document) > serialOf(before.document))
+      bySubject.set(subject, issued)
   }
   return bySubject
 }
@@ -135,8 +167,11 @@ export async function readIssued(directory: string): Promise<Issued[]> {
   if (isNoBundle(bundle)) throw refuse(bundle.malformed)
   const [bad] = bundle.badLines
   if (bad !== undefined) throw refuse(`line ${bad.line}: ${bad.reason}`)
-  const issued = issuedIn(bundle.entries.map(({ name, bytes: document }) => ({ origin: name, bytes: document })))
-  if (issued.length < bundle.entries.length) throw refuse('holds what no authority signs, or signatures that do not hold')
+  const issued = issuedIn(
+    bundle.entries.map(({ name, bytes: document }) => ({ origin: name, bytes: document })),
+  )
+  if (issued.length < bundle.entries.length)
+    throw refuse('holds what no authority signs, or signatures that do not hold')
   return issued
 }
 

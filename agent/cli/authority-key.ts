@@ -114,7 +114,10 @@ function damaged(path: string, reason: string): LinkspanError {
 function unusable(path: string, error: unknown): LinkspanError {
   const denied = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '')
   const reason = `cannot be used: ${error instanceof Error ? error.message : String(error)}`
-  return new LinkspanError({ code: denied ? 'permission' : 'state-unreadable', object: path, reason }, { cause: error })
+  return new LinkspanError(
+    { code: denied ? 'permission' : 'state-unreadable', object: path, reason },
+    { cause: error },
+  )
 }
 
 function errnoOf(error: unknown): string | undefined {

@@ -4,8 +4,11 @@
  */
 import { formatReason, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import type { Bag } from '../model/document.ts'
+import type { Bag, Delivered } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
+import { isProven } from '../trust/authorities.ts'
+import { isRefusal, parseDocument } from '../trust/parse.ts'
+import type { Refusal } from '../trust/refusal.ts'
 import { Book } from './authority-book.ts'
 import type { Issued } from './authority-book.ts'
 import type { KeyFile } from './authority-key.ts'
@@ -25,8 +28,9 @@ interface Remains {
 /** Throws `usage` where nothing says which fabric it was, and `registry-unreadable` where something may not have been seen. */
 export function rebuilt({ directory, keys, own, there, bag, fabric, say }: Remains): AuthorityState {
   // A certificate that is not seen may hold the number or the prefix that is given out next.
-  if (bag.unreadable.length > 0) throw unreadableError(directory, bag.unreadable)
-  const books = keys.map(({ kid }) => Book.of(kid, own, there))
+  const unknown = [...bag.unreadable, ...damagedIn(bag.documents)]
+  if (unknown.length > 0) throw unreadableError(directory, unknown)
+  const books = keys.map(({ kid }) => bookFrom(kid, own, there))
   const held = (book: Book): number => keys.filter(({ kid }) => book.authorities.trusted.has(kid)).length
   const [book] = books.toSorted((a, b) => held(b) - held(a) || b.documents.length - a.documents.length)
   const named = book?.fabric?.document.payload.fabric ?? book?.documents[0]?.document.payload.fabric ?? fabric
@@ -53,6 +57,37 @@ export function rebuilt({ directory, keys, own, there, bag, fabric, say }: Remai
     above,
     pending: [],
   }
+}
+
+/**
+ * The book that begins with the earliest key from which a chain leads to this one. The word of a key that it follows another
+ * is signed by itself, so it can be believed; gateways may still have the earlier one in their config.yml.
+ */
+function bookFrom(kid: string, own: readonly Issued[], there: readonly Issued[]): Book {
+  let book = Book.of(kid, own, there)
+  for (let root: string | undefined = kid; root !== undefined;) {
+    const current: string = root
+    root = [...own, ...there].find(
+      ({ document, kid: signer }) =>
+        document.type === 'authority' &&
+        document.payload.next === current &&
+        isProven(document.payload, signer),
+    )?.kid
+    const longer = root === undefined ? undefined : Book.of(root, own, there)
+    if (longer?.authorities.trusted.has(kid) === true && longer.root !== kid) book = longer
+    else break
+  }
+  return book
+}
+
+/** Certificates cut off or altered: somebody has them, and nobody can say what they grant. */
+function damagedIn(documents: readonly Delivered[]): readonly Refusal[] {
+  return documents
+    .filter(({ origin }) => /(^|\/)certificates\/[^/]+$/.test(origin))
+    .flatMap((delivered) => {
+      const parsed = parseDocument(delivered)
+      return isRefusal(parsed) ? [parsed] : []
+    })
 }
 
 function unreadableError(directory: string, unreadable: readonly Reason[]): LinkspanError {

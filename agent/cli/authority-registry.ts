@@ -3,7 +3,7 @@
  * only. Nothing that a registry says is trusted; authority-book.ts checks it.
  */
 import { mkdir } from 'node:fs/promises'
-import { isAbsolute, resolve } from 'node:path'
+import { dirname, isAbsolute, resolve } from 'node:path'
 import { LinkspanError } from '../errors.ts'
 import type { Bag, Signed } from '../model/document.ts'
 import { errorReason } from '../registry/directory.ts'
@@ -17,8 +17,8 @@ export interface AuthorityRegistry {
   read(): Promise<Bag>
   /** Puts a document in its place and answers that. */
   put(document: Signed, bytes: Uint8Array): Promise<string>
-  /** Makes it where there is none. */
-  create(): Promise<void>
+  /** Makes it where there is none, and answers true then. */
+  create(): Promise<boolean>
 }
 
 /** `place`: as placeOf answers it. */
@@ -27,13 +27,23 @@ export function openRegistry(place: string): AuthorityRegistry {
     place,
     read: () => readRegistry(place),
     put: (document, bytes) => writeDocument(place, document, bytes),
-    create: async () => {
-      try {
-        await mkdir(place, { recursive: true })
-      } catch (error) {
-        throw new LinkspanError(errorReason(place, error, 'cannot be made'), { cause: error })
-      }
-    },
+    create: () => makeDirectory(place),
+  }
+}
+
+/** The parent must be there: a mistyped path makes no tree. */
+async function makeDirectory(directory: string): Promise<boolean> {
+  try {
+    await mkdir(directory)
+    return true
+  } catch (error) {
+    const errno = error instanceof Error && 'code' in error ? error.code : undefined
+    if (errno === 'EEXIST') return false
+    if (errno !== 'ENOENT')
+      throw new LinkspanError(errorReason(directory, error, 'cannot be made'), { cause: error })
+    const reason = `neither it nor ${dirname(directory)} exists`
+    const next = 'is the path right? only its last directory is made'
+    throw new LinkspanError({ code: 'usage', object: directory, reason, next }, { cause: error })
   }
 }
 

@@ -66,10 +66,13 @@ export async function readState(directory: string): Promise<AuthorityState | und
   const parsed = parseJson(bytes.toString())
   const decoded = 'value' in parsed ? decode(shape, parsed.value) : undefined
   if (decoded !== undefined && 'value' in decoded) {
-    const { version: _, numbers, registry, above, ...rest } = decoded.value
+    const { fabric, root, serial, numbers, pending, registry, above } = decoded.value
     return {
-      ...rest,
+      fabric,
+      root,
+      serial,
       numbers: new Map(Object.entries(numbers)),
+      pending,
       ...(registry === undefined ? {} : { registry }),
       ...(above === undefined ? {} : { above }),
     }

@@ -1,100 +1,44 @@
 /**
- * An authority as a command finds it: its keys, its state, its book, and the registry it writes to. `readAuthority` only
- * looks; `withAuthority` opens the key that signs and lets nobody else work on the directory meanwhile.
+ * An authority at work: `withAuthority` opens the key that signs and lets nobody else work on the directory meanwhile.
  *
  * What is signed goes out in an order that bears a death at any point: first the state, with the serials and numbers that
  * are now used up and the names of what comes; then the book; then the registry; then the state again. A number given out and
  * not used is harmless, one used twice is not; and what the registry did not get is put there by the next command.
  */
-import { mkdir } from 'node:fs/promises'
 import type { KeyObject } from 'node:crypto'
 import { formatReason, LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import type { Bag, Delivered, Document } from '../model/document.ts'
+import type { Document } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import { proofOf } from '../trust/authorities.ts'
 import { kidOf } from '../trust/envelope.ts'
-import { momentOf } from '../trust/moment.ts'
 import { isRefusal, parseDocument, sealDocument } from '../trust/parse.ts'
 import type { Refusal } from '../trust/refusal.ts'
-import { serialOf } from '../trust/subject.ts'
-import { verify } from '../trust/verify.ts'
-import { Book, issuedIn, nameOf, readIssued, writeIssued } from './authority-book.ts'
+import { Book, nameOf, readIssued, writeIssued } from './authority-book.ts'
 import type { Issued } from './authority-book.ts'
-import { keyFiles, readKey } from './authority-key.ts'
+import { readKey } from './authority-key.ts'
 import type { KeyFile } from './authority-key.ts'
-import { rebuilt } from './authority-recovery.ts'
-import { openRegistry, placeOf } from './authority-registry.ts'
-import type { AuthorityRegistry } from './authority-registry.ts'
+import { withAuthorityLock } from './authority-lock.ts'
+import type { AuthorityLock } from './authority-lock.ts'
 import { readState, writeState } from './authority-state.ts'
 import type { AuthorityState } from './authority-state.ts'
+import { alarm, authorityKeys, readAuthority, refusalsOf } from './authority-view.ts'
+import type { AuthorityView, ReadOptions } from './authority-view.ts'
 import { directoryOf, passphraseOf } from './ca-option.ts'
-import type { CaOptions, SigningOptions } from './ca-option.ts'
-import { readConfig } from './config.ts'
+import type { SigningOptions } from './ca-option.ts'
 import { say } from './output.ts'
-import { withRegistryLock } from './registry-lock.ts'
-import type { RegistryLock } from './registry-lock.ts'
 
 /** Documents put at the same time. */
 const concurrency = 8
 
-export interface AuthorityView {
-  readonly directory: string
-  readonly keys: readonly KeyFile[]
-  readonly state: AuthorityState
-  readonly book: Book
-  readonly registry: AuthorityRegistry
-  /** What the registry holds. */
-  readonly bag: Bag
-  /** The documents among it that authorities sign. */
-  readonly there: readonly Issued[]
-}
-
-export interface Found extends AuthorityView {
-  /** What the operator should know of how it was found. */
-  readonly remarks: readonly string[]
-}
-
-export interface ReadOptions {
-  /** What the fabric is called, where nothing else says it. */
-  readonly fabric?: Name
-  /** An unreadable registry counts as an empty one. */
-  readonly lenient?: boolean
-}
-
-/** Throws `usage` where there is no authority, and whatever is wrong with its files. */
-export async function readAuthority(options: CaOptions, { fabric, lenient }: ReadOptions = {}): Promise<Found> {
-  const directory = directoryOf(options)
-  const keys = await keyFiles(directory)
-  if (keys.length === 0) {
-    const next = 'linkspan ca init FABRIC makes it; --ca DIRECTORY names another place'
-    throw new LinkspanError({ code: 'usage', object: directory, reason: 'there is no authority', next })
-  }
-  const before = await readState(directory)
-  const registry = openRegistry(await registryPlace(options, before))
-  const own = await readIssued(directory)
-  const bag = await readBag(registry, lenient === true)
-  const there = issuedIn(bag.documents)
-  const remarks: string[] = []
-  const state =
-    before ??
-    rebuilt({ directory, keys, own, there, bag, fabric, say: (remark) => remarks.push(remark) })
-  const book = Book.of(state.root, own, there)
-  const remembered = remember(state, registry.place, options)
-  if (remembered.registry !== registry.place) {
-    remarks.push(`note: the registry of this authority is ${remembered.registry ?? ''}; --remember makes it this one`)
-  }
-  return { directory, keys, state: absorbed(remembered, book), book, registry, bag, there, remarks }
-}
-
 export class Authority {
   readonly view: AuthorityView
   readonly #key: KeyObject
-  readonly #lock: RegistryLock
+  readonly #lock: AuthorityLock
   #state: AuthorityState
   #book: Book
 
-  constructor(view: AuthorityView, key: KeyObject, lock: RegistryLock) {
+  constructor(view: AuthorityView, key: KeyObject, lock: AuthorityLock) {
     this.view = view
     this.#key = key
     this.#lock = lock
@@ -162,10 +106,12 @@ export class Authority {
       const issued = this.#book.named(name)
       return issued === undefined || held.has(issued.hash) ? [] : [issued]
     })
+    for (const issued of this.#book.contradictions) say(`note: ${alarm(issued)}`)
     if (own.size > 0 && learned.length > 0) {
       say(`note: ${learned.length} documents in the registry were signed elsewhere with this key: taken over`)
     }
-    if (pending.length > 0) say(`note: an earlier command could not put ${pending.map(nameOf).join(', ')}: now it is`)
+    if (pending.length > 0)
+      say(`note: an earlier command could not put ${pending.map(nameOf).join(', ')}: now it is`)
     if (learned.length > 0 || pending.length > 0) await this.#bringOut(pending)
   }
 
@@ -226,24 +172,30 @@ export async function withAuthority<T>(
   { create = false, ...reading }: WorkOptions = {},
 ): Promise<T> {
   const source = passphraseOf(options)
-  // The passphrase is asked for before the lock is taken: somebody types it. Looked at again below.
-  const early = await readAuthority(options, { ...reading, lenient: reading.lenient ?? create })
-  const key = { kid: early.book.signer, held: await readKey(signerOf(early), source) }
-  return withRegistryLock(early.directory, async (lock) => {
+  const directory = directoryOf(options)
+  // Asked for before the lock is taken: somebody may have to type a passphrase.
+  const likely = await likelySigner(directory)
+  const early = likely === undefined ? undefined : await readKey(likely, source)
+  return withAuthorityLock(directory, async (lock) => {
     const found = await readAuthority(options, { ...reading, lenient: reading.lenient ?? create })
     for (const remark of found.remarks) say(remark)
-    const held = found.book.signer === key.kid ? key.held : await readKey(signerOf(found), source)
+    const signer = signerOf(found)
+    const key = early !== undefined && signer.kid === likely?.kid ? early : await readKey(signer, source)
     const isFirst = found.book.documents.length === 0
-    if (create && isFirst) await found.registry.create()
-    const authority = new Authority(found, held, lock)
+    if (create && isFirst && (await found.registry.create())) say(`made ${found.registry.place}`)
+    const authority = new Authority(found, key, lock)
     await authority.settle()
     return work(authority)
   })
 }
 
-export function refusalsOf(book: Book, fabric: Name, nowMs: number): readonly Refusal[] {
-  const documents = book.documents.map((issued): Delivered => ({ origin: nameOf(issued), bytes: issued.bytes }))
-  return verify(documents, { authority: book.root, fabric, moment: momentOf(nowMs) }).refusals
+/** Which key will sign, as far as can be told without the registry. Throws `usage` where there is no authority. */
+async function likelySigner(directory: string): Promise<KeyFile | undefined> {
+  const keys = await authorityKeys(directory)
+  if (keys.length === 1) return keys[0]
+  const state = await readState(directory)
+  const signer = state && Book.of(state.root, await readIssued(directory), []).signer
+  return keys.find(({ kid }) => kid === signer)
 }
 
 /** The file of the key that signs. Throws `usage` where it is somewhere else. */
@@ -254,46 +206,3 @@ function signerOf({ directory, keys, book }: AuthorityView): KeyFile {
   const next = `it was made by a rollover: bring key-${book.signer}.pem here`
   throw new LinkspanError({ code: 'usage', object: directory, reason, next })
 }
-
-async function registryPlace(options: CaOptions, state: AuthorityState | undefined): Promise<string> {
-  if (options.registry !== undefined) return placeOf(options.registry)
-  if (state?.registry !== undefined) return state.registry
-  try {
-    return (await readConfig(options.config)).registry.directory
-  } catch (error) {
-    const reason = `no registry is known: ${error instanceof Error ? error.message : String(error)}`
-    throw new LinkspanError({ code: 'usage', object: '--registry', reason, next: 'give --registry DIRECTORY' }, { cause: error })
-  }
-}
-
-async function readBag(registry: AuthorityRegistry, lenient: boolean): Promise<Bag> {
-  try {
-    return await registry.read()
-  } catch (error) {
-    if (!lenient) throw error
-    return { documents: [], complete: false, unreadable: [reasonOf(error, registry.place)] }
-  }
-}
-
-function remember(state: AuthorityState, place: string, { registry, remember: anew }: CaOptions): AuthorityState {
-  const known = state.registry
-  return known === undefined || (anew && registry !== undefined) ? { ...state, registry: place } : state
-}
-
-/** The state with what the book says: numbers and serials, whoever signed. */
-function absorbed(state: AuthorityState, book: Book): AuthorityState {
-  const numbers = new Map(state.numbers)
-  for (const { document } of book.all('certificate')) numbers.set(document.payload.gateway, document.payload.number)
-  const serials = book.documents.map(({ document }) => serialOf(document))
-  return { ...state, numbers, serial: serials.reduce((a, b) => Math.max(a, b), state.serial) }
-}
-
-/** Makes the directory, for its owner alone. */
-export async function makeDirectory(directory: string): Promise<void> {
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw new LinkspanError({ ...reasonOf(error, directory), code: 'permission', reason: 'cannot be made' }, { cause: error })
-  }
-}
-

@@ -9,8 +9,9 @@ import type { Fabric } from '../model/fabric.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { formatRefusal } from '../trust/refusal.ts'
 import { succession } from '../trust/rule.ts'
+import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
-import { refusalsOf, withAuthority } from './authority.ts'
+import { refusalsOf } from './authority-view.ts'
 import { dayMs, integerOf } from './ca-option.ts'
 import type { SigningOptions } from './ca-option.ts'
 import { fabricOf } from './fabric-file.ts'
@@ -28,7 +29,10 @@ export async function issueFabric(options: FabricOptions): Promise<void> {
   // What is wrong by itself makes no directory, and asks for no passphrase.
   const alone = yaml === undefined ? undefined : fabricOf(yaml, undefined, { serial: 0, freshUntil: 0 })
   const work = (authority: Authority): Promise<void> => replaceFabric(options, authority, yaml, days)
-  await withAuthority(options, work, { create: true, ...(alone === undefined ? {} : { fabric: alone.fabric }) })
+  await withAuthority(options, work, {
+    create: true,
+    ...(alone === undefined ? {} : { fabric: alone.fabric }),
+  })
 }
 
 async function replaceFabric(
@@ -46,8 +50,15 @@ async function replaceFabric(
   const payload = yaml === undefined ? { ...authority.fabric, ...issue } : fabricOf(yaml, incumbent, issue)
   if (payload.fabric !== state.fabric) {
     const reason = `this is the authority of the fabric ${state.fabric}`
-    const problem = { path: ['fabric'], part: 'value', reason, hint: 'name another by --ca DIRECTORY' } as const
-    throw yaml?.error([problem]) ?? new LinkspanError({ code: 'config-invalid', object: payload.fabric, reason })
+    const problem = {
+      path: ['fabric'],
+      part: 'value',
+      reason,
+      hint: 'name another by --ca DIRECTORY',
+    } as const
+    throw (
+      yaml?.error([problem]) ?? new LinkspanError({ code: 'config-invalid', object: payload.fabric, reason })
+    )
   }
   if (incumbent !== undefined) {
     const refusal = succession(options.file ?? 'the fabric document', incumbent, payload)
@@ -72,10 +83,19 @@ async function replaceFabric(
 }
 
 /** It says the same, is signed by the key that signs now, is in the registry, and fresh for a third of its time. */
-function isCurrent(authority: Authority, incumbent: Fabric, payload: Fabric, nowMs: number, days: number): boolean {
+function isCurrent(
+  authority: Authority,
+  incumbent: Fabric,
+  payload: Fabric,
+  nowMs: number,
+  days: number,
+): boolean {
   const { book, view } = authority
   const issued = book.fabric
-  const same = isDeepStrictEqual({ ...incumbent, serial: 0, freshUntil: 0 }, { ...payload, serial: 0, freshUntil: 0 })
+  const same = isDeepStrictEqual(
+    { ...incumbent, serial: 0, freshUntil: 0 },
+    { ...payload, serial: 0, freshUntil: 0 },
+  )
   const isThere = view.there.some(({ hash, kid }) => hash === issued?.hash && kid === issued.kid)
   return same && isThere && issued?.kid === book.signer && incumbent.freshUntil - nowMs > (days * dayMs) / 3
 }
@@ -85,11 +105,17 @@ function sayKept({ removed, revoked }: Fabric, yaml: YamlFile | undefined): void
   if (yaml === undefined) return
   const given = fabricOf(yaml, undefined, { serial: 0, freshUntil: 0 })
   for (const gateway of removed.filter((name) => !given.removed.includes(name))) {
-    say(`note: ${gateway} stays removed, though the file does not list it: linkspan ca remove ${gateway} --undo`)
+    say(
+      `note: ${gateway} stays removed, though the file does not list it: linkspan ca remove ${gateway} --undo`,
+    )
   }
   const more =
-    revoked.serials.length + revoked.identities.length - given.revoked.serials.length - given.revoked.identities.length
-  if (more > 0) say(`note: ${more} revocations stay, though the file does not list them: a revocation is for good`)
+    revoked.serials.length +
+    revoked.identities.length -
+    given.revoked.serials.length -
+    given.revoked.identities.length
+  if (more > 0)
+    say(`note: ${more} revocations stay, though the file does not list them: a revocation is for good`)
 }
 
 /** Somebody else's fabric document is not written over; one that is broken is. */

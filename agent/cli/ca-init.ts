@@ -7,12 +7,12 @@ import { readIssued } from './authority-book.ts'
 import { keyFiles, makeKey, writeKey } from './authority-key.ts'
 import { placeOf } from './authority-registry.ts'
 import { readState, writeState } from './authority-state.ts'
-import { makeDirectory } from './authority.ts'
+import { makeDirectory } from './authority-view.ts'
 import { directoryOf, passphraseOf } from './ca-option.ts'
 import type { KeyMakingOptions } from './ca-option.ts'
 import { print, say } from './output.ts'
 import { newPassphrase } from './passphrase.ts'
-import { withRegistryLock } from './registry-lock.ts'
+import { withAuthorityLock } from './authority-lock.ts'
 
 export interface InitOptions extends KeyMakingOptions {
   readonly fabric: string
@@ -23,7 +23,12 @@ export async function initAuthority(options: InitOptions): Promise<void> {
   if (!namePattern.test(fabric)) {
     const hint = nameHint(fabric)
     const reason = `expected ${nameRule}, found ${quoted(fabric)}`
-    throw new LinkspanError({ code: 'usage', object: 'FABRIC', reason, ...(hint === undefined ? {} : { next: hint }) })
+    throw new LinkspanError({
+      code: 'usage',
+      object: 'FABRIC',
+      reason,
+      ...(hint === undefined ? {} : { next: hint }),
+    })
   }
   const registry = options.registry === undefined ? undefined : placeOf(options.registry)
   const directory = directoryOf(options)
@@ -31,7 +36,7 @@ export async function initAuthority(options: InitOptions): Promise<void> {
   await refuseExisting(directory)
   const passphrase = await newPassphrase(passphraseOf(options), 'the key of the authority')
   await makeDirectory(directory)
-  const { kid, path } = await withRegistryLock(directory, async (lock) => {
+  const { kid, path } = await withAuthorityLock(directory, async (lock) => {
     await refuseExisting(directory)
     const made = makeKey(directory)
     await lock.check()
@@ -50,8 +55,11 @@ export async function initAuthority(options: InitOptions): Promise<void> {
     `authority: ${kid}`,
   ].join('\n')
   print(options, { fabric, authority: kid, path, encrypted }, text)
-  if (!encrypted) say(`note: the key is stored unencrypted: whoever can read ${path} can speak for the whole fabric`)
-  say(`note: keep a copy of ${directory} in a safe place: without its key no gateway can be added, renewed or revoked`)
+  if (!encrypted)
+    say(`note: the key is stored unencrypted: whoever can read ${path} can speak for the whole fabric`)
+  say(
+    `note: keep a copy of ${directory} in a safe place: without its key no gateway can be added, renewed or revoked`,
+  )
 }
 
 /** Never over an existing key, nor over the memory of an authority whose key is kept elsewhere. */

@@ -7,7 +7,7 @@ import { withAuthority } from './authority.ts'
 import { integerOf } from './ca-option.ts'
 import type { SigningOptions } from './ca-option.ts'
 import { readRequest } from './certificate-request.ts'
-import { certify, parseGrant, parseNetwork, parseSpecial } from './certify.ts'
+import { certify, parseGrant, parseNetwork, parseSpecial, stands } from './certify.ts'
 import { print, say } from './output.ts'
 
 export interface IssueOptions extends SigningOptions {
@@ -45,7 +45,12 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
     const certificates = book.all('certificate').map(({ document }) => document.payload)
     const nowMs = Date.now()
     const { certificate, warnings } = certify(
-      { fabric, certificates, numbers: state.numbers, ...(state.above === undefined ? {} : { above: state.above }) },
+      {
+        fabric,
+        certificates,
+        numbers: state.numbers,
+        ...(state.above === undefined ? {} : { above: state.above }),
+      },
       request,
       wanted,
       { serial: authority.serial(nowMs), nowMs },
@@ -55,6 +60,14 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
     const [refused] = authority.refusals([document], nowMs)
     if (refused !== undefined) throw new LinkspanError({ ...refused, code: 'usage' })
     for (const warning of warnings) say(`note: ${warning}`)
+    const before = book.certificate(certificate.gateway)?.document.payload
+    if (before !== undefined && before.identity !== certificate.identity && stands(fabric, before, nowMs)) {
+      const until = new Date(before.notAfter).toISOString().slice(0, 10)
+      say(
+        `note: the keys that ${before.gateway} had until now are certified until ${until}. If anybody else may have them: ` +
+          `linkspan ca revoke --identity ${before.identity}`,
+      )
+    }
     authority.number(certificate.gateway, certificate.number)
     const [written] = await authority.commit([document])
     const path = written?.place ?? ''

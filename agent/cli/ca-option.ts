@@ -66,7 +66,7 @@ export function withKeyMaking<T>(yargs: Argv<T>): Argv<T & KeyMakingOptions> {
     type: 'boolean',
     default: true,
     describe: '--no-passphrase: store the key unencrypted',
-  }) as Argv<T & KeyMakingOptions>
+  })
 }
 
 /**
@@ -104,10 +104,11 @@ export function passphraseOf(options: SigningOptions & { readonly passphrase?: b
 
 /** Throws `usage`. */
 export function integerOf(option: string, text: string, least: number, most: number): number {
-  const number = /^[0-9]{1,6}$/.test(text) ? Number(text) : NaN
+  const number = /^(?:0|[1-9][0-9]{0,5})$/.test(text) ? Number(text) : NaN
   if (number >= least && number <= most) return number
   const reason = `expected an integer, ${least} to ${most}, found "${text}"`
-  throw new LinkspanError({ code: 'usage', object: option, reason })
+  const hint = /^0+[0-9]+$/.test(text) ? { next: 'write it without leading zeros' } : {}
+  throw new LinkspanError({ code: 'usage', object: option, reason, ...hint })
 }
 
 export const dayMs = 24 * 3600 * 1000

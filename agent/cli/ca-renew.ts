@@ -8,8 +8,9 @@ import type { Certificate, Fabric } from '../model/fabric.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import { formatRefusal } from '../trust/refusal.ts'
 import { didYouMean } from '../trust/spelling.ts'
-import type { Issued } from './authority-book.ts'
-import { refusalsOf, withAuthority } from './authority.ts'
+import type { Issued, IssuedCertificate } from './authority-book.ts'
+import { refusalsOf } from './authority-view.ts'
+import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
 import { dayMs, integerOf } from './ca-option.ts'
 import type { SigningOptions } from './ca-option.ts'
@@ -41,9 +42,12 @@ export async function renewCertificates(options: RenewOptions): Promise<void> {
   const within = options.within === undefined ? undefined : integerOf('--within', options.within, 0, 3650)
   await withAuthority(options, async (authority) => {
     const nowMs = Date.now()
-    const chosen = options.all ? dueOf(authority, within, nowMs) : named.map((name) => knownOf(authority, name))
+    const chosen = options.all
+      ? dueOf(authority, within, nowMs)
+      : named.map((name) => knownOf(authority, name))
     const { drafts, skipped } = draftsOf(authority, [...new Set(chosen)], days, nowMs)
-    const fabric = options.all && isFabricDue(authority, within, nowMs) ? renewed(authority, nowMs) : undefined
+    const fabric =
+      options.all && isFabricDue(authority, within, nowMs) ? renewed(authority, nowMs) : undefined
     const documents: Document[] = drafts.map((payload) => ({ type: 'certificate', payload }))
     if (fabric !== undefined) documents.unshift({ type: 'fabric', payload: fabric })
     if (documents.length > 0) await authority.commit(documents)
@@ -53,14 +57,14 @@ export async function renewCertificates(options: RenewOptions): Promise<void> {
 }
 
 /** Those that --all means: what stands, and with --within only what ends soon or is signed by an older key. */
-function dueOf({ book, fabric }: Authority, within: number | undefined, nowMs: number): Issued<'certificate'>[] {
+function dueOf({ book, fabric }: Authority, within: number | undefined, nowMs: number): IssuedCertificate[] {
   return book.all('certificate').filter(({ document: { payload }, kid }) => {
     if (!stands(fabric, { ...payload, notAfter: Infinity }, nowMs)) return false
     return within === undefined || kid !== book.signer || payload.notAfter - nowMs <= within * dayMs
   })
 }
 
-function knownOf({ book }: Authority, gateway: string): Issued<'certificate'> {
+function knownOf({ book }: Authority, gateway: string): IssuedCertificate {
   const issued = book.certificate(gateway)
   if (issued !== undefined) return issued
   const known = book.all('certificate').map(({ document }) => document.payload.gateway)
@@ -71,7 +75,7 @@ function knownOf({ book }: Authority, gateway: string): Issued<'certificate'> {
 /** Certificates as they will be, without those that gateways would refuse, now or after. */
 function draftsOf(
   authority: Authority,
-  chosen: readonly Issued<'certificate'>[],
+  chosen: readonly IssuedCertificate[],
   days: number | undefined,
   nowMs: number,
 ): { drafts: Certificate[]; skipped: Skipped[] } {
@@ -114,7 +118,11 @@ function spanOf({ notBefore, notAfter }: Certificate): number {
 
 function isFabricDue({ book, fabric }: Authority, within: number | undefined, nowMs: number): boolean {
   const left = fabric.freshUntil - nowMs
-  return book.fabric?.kid !== book.signer || left <= freshMsOf(fabric) / 3 || (within !== undefined && left <= within * dayMs)
+  return (
+    book.fabric?.kid !== book.signer ||
+    left <= freshMsOf(fabric) / 3 ||
+    (within !== undefined && left <= within * dayMs)
+  )
 }
 
 /** Links of the chain of keys that are not in the registry: without them nobody finds from the first key to the last. */
@@ -130,8 +138,13 @@ function tell(
   fabric: Fabric | undefined,
 ): void {
   for (const { gateway, reason } of skipped) say(`not renewed: ${gateway}: ${reason}`)
-  const lines = drafts.map(({ gateway, notAfter, serial }) => `renewed ${gateway}: until ${dateOf(notAfter)}, serial ${serial}`)
-  if (fabric !== undefined) lines.push(`renewed the fabric document: fresh until ${dateOf(fabric.freshUntil)}, serial ${fabric.serial}`)
+  const lines = drafts.map(
+    ({ gateway, notAfter, serial }) => `renewed ${gateway}: until ${dateOf(notAfter)}, serial ${serial}`,
+  )
+  if (fabric !== undefined)
+    lines.push(
+      `renewed the fabric document: fresh until ${dateOf(fabric.freshUntil)}, serial ${fabric.serial}`,
+    )
   if (lines.length === 0) lines.push('nothing to renew')
   else lines.push(`${count(drafts.length, 'certificate')} renewed`)
   const json = {

@@ -3,7 +3,7 @@
  * certificate by its serial. Written into the fabric document, which every gateway reads. A revocation is for good.
  */
 import { LinkspanError } from '../errors.ts'
-import type { Certificate, Fabric } from '../model/fabric.ts'
+import type { Certificate } from '../model/fabric.ts'
 import { identityPattern } from '../trust/payload.ts'
 import { didYouMean } from '../trust/spelling.ts'
 import { withAuthority } from './authority.ts'
@@ -36,12 +36,21 @@ export async function revoke(options: RevokeOptions): Promise<void> {
     const { revoked } = authority.fabric
     const what = `${target.kind === 'serials' ? 'serial' : 'identity'} ${target.value}`
     if ((revoked[target.kind] as readonly unknown[]).includes(target.value)) {
-      print(options, { ...jsonOf(target), unchanged: true, serial: authority.fabric.serial }, `unchanged: ${what} is revoked already`)
+      print(
+        options,
+        { ...jsonOf(target), unchanged: true, serial: authority.fabric.serial },
+        `unchanged: ${what} is revoked already`,
+      )
       return
     }
-    const change = { revoked: { ...revoked, [target.kind]: [...revoked[target.kind], target.value] } as Fabric['revoked'] }
+    const change = {
+      revoked: { ...revoked, [target.kind]: [...revoked[target.kind], target.value] },
+    }
     const { path, fabric } = await editFabric(authority, change, Date.now())
-    const text = [`revoked ${what}: wrote ${path}, serial ${fabric.serial}`, ...consequences(authority, target)]
+    const text = [
+      `revoked ${what}: wrote ${path}, serial ${fabric.serial}`,
+      ...consequences(authority, target),
+    ]
     print(options, { ...jsonOf(target), path, serial: fabric.serial }, text.join('\n'))
   })
 }
@@ -53,14 +62,24 @@ function targetOf({ book }: Authority, { gateway, serial, identity }: RevokeOpti
     const value = /^[0-9]{1,16}$/.test(serial) ? Number(serial) : NaN
     if (!Number.isSafeInteger(value)) {
       const reason = `expected the serial of a certificate, found "${serial}"`
-      throw new LinkspanError({ code: 'usage', object: '--serial', reason, next: 'linkspan ca show lists them' })
+      throw new LinkspanError({
+        code: 'usage',
+        object: '--serial',
+        reason,
+        next: 'linkspan ca show lists them',
+      })
     }
     return { kind: 'serials', value, certificate: find((one) => one.serial === value) }
   }
   if (identity !== undefined) {
     if (!identityPattern.test(identity)) {
       const reason = 'expected an Ed25519 public key: 43 characters of base64url'
-      throw new LinkspanError({ code: 'usage', object: '--identity', reason, next: 'linkspan ca show --json lists them' })
+      throw new LinkspanError({
+        code: 'usage',
+        object: '--identity',
+        reason,
+        next: 'linkspan ca show --json lists them',
+      })
     }
     return { kind: 'identities', value: identity, certificate: find((one) => one.identity === identity) }
   }
@@ -73,7 +92,9 @@ function targetOf({ book }: Authority, { gateway, serial, identity }: RevokeOpti
 
 function consequences({ fabric }: Authority, { kind, certificate }: Target): string[] {
   if (certificate === undefined) {
-    return [`  no certificate in force has ${kind === 'serials' ? 'it: a newer one replaced it, or it was of another fabric' : 'it'}`]
+    return [
+      `  no certificate in force has ${kind === 'serials' ? 'it: a newer one replaced it, or it was of another fabric' : 'it'}`,
+    ]
   }
   const { gateway, number, site } = certificate
   const who = `${gateway} (number ${number}, site ${site.name})`
@@ -89,5 +110,8 @@ function consequences({ fabric }: Authority, { kind, certificate }: Target): str
 }
 
 function jsonOf({ kind, value, certificate }: Target): object {
-  return { revoked: { [kind === 'serials' ? 'serial' : 'identity']: value }, gateway: certificate?.gateway ?? null }
+  return {
+    revoked: { [kind === 'serials' ? 'serial' : 'identity']: value },
+    gateway: certificate?.gateway ?? null,
+  }
 }

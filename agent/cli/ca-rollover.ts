@@ -6,7 +6,8 @@
 import { formatReason, LinkspanError } from '../errors.ts'
 import { makeKey, writeKey } from './authority-key.ts'
 import { nameOf } from './authority-book.ts'
-import { readAuthority, withAuthority } from './authority.ts'
+import { readAuthority } from './authority-view.ts'
+import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
 import { passphraseOf } from './ca-option.ts'
 import type { KeyMakingOptions } from './ca-option.ts'
@@ -36,7 +37,10 @@ async function begin(options: RolloverOptions): Promise<void> {
     refuseUnused(authority)
     const { none } = passphraseOf(options)
     const file = options['next-passphrase-file'] ?? (none ? undefined : options['passphrase-file'])
-    const passphrase = await newPassphrase({ none, ...(file === undefined ? {} : { file }) }, 'the next key of the authority')
+    const passphrase = await newPassphrase(
+      { none, ...(file === undefined ? {} : { file }) },
+      'the next key of the authority',
+    )
     const next = makeKey(view.directory)
     await writeKey(next.path, next.key, passphrase)
     const encrypted = passphrase !== undefined
@@ -59,7 +63,8 @@ async function begin(options: RolloverOptions): Promise<void> {
       '  next: linkspan ca renew --all signs what is in force anew; when all gateways have read it: linkspan ca rollover --finish',
     ]
     print(options, { current, next: next.kid, path, key: next.path, encrypted }, text.join('\n'))
-    if (!encrypted) say(`note: the key is stored unencrypted: whoever can read ${next.path} can speak for the whole fabric`)
+    if (!encrypted)
+      say(`note: the key is stored unencrypted: whoever can read ${next.path} can speak for the whole fabric`)
   })
 }
 
@@ -69,13 +74,22 @@ async function finish(options: RolloverOptions, authority: Authority): Promise<v
   const older = [...trusted].filter((kid) => kid !== book.signer)
   if (older.length === 0) {
     const reason = 'no rollover is under way: one key is trusted'
-    throw new LinkspanError({ code: 'usage', object: 'ca rollover --finish', reason, next: 'linkspan ca rollover begins one' })
+    throw new LinkspanError({
+      code: 'usage',
+      object: 'ca rollover --finish',
+      reason,
+      next: 'linkspan ca rollover begins one',
+    })
   }
   const missing = unsigned(authority)
   if (missing.length > 0) throw inTheWay(missing)
   // What cannot be read may be one of them.
   const [unreadable] = view.bag.unreadable
-  if (unreadable !== undefined) throw new LinkspanError({ ...unreadable, reason: `${formatReason(unreadable)}: it may be signed by the old key` })
+  if (unreadable !== undefined)
+    throw new LinkspanError({
+      ...unreadable,
+      reason: `${formatReason(unreadable)}: it may be signed by the old key`,
+    })
   const said = book.all('authority').find(({ kid }) => kid === book.signer)?.document.payload
   const payload = {
     ...(said ?? { fabric: state.fabric }),
@@ -104,7 +118,9 @@ function unsigned({ book, view, fabric }: Authority): string[] {
   })
   return live.flatMap((issued) => {
     if (issued.kid !== book.signer) return [`${nameOf(issued)}: signed by the old key`]
-    return there.has(`${issued.kid} ${issued.hash}`) ? [] : [`${nameOf(issued)}: signed, but not in the registry`]
+    return there.has(`${issued.kid} ${issued.hash}`)
+      ? []
+      : [`${nameOf(issued)}: signed, but not in the registry`]
   })
 }
 
@@ -123,7 +139,12 @@ function inTheWay(missing: readonly string[]): LinkspanError {
 function refuseUnused({ book }: Authority): void {
   if (book.fabric !== undefined) return
   const reason = 'this authority has signed no fabric document yet, so no gateway would follow'
-  throw new LinkspanError({ code: 'usage', object: 'ca rollover', reason, next: 'linkspan ca fabric FILE.yml' })
+  throw new LinkspanError({
+    code: 'usage',
+    object: 'ca rollover',
+    reason,
+    next: 'linkspan ca fabric FILE.yml',
+  })
 }
 
 function refuseUnderWay(trusted: ReadonlySet<string>): void {
@@ -132,4 +153,3 @@ function refuseUnderWay(trusted: ReadonlySet<string>): void {
   const next = 'linkspan ca renew --all, then linkspan ca rollover --finish'
   throw new LinkspanError({ code: 'conflict', object: 'ca rollover', reason, next })
 }
-

@@ -1,42 +1,15 @@
 /** `ca show`: the authority, what it gave out, and what is due. Signs nothing, so it asks for no passphrase. */
 import { formatReason } from '../errors.ts'
-import type { Certificate, Fabric } from '../model/fabric.ts'
-import { nameOf } from './authority-book.ts'
-import type { Issued } from './authority-book.ts'
+import type { Fabric } from '../model/fabric.ts'
+import { dueOf, inDays, rowOf } from './authority-due.ts'
+import type { Due, Row } from './authority-due.ts'
 import { isEncrypted } from './authority-key.ts'
-import { readAuthority } from './authority.ts'
-import type { AuthorityView } from './authority.ts'
-import { dayMs } from './ca-option.ts'
+import { readAuthority } from './authority-view.ts'
+import type { AuthorityView } from './authority-view.ts'
 import type { CaOptions } from './ca-option.ts'
-import { stands } from './certify.ts'
 import { exitCode } from './exit-code.ts'
-import { freshMsOf } from './fabric-edit.ts'
 import { print, say } from './output.ts'
 import { count, table } from './table.ts'
-
-/** A certificate is due for so long before its end, unless it was made for less than three times that. */
-const dueMs = 30 * dayMs
-
-interface Row {
-  readonly gateway: string
-  readonly number: number
-  readonly site: string
-  readonly plane: number
-  readonly identity: string
-  readonly prefixes: number
-  readonly grants: readonly string[]
-  readonly serial: number
-  readonly notAfter: number
-  /** Whole days, negative when it is over. */
-  readonly daysLeft: number
-  readonly state: 'valid' | 'expired' | 'removed' | 'revoked'
-}
-
-interface Due {
-  readonly object: string
-  readonly reason: string
-  readonly next: string
-}
 
 export async function showAuthority(options: CaOptions): Promise<void> {
   const view = await readAuthority(options, { lenient: true })
@@ -49,7 +22,9 @@ export async function showAuthority(options: CaOptions): Promise<void> {
     .map(({ document }) => rowOf(fabric, document.payload, nowMs))
     .sort((a, b) => a.number - b.number)
   const due = dueOf(view, fabric, rows, nowMs)
-  const held = await Promise.all(keys.map(async (file) => ({ key: file.kid, path: file.path, encrypted: await isEncrypted(file) })))
+  const held = await Promise.all(
+    keys.map(async (file) => ({ key: file.kid, path: file.path, encrypted: await isEncrypted(file) })),
+  )
   const { trusted, retired } = book.authorities
   const { unreadable } = view.bag
   const json = {
@@ -68,7 +43,11 @@ export async function showAuthority(options: CaOptions): Promise<void> {
     due,
     unreadable,
   }
-  print(options, json, textOf(view, fabric, rows, due, held.find(({ key }) => key === book.signer)?.encrypted, nowMs))
+  print(
+    options,
+    json,
+    textOf(view, fabric, rows, due, held.find(({ key }) => key === book.signer)?.encrypted, nowMs),
+  )
   if (!options.json) for (const reason of unreadable) say(`unreadable: ${formatReason(reason)}`)
   if (unreadable.length > 0) process.exitCode = exitCode.failed
   else if (due.length > 0) process.exitCode = exitCode.degraded
@@ -111,74 +90,16 @@ function textOf(
     ])
     lines.push('', ...table([head, ...body]))
   }
-  if (due.length > 0) lines.push('', 'Due', ...due.flatMap(({ object, reason, next }) => [`  ${object}: ${reason}`, `    next: ${next}`]))
+  if (due.length > 0)
+    lines.push(
+      '',
+      'Due',
+      ...due.flatMap(({ object, reason, next }) => [`  ${object}: ${reason}`, `    next: ${next}`]),
+    )
   return lines.join('\n')
-}
-
-function rowOf(fabric: Fabric | undefined, certificate: Certificate, nowMs: number): Row {
-  const { gateway, number, site, plane, identity, prefixes, grants, serial, notAfter } = certificate
-  const state = ((): Row['state'] => {
-    if (fabric?.removed.includes(gateway) === true) return 'removed'
-    if (fabric !== undefined && !stands(fabric, { ...certificate, notAfter: Infinity }, nowMs)) return 'revoked'
-    return notAfter > nowMs ? 'valid' : 'expired'
-  })()
-  const daysLeft = Math.floor((notAfter - nowMs) / dayMs)
-  return { gateway, number, site: site.name, plane, identity, prefixes: prefixes.length, grants, serial, notAfter, daysLeft, state }
-}
-
-function dueOf(view: AuthorityView, fabric: Fabric | undefined, rows: readonly Row[], nowMs: number): Due[] {
-  const { book, state, bag } = view
-  const due: Due[] = []
-  const add = (object: string, reason: string, next: string): void => {
-    due.push({ object, reason, next })
-  }
-  if (fabric === undefined) add('fabric document', 'there is none', 'linkspan ca fabric FILE.yml')
-  else if (fabric.freshUntil - nowMs <= freshMsOf(fabric) / 3) {
-    const reason = fabric.freshUntil > nowMs ? `fresh ${inDays(fabric.freshUntil, nowMs)}` : 'stale: no new gateway is let in'
-    add('fabric document', reason, 'linkspan ca fabric')
-  }
-  for (const { gateway, notAfter, state: is } of rows) {
-    const certificate = book.certificate(gateway)?.document.payload
-    const early = certificate === undefined ? dueMs : Math.min(dueMs, (notAfter - certificate.notBefore) / 3)
-    if (is === 'expired') add(`certificate ${gateway}`, `expired ${inDays(notAfter, nowMs)}`, `linkspan ca renew ${gateway}`)
-    else if (is === 'valid' && notAfter - nowMs <= early)
-      add(`certificate ${gateway}`, `expires ${inDays(notAfter, nowMs)}`, `linkspan ca renew ${gateway}`)
-  }
-  const live = rows.filter(({ state: is }) => is === 'valid').flatMap(({ gateway }) => book.certificate(gateway) ?? [])
-  const documents: Issued[] = [...(book.fabric === undefined ? [] : [book.fabric]), ...live]
-  if (book.authorities.trusted.size > 1) {
-    const old = documents.filter(({ kid }) => kid !== book.signer).length
-    if (old > 0) add('rollover', `${count(old, 'document')} signed by the old key`, 'linkspan ca renew --all')
-    else add('rollover', 'the old key is still trusted', 'linkspan ca rollover --finish, when all gateways have read the new documents')
-  }
-  if (bag.complete) due.push(...notThere(view, [...documents, ...book.all('authority')], state.pending))
-  return due
-}
-
-/** What is in force and not in the registry as it was signed last. */
-function notThere({ there }: AuthorityView, documents: readonly Issued[], pending: readonly string[]): Due[] {
-  const held = new Set(there.map(({ hash, kid }) => `${kid} ${hash}`))
-  return documents
-    .filter(({ hash, kid }) => !held.has(`${kid} ${hash}`))
-    .map((issued) => {
-      const { type, payload } = issued.document
-      const next = ((): string => {
-        if (pending.includes(nameOf(issued))) return 'any command that signs puts it there'
-        if (type === 'certificate') return `linkspan ca renew ${payload.gateway}, or ca remove ${payload.gateway} if it is gone`
-        return type === 'fabric' ? 'linkspan ca fabric' : 'linkspan ca renew --all'
-      })()
-      return { object: nameOf(issued), reason: 'not in the registry as it was signed', next }
-    })
-}
-
-function inDays(unixMs: number, nowMs: number): string {
-  const days = Math.floor(Math.abs(unixMs - nowMs) / dayMs)
-  const date = new Date(unixMs).toISOString().slice(0, 10)
-  return unixMs > nowMs ? `until ${date}, ${count(days, 'day')} left` : `since ${date}, ${count(days, 'day')} ago`
 }
 
 function highestOf(numbers: ReadonlyMap<string, number>): string {
   const highest = [...numbers.values()].reduce((a, b) => Math.max(a, b), 0)
   return highest === 0 ? '' : `, up to ${highest}`
 }
-

@@ -23,7 +23,7 @@ const initCommand: CommandModule<object, InitOptions> = {
       type: 'string',
       demandOption: true,
       describe: 'Name of the fabric',
-    }) as Argv<InitOptions>,
+    }),
   handler: async (options) => (await import('./ca-init.ts')).initAuthority(options),
 }
 
@@ -31,14 +31,12 @@ const fabricCommand: CommandModule<object, FabricOptions> = {
   command: 'fabric [file]',
   describe: 'Sign the fabric document from a YAML file; without one, anew as it is',
   builder: (yargs) =>
-    withSigning(yargs)
-      .positional('file', { type: 'string', describe: 'YAML file' })
-      .option('fresh-days', {
-        type: 'string',
-        requiresArg: true,
-        default: '90',
-        describe: 'After so many days without another one gateways raise an alarm',
-      }) as Argv<FabricOptions>,
+    withSigning(yargs).positional('file', { type: 'string', describe: 'YAML file' }).option('fresh-days', {
+      type: 'string',
+      requiresArg: true,
+      default: '90',
+      describe: 'After so many days without another one gateways raise an alarm',
+    }) as Argv<FabricOptions>,
   handler: async (options) => (await import('./ca-fabric.ts')).issueFabric(options),
 }
 
@@ -95,7 +93,7 @@ const issueCommand: CommandModule<object, IssueOptions> = {
         type: 'boolean',
         default: false,
         describe: 'It has a certificate and gets a new one, for a new identity where it was reinstalled',
-      }) as unknown as Argv<IssueOptions>,
+      }),
   handler: async (options) => (await import('./ca-issue.ts')).issueCertificate(options),
 }
 
@@ -119,7 +117,7 @@ const renewCommand: CommandModule<object, RenewOptions> = {
         type: 'string',
         requiresArg: true,
         describe: 'Valid for so many days (default: as long as before)',
-      }) as unknown as Argv<RenewOptions>,
+      }),
   handler: async (options) => (await import('./ca-renew.ts')).renewCertificates(options),
 }
 
@@ -134,7 +132,7 @@ const revokeCommand: CommandModule<object, RevokeOptions> = {
         type: 'string',
         requiresArg: true,
         describe: 'An identity key',
-      }) as unknown as Argv<RevokeOptions>,
+      }),
   handler: async (options) => (await import('./ca-revoke.ts')).revoke(options),
 }
 
@@ -144,7 +142,7 @@ const removeCommand: CommandModule<object, RemoveOptions> = {
   builder: (yargs) =>
     withSigning(yargs)
       .positional('gateway', { type: 'string', demandOption: true, describe: 'Its name' })
-      .option('undo', { type: 'boolean', default: false, describe: 'It is back' }) as Argv<RemoveOptions>,
+      .option('undo', { type: 'boolean', default: false, describe: 'It is back' }),
   handler: async (options) => (await import('./ca-remove.ts')).remove(options),
 }
 

@@ -65,13 +65,15 @@ function inRegistry(gateway: string, documents: readonly Delivered[]): Request[]
     }
   })
   if (requests.length > 0) {
-    for (const failure of failures) say(`note: ${failure instanceof Error ? failure.message : String(failure)}`)
+    for (const failure of failures)
+      say(`note: ${failure instanceof Error ? failure.message : String(failure)}`)
     return requests
   }
   const [failure] = failures
   if (failure !== undefined) throw failure as Error
   const names = [...new Set(asking.map(({ name }) => name))].sort()
-  const known = names.length <= listed ? `requests are there of: ${names.join(', ')}` : didYouMean(gateway, names)
+  const known =
+    names.length <= listed ? `requests are there of: ${names.join(', ')}` : didYouMean(gateway, names)
   const next = names.length > 0 ? known : 'start the agent: it writes its request'
   throw new LinkspanError({ code: 'usage', object: gateway, reason: 'there is no request', next })
 }

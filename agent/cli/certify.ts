@@ -51,7 +51,11 @@ export interface Certified {
 }
 
 /** True while gateways let a certificate count: it holds its plane and prefixes. Its number it holds for ever. */
-export function stands(fabric: Fabric, { gateway, serial, identity, notAfter }: Certificate, nowMs: number): boolean {
+export function stands(
+  fabric: Fabric,
+  { gateway, serial, identity, notAfter }: Certificate,
+  nowMs: number,
+): boolean {
   const { removed, revoked } = fabric
   return (
     notAfter > nowMs &&
@@ -88,7 +92,10 @@ export function certify(
     throw refuse('the fabric document lists it under removed', next)
   }
   if (fabric.revoked.identities.includes(identity)) {
-    throw refuse('its identity key is revoked', 'remove the keys of the gateway and start it: it makes new ones')
+    throw refuse(
+      'its identity key is revoked',
+      'remove the keys of the gateway and start it: it makes new ones',
+    )
   }
   const before = certificates.find((certificate) => certificate.gateway === gateway)
   if (before !== undefined && !options.replace) {
@@ -170,7 +177,9 @@ function overlapsOf(
       for (const { prefix: held } of other.prefixes) {
         if (held === prefix) {
           if (grants.includes('shared') && other.grants.includes('shared')) {
-            warnings.push(`${prefix} is shared with ${theirs}: one site at a time has it, that of the lowest number`)
+            warnings.push(
+              `${prefix} is shared with ${theirs}: one site at a time has it, that of the lowest number`,
+            )
             continue
           }
           const missing = [
@@ -203,7 +212,8 @@ export function parseNetwork(text: string): Attachment {
   const [name = '', list, ...rest] = text.split('=')
   const refuse = (reason: string, next?: string): LinkspanError =>
     new LinkspanError({ code: 'usage', object: '--network', reason, ...(next === undefined ? {} : { next }) })
-  if (!namePattern.test(name) || rest.length > 0) throw refuse(`"${text}": expected NAME or NAME=PREFIX,PREFIX`)
+  if (!namePattern.test(name) || rest.length > 0)
+    throw refuse(`"${text}": expected NAME or NAME=PREFIX,PREFIX`)
   if (list === undefined) return { name }
   const prefixes = list.split(',').map((written) => {
     const prefix = parsePrefix(written)
@@ -220,7 +230,12 @@ export function parseSpecial(given: readonly string[]): readonly Special[] {
     const grant = specials.find((known) => known === text)
     if (grant !== undefined) return grant
     const reason = `"${text}" is no grant`
-    throw new LinkspanError({ code: 'usage', object: '--grant', reason, next: didYouMean(text, [...specials, 'none']) })
+    throw new LinkspanError({
+      code: 'usage',
+      object: '--grant',
+      reason,
+      next: didYouMean(text, [...specials, 'none']),
+    })
   })
   return [...new Set(grants)]
 }

@@ -14,7 +14,11 @@ export interface Edited {
 }
 
 /** Signs the document with `change` applied. */
-export async function editFabric(authority: Authority, change: Partial<Fabric>, nowMs: number): Promise<Edited> {
+export async function editFabric(
+  authority: Authority,
+  change: Partial<Fabric>,
+  nowMs: number,
+): Promise<Edited> {
   const payload = { ...renewed(authority, nowMs), ...change }
   const [written] = await authority.commit([{ type: 'fabric', payload }])
   return { path: written?.place ?? '', fabric: payload }

@@ -37,13 +37,22 @@ const automatic = ['serial', 'freshUntil']
  * lists it: the commands that remove and revoke write it there, and a file that knows nothing of it must not undo it.
  * Throws config-invalid with all problems of the file.
  */
-export function fabricOf(yaml: YamlFile, incumbent: Fabric | undefined, { serial, freshUntil }: Issue): Fabric {
+export function fabricOf(
+  yaml: YamlFile,
+  incumbent: Fabric | undefined,
+  { serial, freshUntil }: Issue,
+): Fabric {
   const { value } = yaml
   const filled = isObject(value) ? { ...defaults, ...value, serial, freshUntil } : value
   if (isObject(filled) && isObject(value)) {
     const written = automatic.filter((key) => Object.hasOwn(value, key))
     const reason = 'is set by linkspan'
-    const problems = written.map((key): Problem => ({ path: [key], part: 'key', reason: `${key} ${reason}`, hint: 'leave it out' }))
+    const problems = written.map((key): Problem => ({
+      path: [key],
+      part: 'key',
+      reason: `${key} ${reason}`,
+      hint: 'leave it out',
+    }))
     if (problems.length > 0) throw yaml.error(problems)
     for (const [key, given] of Object.entries(nested)) {
       const below = filled[key] ?? {}

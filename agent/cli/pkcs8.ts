@@ -32,7 +32,9 @@ export function pemOf(key: KeyObject, passphrase: Buffer | undefined): string {
   const parameters = sequence(derivation, sequence(aes256Cbc, octets(iv)))
   const text = sequence(sequence(pbes2, parameters), octets(sealed)).toString('base64')
   const lines = text.match(/.{1,64}/g) ?? []
-  return ['-----BEGIN ENCRYPTED PRIVATE KEY-----', ...lines, '-----END ENCRYPTED PRIVATE KEY-----', ''].join('\n')
+  return ['-----BEGIN ENCRYPTED PRIVATE KEY-----', ...lines, '-----END ENCRYPTED PRIVATE KEY-----', ''].join(
+    '\n',
+  )
 }
 
 export function isEncryptedPem(pem: string): boolean {
@@ -69,6 +71,11 @@ function integer(value: number): Buffer {
 
 function der(tag: number, content: Buffer): Buffer {
   const { length } = content
-  const head = length < 0x80 ? [tag, length] : length < 0x100 ? [tag, 0x81, length] : [tag, 0x82, length >> 8, length & 0xff]
+  const head =
+    length < 0x80
+      ? [tag, length]
+      : length < 0x100
+        ? [tag, 0x81, length]
+        : [tag, 0x82, length >> 8, length & 0xff]
   return Buffer.concat([Buffer.from(head), content])
 }

@@ -5,6 +5,8 @@ import type { Name } from '../model/fabric.ts'
 import type { Snapshot } from '../model/gateway.ts'
 import { documentsOf } from '../trust/parse.ts'
 import type { Refusal } from '../trust/refusal.ts'
+import { gatewayOf } from '../trust/subject.ts'
+import { table } from './table.ts'
 
 interface Row {
   gateway: Name
@@ -25,7 +27,9 @@ export function listing(
 ): { json: object; text: string } {
   const parsed = documentsOf(documents)
   const gateways = new Set(
-    parsed.flatMap(({ type, payload }) => (type === 'fabric' ? [] : [payload.gateway])),
+    parsed.flatMap(({ type, payload }) =>
+      type === 'fabric' || type === 'authority' ? [] : [payload.gateway],
+    ),
   )
   const rows = [...gateways].sort().map((gateway) => rowOf(gateway, parsed, snapshot, refusals))
   const { fabric } = snapshot ?? {}
@@ -55,15 +59,12 @@ function rowOf(
   refusals: readonly Refusal[],
 ): Row {
   const of = (type: Document['type']): Document | undefined =>
-    documents.find(
-      (document) =>
-        document.type === type && document.type !== 'fabric' && document.payload.gateway === gateway,
-    )
+    documents.find((document) => document.type === type && gatewayOf(document) === gateway)
   const [certificate, record, request] = [of('certificate'), of('record'), of('request')]
   const inForce = snapshot?.gateways.get(gateway)
   const placed = certificate?.type === 'certificate' ? certificate.payload : undefined
   const refused = refusals.some(
-    (refusal) => refusal.gateway === gateway || refusal.origin.endsWith(`s/${gateway}.json`),
+    (refusal) => refusal.gateway === gateway || refusal.origin.endsWith(`s/${gateway}.jws`),
   )
   const state = ((): string => {
     if (inForce !== undefined)
@@ -78,14 +79,4 @@ function rowOf(
     state,
     prefixes: inForce?.prefixes.length ?? 0,
   }
-}
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  )
 }

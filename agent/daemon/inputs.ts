@@ -26,6 +26,8 @@ import type { Schedule } from './schedule.ts'
 import { Memory } from './memory.ts'
 import type { Tally } from './tally.ts'
 
+type State = Pick<Admission, 'snapshot' | 'refusals' | 'vanished' | 'stale' | 'authorities'>
+
 /** A bag of the registry, of the last-known-good store, or an empty one that tells the time. */
 type News = Bag & { readonly isKnown?: boolean; readonly isTick?: boolean }
 
@@ -70,16 +72,23 @@ const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
 /** Rules by which a gateway is refused whatever came before. */
 const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'expired', 'plane'])
 
+const staleNext = {
+  next: 'renew the fabric document: linkspan ca fabric; until then no new gateway is let in',
+}
+
 export class Inputs {
   readonly #options: InputsOptions
   readonly #ledger: Ledger
   readonly clock: Clock
+  #isClockWrong = false
   readonly #memory: Memory | undefined
   readonly #bags: News[] = []
-  #admission: Pick<Admission, 'snapshot' | 'refusals' | 'vanished'> = {
+  #admission: State = {
     snapshot: undefined,
     refusals: [],
     vanished: [],
+    stale: false,
+    authorities: { trusted: new Set(), retired: new Set() },
   }
   #unreadable: readonly Reason[] = []
   #readAtMs: number | undefined
@@ -95,11 +104,10 @@ export class Inputs {
     if (known === undefined) return
     const { store, documents } = known
     this.#memory = new Memory({ store, ledger: this.#ledger, clock, events, tally })
-    if (documents.length > 0)
-      this.#bags.push({ documents, complete: false, unreadable: [], isKnown: true })
+    if (documents.length > 0) this.#bags.push({ documents, complete: false, unreadable: [], isKnown: true })
   }
 
-  get admission(): Pick<Admission, 'snapshot' | 'refusals' | 'vanished'> {
+  get admission(): State {
     return this.#admission
   }
 
@@ -224,11 +232,21 @@ export class Inputs {
         tally.error('verify')
       }
     }
+    if (this.#admission.stale && !before.stale) events.emit('error', 'fabric-stale', staleNext)
+    this.#tellClock()
     if (vanished === before.vanished) return
     const known = new Set(before.vanished.map(({ origin }) => origin))
     for (const { origin, gateway } of vanished) {
       if (!known.has(origin)) events.emit('warning', 'document-vanished', { origin, gateway })
     }
+  }
+
+  #tellClock(): void {
+    const { events } = this.#options
+    const { leapMs, lagMs } = this.clock
+    const isWrong = leapMs > 0 || lagMs > 0
+    if (isWrong && !this.#isClockWrong) events.emit('error', 'clock-jumped', { leapMs, lagMs })
+    this.#isClockWrong = isWrong
   }
 
   async #gatherFacts(signal: AbortSignal): Promise<boolean> {

@@ -5,10 +5,12 @@
  */
 import type { IncomingMessage, Server } from 'node:http'
 import { collectDefaultMetrics, Registry } from 'prom-client'
+import type { Refusal } from '../trust/refusal.ts'
 import { httpServer, listen } from './http.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { StatusView } from './status.ts'
+import type { TrustView } from './trust-view.ts'
 import { durationBuckets } from './tally.ts'
 
 export interface MetricsOptions {
@@ -31,9 +33,13 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
     {
       'GET /metrics': async () => ({
         type: registry.contentType,
-        body: [await registry.metrics(), ...own(reconciler, version), ...peers(await view.peers()), ''].join(
-          '\n',
-        ),
+        body: [
+          await registry.metrics(),
+          ...own(reconciler, version),
+          ...trust(view.trust()),
+          ...peers(await view.peers()),
+          '',
+        ].join('\n'),
       }),
       'GET /healthz': () =>
         performance.now() - reconciler.tally.turnAt < deadMs
@@ -103,6 +109,12 @@ function own(reconciler: Reconciler, version: string): string[] {
       [{}, troubles.conflicts.length],
     ]),
     ...family('linkspan_documents_refused', 'gauge', 'Refused documents.', [[{}, admission.refusals.length]]),
+    ...family(
+      'linkspan_documents_refused_by_rule',
+      'gauge',
+      'Refusals by the rule that made them.',
+      counts(byRule(admission.refusals), 'rule'),
+    ),
     ...family('linkspan_documents_vanished', 'gauge', 'Documents in force that the registry lacks.', [
       [{}, admission.vanished.length],
     ]),
@@ -121,6 +133,32 @@ function own(reconciler: Reconciler, version: string): string[] {
       [{}, tally.discarded],
     ]),
     ...durations(reconciler),
+  ]
+}
+
+function byRule(refusals: readonly Refusal[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const { rule } of refusals) counts.set(rule, (counts.get(rule) ?? 0) + 1)
+  return counts
+}
+
+function trust({ fabric, certificate, authorities }: TrustView): string[] {
+  const gauge = (name: string, help: string, value: number | undefined): string[] =>
+    value === undefined ? [] : family(name, 'gauge', help, [[{}, value]])
+  return [
+    ...gauge('linkspan_authority_keys', 'Keys of the authority whose signatures count.', authorities.length),
+    ...gauge('linkspan_fabric_serial', 'Serial of the fabric document in force.', fabric?.serial),
+    ...gauge(
+      'linkspan_fabric_fresh_until_timestamp_seconds',
+      'When the fabric document turns stale.',
+      fabric && fabric.freshUntilMs / 1000,
+    ),
+    ...gauge('linkspan_certificate_serial', 'Serial of our certificate.', certificate?.serial),
+    ...gauge(
+      'linkspan_certificate_expiry_timestamp_seconds',
+      'When our certificate expires.',
+      certificate && certificate.notAfterMs / 1000,
+    ),
   ]
 }
 

@@ -7,6 +7,8 @@ import type { Reason } from '../errors.ts'
 import type { PeerView, Seen } from './peer-view.ts'
 import { peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
+import { trustView } from './trust-view.ts'
+import type { TrustView } from './trust-view.ts'
 import type { Trouble } from './trouble.ts'
 
 export const schema = 1
@@ -39,6 +41,7 @@ export interface Status {
     readonly ageSeconds?: number
     readonly unreadable: readonly Reason[]
   }
+  readonly trust: TrustView
   readonly conflicts: readonly Reason[]
   readonly failures: readonly Trouble[]
   readonly refusals: readonly Refusal[]
@@ -105,6 +108,10 @@ export class StatusView {
     return views
   }
 
+  trust(): TrustView {
+    return trustView(this.#options.reconciler.inputs, this.#options.gateway)
+  }
+
   async status(): Promise<Status> {
     const { reconciler, version, fabric, gateway, site, registry, startedAt } = this.#options
     const peers = await this.peers()
@@ -129,10 +136,12 @@ export class StatusView {
       : up < peers.length || problems > 0 || unreachable
         ? 'degraded'
         : 'ok'
+    const trust = this.trust()
+    const state = isWaiting ? this.#waitingFor() : tunnels(up, peers.length, problems)
     return {
       schema,
       health,
-      summary: isWaiting ? this.#waitingFor() : tunnels(up, peers.length, problems),
+      summary: [...trust.alarms.slice(0, 1), state].join('; '),
       version,
       fabric,
       gateway,
@@ -152,6 +161,7 @@ export class StatusView {
           : { ageSeconds: Math.max(0, Math.round((Date.now() - inputs.readAtMs) / 1000)) }),
         unreadable: inputs.unreadable,
       },
+      trust,
       conflicts,
       failures,
       refusals,

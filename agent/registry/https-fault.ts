@@ -68,7 +68,7 @@ const resolver = 'check the name, and the name servers of this host'
 /** By error code and what OpenSSL adds to it; the first that fits. */
 const words: readonly (readonly [RegExp, Words])[] = [
   [/^ENOTFOUND/, { reason: 'the host name is not known', next: resolver }],
-  [/^(EAI_|ENODATA|ESERVFAIL|ENOMEM )/, { reason: 'the host name cannot be resolved now', next: resolver }],
+  [/^(EAI_|ENODATA|ESERVFAIL)/, { reason: 'the host name cannot be resolved now', next: resolver }],
   [/^ECONNREFUSED/, { reason: 'refuses the connection', next: 'is the server up, and the port right?' }],
   [/^(EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL)/, { reason: 'cannot be reached: no route', next: reachable }],
   [/^(EACCES|EPERM)/, { reason: 'a firewall of this host forbids the connection', next: reachable }],
@@ -83,10 +83,7 @@ const words: readonly (readonly [RegExp, Words])[] = [
     },
   ],
   [/^CERT_/, { reason: 'the certificate of the server is not acceptable' }],
-  [
-    /ALERT_CERTIFICATE_REQUIRED|CERTIFICATE REQUIRED/i,
-    { reason: 'wants a client certificate', next: 'give one' },
-  ],
+  [/ALERT_CERTIFICATE_REQUIRED/, { reason: 'wants a client certificate', next: 'give one' }],
   [
     /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|ACCESS_DENIED|DECRYPT_ERROR)/,
     { reason: 'does not accept the client certificate', next: 'is it the right one, and not expired?' },
@@ -100,7 +97,7 @@ const words: readonly (readonly [RegExp, Words])[] = [
     { reason: 'refuses the TLS handshake', next: 'does it want a client certificate?' },
   ],
   [
-    /WRONG_VERSION_NUMBER|wrong version number|PACKET_LENGTH|packet length|HTTP_REQUEST|http request/,
+    /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST/,
     { reason: 'does not speak TLS', next: 'is the port right?' },
   ],
   [/^HPE_HEADER_OVERFLOW/, { reason: 'sends headers that are too large', next: atFault }],
@@ -125,7 +122,9 @@ export function networkFault(error: unknown, phase: Phase): Words {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return { reason: wrongHost(fault), next: 'use a name that it is for' }
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'ERR_STREAM_PREMATURE_CLOSE') return cut[phase]
-  const text = `${code} ${textOf(fault, 'reason')} ${textOf(fault, 'message')}`
+  // What OpenSSL says is in the code, or with blanks in the message, as it comes.
+  const said = `${code} ${textOf(fault, 'reason')} ${textOf(fault, 'message')}`
+  const text = said.toUpperCase().replace(/[^A-Z0-9]+/g, '_')
   const known = words.find(([pattern]) => pattern.test(text))?.[1]
   return known ?? { reason: `cannot be read: ${quoted(code === '' ? textOf(fault, 'message') : code)}` }
 }

@@ -169,6 +169,10 @@ function send(ask: Ask, { url, isAtHome }: Way, patience: Patience): Promise<Inc
     })
     // What fails after the headers fails the reading of the body, too.
     sent.on('error', reject)
+    // Node says no more than this of an answer that wants another protocol.
+    sent.once('close', () => {
+      reject(connectionEnd())
+    })
     sent.once('response', (answer) => {
       // Whoever reads it hears of it; who turned away need not.
       answer.on('error', () => undefined)
@@ -193,4 +197,8 @@ function redirectOf(answer: IncomingMessage, { url, redirects }: Way): URL | Wor
   if (protocol !== 'https:') return { reason: `redirects to ${quoted(protocol)}, expected https:`, next }
   const checked = bundleUrl(target.href)
   return 'url' in checked ? checked.url : { reason: `redirects to a URL that ${checked.malformed}`, next }
+}
+
+function connectionEnd(): NodeJS.ErrnoException {
+  return Object.assign(new Error('closed'), { code: 'ECONNRESET' })
 }

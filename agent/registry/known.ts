@@ -134,7 +134,10 @@ export class KnownStore implements LastKnown {
       }
       this.#live.set(origin, line.length + 1)
       // A name of its own for each line: several lines may have come from one origin.
-      documents.push({ origin: `${this.#file}:${i + 1}`, bytes: Buffer.from(`${line.slice(space + 1)}\n`, 'latin1') })
+      documents.push({
+        origin: `${this.#file}:${i + 1}`,
+        bytes: Buffer.from(`${line.slice(space + 1)}\n`, 'latin1'),
+      })
     }
     return documents
   }
@@ -144,7 +147,8 @@ export class KnownStore implements LastKnown {
     try {
       const text = await readFile(file, 'utf8')
       const parsed = parseMarks(JSON.parse(text))
-      if (parsed === undefined) throw new LinkspanError({ code: 'state-unreadable', object: file, reason: 'does not hold marks' })
+      if (parsed === undefined)
+        throw new LinkspanError({ code: 'state-unreadable', object: file, reason: 'does not hold marks' })
       this.#marks = text
       return parsed
     } catch (error) {
@@ -160,12 +164,15 @@ function parseMarks(value: unknown): { marks: Marks; floorMs: number } | undefin
   const names = (of: string): Map<unknown, string> | undefined => {
     const list = content[of]
     if (!Array.isArray(list)) return undefined
-    const pairs = list.filter((pair): pair is [string | number, string] => Array.isArray(pair) && typeof pair[1] === 'string')
+    const pairs = list.filter(
+      (pair): pair is [string | number, string] => Array.isArray(pair) && typeof pair[1] === 'string',
+    )
     return pairs.length === list.length ? new Map(pairs) : undefined
   }
   const [identities, numbers, tunnelKeys] = [names('identities'), names('numbers'), names('tunnelKeys')]
   const { documents, floorMs } = content
-  if (!identities || !numbers || !tunnelKeys || !Array.isArray(documents) || typeof floorMs !== 'number') return undefined
+  if (!identities || !numbers || !tunnelKeys || !Array.isArray(documents) || typeof floorMs !== 'number')
+    return undefined
   const marks = documents.filter(isMark)
   if (marks.length < documents.length) return undefined
   return {
@@ -206,9 +213,19 @@ function isMissing(error: unknown): boolean {
 
 function unreadable(file: string, error: unknown): Reason {
   const { reason } = reasonOf(error, file)
-  return { code: 'state-unreadable', object: file, reason, next: 'the registry will tell it again; delete the file' }
+  return {
+    code: 'state-unreadable',
+    object: file,
+    reason,
+    next: 'the registry will tell it again; delete the file',
+  }
 }
 
 function damaged(file: string, line: number, reason: string): Reason {
-  return { code: 'state-unreadable', object: `${file}:${line}`, reason, next: 'the registry will tell it again' }
+  return {
+    code: 'state-unreadable',
+    object: `${file}:${line}`,
+    reason,
+    next: 'the registry will tell it again',
+  }
 }

@@ -1,367 +1,472 @@
-/**
- * The https registry against a server that misbehaves on purpose. Whatever it does: nothing that was read is lost, nothing
- * half read counts, the reason says what happened, it is said once, and all is well when the server behaves again.
- */
-import { randomBytes } from 'node:crypto'
+/** The https registry over real TLS: what it asks, with what it proves itself, whom it believes, and which mirror it uses. */
 import { copyFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import type { Test } from 'tap'
-import { formatReason } from '../../agent/errors.ts'
-import type { Bag } from '../../agent/model/document.ts'
-import { encodeBundle } from '../../agent/registry/bundle.ts'
-import { fetchBundle, HttpsRegistry } from '../../agent/registry/https.ts'
+import { LinkspanError } from '../../agent/errors.ts'
+import { fetchBundle } from '../../agent/registry/https.ts'
 import type { HttpsRegistryOptions } from '../../agent/registry/https.ts'
 import { CertificateAuthority } from '../support/certificate-authority.ts'
-import { bytes, head, HttpsServer, say, serve, trickle } from '../support/https-server.ts'
+import { bundleOf, Follower, namesOf, quickTimes, saidBy } from '../support/https-follower.ts'
+import { head, HttpsServer, say, serve } from '../support/https-server.ts'
 import type { Conduct } from '../support/https-server.ts'
+
+t.setTimeout(300_000)
 
 const directory = t.testdir()
 const authority = await CertificateAuthority.create(directory)
 const stranger = await CertificateAuthority.create(directory, 'stranger')
-const hosts = ['localhost', '127.0.0.1', 'mirror.test']
-const leaf = await authority.issue({ name: 'server', hosts })
+const leaf = await authority.issue({ name: 'server', hosts: ['localhost', 'mirror.test'] })
 const ca = authority.pair.certificateFile
-
-/** Documents are of no meaning to the driver. */
-function documentOf(text: string): string {
-  return (
-    [`{"alg":"EdDSA"}`, text, 'signature'].map((part) => Buffer.from(part).toString('base64url')).join('.') +
-    '\n'
-  )
-}
-
-function bundleOf(...texts: readonly string[]): Buffer {
-  return encodeBundle(
-    texts.map((text) => ({ name: `records/${text}.jws`, bytes: Buffer.from(documentOf(text)) })),
-  )
-}
 
 const before = bundleOf('g1', 'g2', 'g3')
 const after = bundleOf('g1', 'g2', 'g3', 'g4')
+const quick: HttpsRegistryOptions = { files: { ca }, times: quickTimes }
 
-const times = { pollMs: 20, returnMs: 200, leastBackoffMs: 10, mostBackoffMs: 40, mostRetryAfterMs: 100 }
-const quick: HttpsRegistryOptions = { files: { ca }, times }
-const patienceMs = 20_000
-
-/** Reads a watch bag by bag. */
-class Follower {
-  readonly registry: HttpsRegistry
-  readonly #stop = new AbortController()
-  readonly #bags: AsyncIterator<Bag>
-  #pending: Promise<IteratorResult<Bag>> | undefined
-
-  constructor(t: Test, urls: readonly string[], options: HttpsRegistryOptions = quick) {
-    this.registry = new HttpsRegistry(urls, options)
-    this.#bags = this.registry.watch(this.#stop.signal)[Symbol.asyncIterator]()
-    t.teardown(() => this.close())
-  }
-
-  /** The next bag; undefined where none comes in time. */
-  async next(timeoutMs = patienceMs): Promise<Bag | undefined> {
-    this.#pending ??= this.#bags.next()
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, undefined)
-    })
-    const first = await Promise.race([this.#pending, late])
-    clearTimeout(timer)
-    if (first === undefined) return undefined
-    this.#pending = undefined
-    return first.done === true ? undefined : first.value
-  }
-
-  /** The first bag that fits, and the ones before it. */
-  async until(fits: (bag: Bag) => boolean): Promise<{ readonly bag: Bag; readonly skipped: readonly Bag[] }> {
-    for (const skipped: Bag[] = []; ;) {
-      const bag = await this.next()
-      if (bag === undefined) throw new Error(`no such bag after ${JSON.stringify(skipped.map(saidBy))}`)
-      if (fits(bag)) return { bag, skipped }
-      skipped.push(bag)
-    }
-  }
-
-  async close(): Promise<void> {
-    this.#stop.abort()
-    await this.#pending
-    await this.#bags.return?.()
-  }
-}
-
-function namesOf(bag: Bag | undefined): readonly string[] {
-  return (bag?.documents ?? []).map(({ origin, bytes }) => {
-    const name = /^https:records\/(.+)\.jws$/.exec(origin)?.[1] ?? origin
-    return Buffer.from(bytes).toString() === documentOf(name) ? name : `${name}, altered`
-  })
-}
-
-function saidBy(bag: Bag): string {
-  return bag.unreadable.map(formatReason).join('\n')
-}
-
-async function started(t: Test, conduct: Conduct = serve(before, '"1"')): Promise<HttpsServer> {
-  const server = await HttpsServer.start(leaf)
+async function started(t: Test, conduct: Conduct, options = {}): Promise<HttpsServer> {
+  const server = await HttpsServer.start(leaf, options)
   t.teardown(() => server.close())
   server.conduct = conduct
   return server
 }
 
-interface Fault {
-  readonly name: string
-  readonly conduct?: Conduct
-  /** Something else than the answer is wrong; answers how to make it right again. */
-  readonly spoil?: (server: HttpsServer) => () => void
-  readonly reason: RegExp
-  readonly options?: HttpsRegistryOptions
+async function listening(t: Test, server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  return (server.address() as AddressInfo).port
 }
 
-const ok = (headers: Record<string, string | number> = {}): string => head(200, headers)
-const impatient: HttpsRegistryOptions = { ...quick, idleMs: 700, totalMs: 20_000 }
-const hasty: HttpsRegistryOptions = { ...quick, totalMs: 900 }
-/** 100 MB of one byte. */
-const bomb = gzipSync(Buffer.concat([before, Buffer.alloc(100_000_000, 'a')]))
-const expired = await authority.issue({ name: 'expired', hosts, days: -1 })
-const elsewhere = await authority.issue({ name: 'elsewhere', hosts: ['other.test'] })
-const unknown = await stranger.issue({ name: 'unknown', hosts })
-
-function presenting(pair: typeof leaf): NonNullable<Fault['spoil']> {
-  return (server) => {
-    server.present(pair)
-    return () => {
-      server.present(leaf)
-    }
-  }
-}
-
-const faults: readonly Fault[] = [
-  {
-    name: 'drops mid-body',
-    conduct: (socket) => {
-      socket.write(ok({ 'Content-Length': after.length }))
-      socket.write(after.subarray(0, 200))
-      setTimeout(() => socket.destroy(), 20)
-    },
-    reason: /cut the connection before the body was whole/,
-  },
-  {
-    name: 'ends short of its Content-Length',
-    conduct: bytes(ok({ 'Content-Length': after.length + 1 }), after),
-    reason: /cut the connection before the body was whole/,
-  },
-  {
-    name: 'has a Content-Length short of the body',
-    conduct: bytes(ok({ 'Content-Length': after.length - 1 }), after),
-    reason: /the body is cut off: its last line is not "end COUNT"/,
-  },
-  { name: 'truncated, no length', conduct: bytes(ok(), after.subarray(0, 300)), reason: /is cut off/ },
-  {
-    name: 'truncated in the middle of a chunk',
-    conduct: bytes(
-      ok({ 'Transfer-Encoding': 'chunked' }),
-      `${after.length.toString(16)}\r\n`,
-      after.subarray(0, 99),
-    ),
-    reason: /cut the connection before the body was whole/,
-  },
-  {
-    name: 'lost a line',
-    conduct: say(200, after.toString().replace(/^records\/g2.*\n/m, '')),
-    reason: /has 3 documents, and its last line says "end 4" \(make it anew/,
-  },
-  { name: 'empty body', conduct: say(200), reason: /the body is empty/ },
-  {
-    name: 'endless body',
-    conduct: trickle(`${ok()}linkspan-bundle 1\n`, Buffer.alloc(65_536, 'a'), 1),
-    reason: /the body is larger than 1000000 bytes/,
-    options: { ...quick, maxBytes: 1_000_000 },
-  },
-  {
-    name: 'too large by its own word',
-    conduct: bytes(ok({ 'Content-Length': 64 * 1024 * 1024 + 1 })),
-    reason: /the body is larger than 67108864 bytes/,
-  },
-  {
-    name: 'gzip bomb',
-    conduct: say(200, bomb, { 'Content-Encoding': 'gzip' }),
-    reason: /the body is larger than 67108864 bytes/,
-  },
-  {
-    name: 'gzip, cut off',
-    conduct: say(200, gzipSync(after).subarray(0, -20), { 'Content-Encoding': 'gzip' }),
-    reason: /gzip data of the body are cut off/,
-  },
-  {
-    name: 'gzip in name only',
-    conduct: say(200, after, { 'Content-Encoding': 'gzip' }),
-    reason: /is no gzip data/,
-  },
-  {
-    name: 'brotli, not asked for',
-    conduct: say(200, after, { 'Content-Encoding': 'br' }),
-    reason: /a content coding other than gzip/,
-  },
-  {
-    name: 'slow headers',
-    conduct: trickle('HTTP/1.1 200 OK\r\n', 'X-More: 1\r\n', 50),
-    reason: /connected, but no answer within 0\.7 s/,
-    options: impatient,
-  },
-  {
-    name: 'says to continue, for ever',
-    conduct: trickle('', 'HTTP/1.1 100 Continue\r\n\r\n', 50),
-    reason: /connected, but no answer within 0\.7 s/,
-    options: impatient,
-  },
-  {
-    name: 'slow body',
-    conduct: trickle(`${ok({ 'Content-Length': after.length })}linkspan-bundle 1\n`, 'a', 50),
-    reason: /the answer is not whole after 0\.9 s/,
-    options: hasty,
-  },
-  {
-    name: 'stalled body',
-    conduct: (socket) => socket.write(`${ok({ 'Content-Length': after.length })}linkspan-bundle 1\n`),
-    reason: /the body stalled: nothing came for 0\.7 s/,
-    options: impatient,
-  },
-  {
-    name: '200 with a web page',
-    conduct: say(200, '<!DOCTYPE html><title>Sign in</title>', {
-      'Content-Type': 'text/html; charset=utf-8',
-    }),
-    reason: /is no bundle: it begins with "<!DOCTYPE html>.*" \(a login page, a captive portal/,
-  },
-  {
-    name: 'an endless web page',
-    conduct: trickle(`${ok()}<!DOCTYPE html>`, Buffer.alloc(65_536, 'a'), 1),
-    reason: /is no bundle: it begins with "<!DOCTYPE html>/,
-  },
-  {
-    name: 'CR LF',
-    conduct: say(200, after.toString().replaceAll('\n', '\r\n')),
-    reason: /line ends of CR LF/,
-  },
-  { name: 'version 2', conduct: say(200, after.toString().replace('1', '2')), reason: /version 2.*upgrade/ },
-  { name: '404', conduct: say(404, 'no'), reason: /answers 404 Not Found \(is the bundle there/ },
-  { name: '403', conduct: say(403, 'no'), reason: /answers 403 Forbidden \(check the token/ },
-  { name: '500', conduct: say(500, 'no'), reason: /answers 500 Internal Server Error/ },
-  { name: '503, Retry-After', conduct: say(503, '', { 'Retry-After': 3600 }), reason: /answers 503/ },
-  { name: '206', conduct: say(206, after), reason: /answers 206 Partial Content/ },
-  { name: '204', conduct: bytes(head(204)), reason: /answers 204 No Content/ },
-  {
-    name: 'an upgrade',
-    conduct: bytes(head(101, { Connection: 'Upgrade', Upgrade: 'websocket' })),
-    reason: /cut the connection without an answer/,
-  },
-  {
-    name: 'redirect loop',
-    conduct: say(302, '', { Location: '/bundle' }),
-    reason: /redirects more than 3 times/,
-  },
-  {
-    name: 'redirect to http',
-    conduct: say(301, '', { Location: 'http://localhost/bundle' }),
-    reason: /redirects to "http:", expected https:/,
-  },
-  {
-    name: 'redirect to a file',
-    conduct: say(301, '', { Location: 'file:///etc/passwd' }),
-    reason: /redirects to "file:", expected https:/,
-  },
-  {
-    name: 'redirect with a password',
-    conduct: say(301, '', { Location: 'https://user:secret@localhost/' }),
-    reason: /redirects to a URL that has a user or password/,
-  },
-  { name: 'redirect to nowhere', conduct: say(302), reason: /answers 302 and does not say where to go/ },
-  {
-    name: 'a huge header',
-    conduct: say(200, after, { Huge: 'a'.repeat(100_000) }),
-    reason: /headers that are too large/,
-  },
-  {
-    name: 'a hundred thousand headers',
-    conduct: trickle('HTTP/1.1 200 OK\r\n', 'X-More: 1\r\n'.repeat(1000), 1),
-    reason: /headers that are too large/,
-  },
-  { name: 'no HTTP', conduct: bytes('SSH-2.0-OpenSSH_9.2\r\n'), reason: /no HTTP/ },
-  {
-    name: 'two lengths',
-    conduct: bytes('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n', '0\r\n\r\n'),
-    reason: /no HTTP/,
-  },
-  {
-    name: 'ends without an answer',
-    conduct: (socket) => socket.destroy(),
-    reason: /cut the connection without an answer/,
-  },
-  {
-    name: 'expired certificate',
-    spoil: presenting(expired),
-    reason: /certificate of the server has expired.*clock/,
-  },
-  {
-    name: 'certificate for another host',
-    spoil: presenting(elsewhere),
-    reason: /certificate of the server is for another host: "DNS:other\.test"/,
-  },
-  {
-    name: 'certificate of an unknown authority',
-    spoil: presenting(unknown),
-    reason: /by an unknown authority/,
-  },
-  {
-    name: 'TLS 1.1',
-    spoil: (server) => {
-      server.present(leaf, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' })
-      return () => {
-        server.present(leaf)
-      }
-    },
-    reason: /offers no TLS 1\.2 or newer/,
-  },
-]
-
-for (const { name, conduct, spoil, reason, options = quick } of faults) {
-  await t.test(name, async (t) => {
-    const server = await started(t)
-    const follower = new Follower(t, [server.url()], options)
-    const first = await follower.until(({ complete }) => complete)
-    t.strictSame(namesOf(first.bag), ['g1', 'g2', 'g3'])
-    t.strictSame(first.bag.unreadable, [])
-
-    const good = server.conduct
-    if (conduct !== undefined) server.conduct = conduct
-    const restore = spoil?.(server)
-    const bad = await follower.until((bag) => reason.test(saidBy(bag)))
-    t.strictSame(bad.skipped.map(saidBy), [], 'nothing else was said')
+void t.test('a bundle that does not change is asked for and not sent', async (t) => {
+  for (const etag of ['"1"', 'W/"1"']) {
+    const server = await started(t, serve(before, etag))
+    const follower = new Follower(t, [server.url()], quick)
+    t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'])
+    await Promise.all([server.more(3), follower.next(50)]).then(([, bag]) => {
+      t.equal(bag, undefined, 'nothing is said')
+    })
     t.strictSame(
-      [bad.bag.documents, bad.bag.complete, bad.bag.gone],
-      [[], false, undefined],
-      'nothing is lost',
+      server.asked.slice(0, 3).map(({ headers }) => headers.get('if-none-match')),
+      [undefined, etag, etag],
     )
-    t.strictSame(
-      bad.bag.unreadable.map(({ code, object }) => [code, object]),
-      [['registry-unreadable', server.url()]],
-    )
-    if (restore === undefined) {
-      await Promise.all([server.more(2), follower.next(50)]).then(([, again]) => {
-        t.equal(again, undefined, 'it is said once')
-      })
-    }
-    t.match(follower.registry.mirrors, [{ isUsed: true, reason: { reason } }])
-
-    // The same bundle again: nothing is new but that it can be read.
-    server.conduct = good
-    restore?.()
-    const cleared = await follower.until(({ unreadable }) => unreadable.length === 0)
-    t.strictSame([cleared.bag.documents, cleared.bag.complete], [[], false])
     server.conduct = serve(after, '"2"')
-    const last = await follower.until(({ complete }) => complete)
-    t.strictSame(namesOf(last.bag), ['g1', 'g2', 'g3', 'g4'])
-    t.strictSame(last.bag.unreadable, [])
-    t.equal(follower.registry.mirrors[0]?.reason, undefined)
+    t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3', 'g4'])
+  }
+})
+
+void t.test('without ETag the time of the last change serves, once it has settled', async (t) => {
+  const modified = 'Wed, 18 Nov 2026 10:00:00 GMT'
+  const dated = (date: string, body: Buffer): Conduct =>
+    say(200, body, { 'Last-Modified': modified, Date: date })
+  const asked = (): (string | undefined)[] =>
+    server.asked.map(({ headers }) => headers.get('if-modified-since'))
+  const server = await started(t, dated('Wed, 18 Nov 2026 10:00:01 GMT', before))
+  const follower = new Follower(t, [server.url()], quick)
+  await follower.next()
+  await server.more(2)
+  t.notOk(asked().some(Boolean), 'a file may change twice in a second')
+  // As it does here: same time, other content.
+  server.conduct = dated('Wed, 18 Nov 2026 10:00:01 GMT', after)
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3', 'g4'])
+  server.conduct = dated('Wed, 18 Nov 2026 10:00:03 GMT', after)
+  await server.more(3)
+  t.equal(asked().at(-1), modified)
+  server.conduct = say(304)
+  t.equal(await follower.next(50), undefined)
+})
+
+void t.test(
+  'an ETag that goes with the second of the change is not used while that second lasts',
+  async (t) => {
+    const young = { 'Last-Modified': 'Wed, 18 Nov 2026 10:00:00 GMT', Date: 'Wed, 18 Nov 2026 10:00:00 GMT' }
+    const server = await started(t, serve(before, '"6a-100"', young))
+    const follower = new Follower(t, [server.url()], quick)
+    await follower.next()
+    server.conduct = serve(bundleOf('g1', 'g2', 'g5'), '"6a-100"', young)
+    t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g5'], 'same size, same second, same ETag')
+  },
+)
+
+void t.test('an ETag that changes while the body does not is no news', async (t) => {
+  let etags = 0
+  const server = await started(t, (socket, asked) => {
+    serve(before, `"${++etags}"`)(socket, asked)
   })
-}
+  const follower = new Follower(t, [server.url()], quick)
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'])
+  const [, bag] = await Promise.all([server.more(3), follower.next(100)])
+  t.equal(bag, undefined)
+})
+
+void t.test('an ETag that stays while the body changes is not relied upon any more', async (t) => {
+  const server = await started(t, say(200, before, { ETag: '"1"' }))
+  const follower = new Follower(t, [server.url()], quick)
+  await follower.next()
+  await server.more(2)
+  t.equal(server.asked.at(-1)?.headers.get('if-none-match'), '"1"')
+  server.conduct = say(200, after, { ETag: '"1"' })
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3', 'g4'], 'the body counts')
+  await server.more(2)
+  t.equal(server.asked.at(-1)?.headers.get('if-none-match'), undefined)
+})
+
+void t.test('304 that nobody asked for', async (t) => {
+  const server = await started(t, say(304))
+  const follower = new Follower(t, [server.url()], quick)
+  t.match(
+    saidBy((await follower.next())!),
+    /answers 304 Not Modified, and was not asked whether anything changed/,
+  )
+  server.conduct = say(200, before)
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'])
+  server.conduct = say(304)
+  t.match(saidBy((await follower.next())!), /answers 304/)
+})
+
+void t.test('one bad line is reported alone', async (t) => {
+  const server = await started(t, serve(before, '"1"'))
+  const follower = new Follower(t, [server.url()], quick)
+  await follower.next()
+  server.conduct = serve(after.toString().replace(/(?<=g2\.jws )/, '!'), '"2"')
+  const bag = (await follower.next())!
+  t.strictSame([namesOf(bag), bag.complete], [['g1', 'g3', 'g4'], true])
+  t.strictSame(
+    bag.unreadable.map(({ object }) => object),
+    ['https:records/g2.jws'],
+    'under its origin, so that the ledger does not take it for vanished',
+  )
+  t.match(saidBy(bag), /line 3 of the bundle holds neither a JWS nor base64url/)
+  // A failure and its end in between: the bad line is said again, since a bag says all that is unreadable.
+  const good = server.conduct
+  server.conduct = say(500)
+  t.match(saidBy((await follower.next())!), /answers 500/)
+  server.conduct = good
+  t.match(saidBy((await follower.next())!), /line 3/)
+  server.conduct = serve(after, '"3"')
+  t.strictSame((await follower.next())?.unreadable, [])
+})
+
+void t.test('gzip', async (t) => {
+  const server = await started(t, serve(gzipSync(before), '"1"', { 'Content-Encoding': 'gzip' }))
+  const follower = new Follower(t, [server.url()], quick)
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'])
+  t.equal(server.asked[0]?.headers.get('accept-encoding'), 'gzip')
+})
+
+void t.test('whom it cannot reach', async (t) => {
+  const idle: HttpsRegistryOptions = { ...quick, idleMs: 500 }
+  const silent = createServer()
+  const plain = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.once('data', () => socket.end(head(400)))
+  })
+  const failing = (code: string) => ({
+    ...quick,
+    resolve: () => Promise.reject(Object.assign(new Error(code), { code })),
+  })
+  const closed = createServer()
+  const port = await listening(t, closed)
+  await new Promise((resolve) => closed.close(resolve))
+  const cases: readonly [string, string, HttpsRegistryOptions, RegExp][] = [
+    ['refused', `https://localhost:${port}/`, quick, /refuses the connection \(is the server up/],
+    ['no such name', 'https://mirror.test/', failing('ENOTFOUND'), /host name is not known/],
+    ['no name server', 'https://mirror.test/', failing('EAI_AGAIN'), /host name cannot be resolved now/],
+    [
+      'no address',
+      'https://mirror.test/',
+      { ...quick, resolve: () => Promise.resolve([]) },
+      /name is not known/,
+    ],
+    [
+      'a name server that hangs',
+      'https://mirror.test/',
+      { ...idle, resolve: () => new Promise(() => undefined) },
+      /no connection within 0\.5 s/,
+    ],
+    ['silent', `https://localhost:${await listening(t, silent)}/`, idle, /no TLS handshake within 0\.5 s/],
+    ['no TLS', `https://localhost:${await listening(t, plain)}/`, quick, /does not speak TLS/],
+  ]
+  for (const [name, url, options, reason] of cases) {
+    const follower = new Follower(t, [url], options)
+    const bag = (await follower.next())!
+    t.match(saidBy(bag), reason, name)
+    t.strictSame([bag.documents, bag.complete], [[], false])
+    t.equal(await follower.next(100), undefined, 'once')
+    await follower.close()
+  }
+  const follower = new Follower(t, [`https://localhost:${port}/`], quick)
+  await follower.next()
+  await started(t, serve(before, '"1"'), { port })
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'], 'and when it is there, it is read')
+})
+
+void t.test('a name is resolved for every connection', async (t) => {
+  const one = await started(t, serve(before, '"1"'))
+  const two = await started(t, serve(after, '"2"'), { port: one.port, host: '127.0.0.2' })
+  let address = '127.0.0.1'
+  const resolved: string[] = []
+  const follower = new Follower(t, [one.url('/bundle', 'mirror.test')], {
+    ...quick,
+    resolve: (host) => {
+      resolved.push(host)
+      return Promise.resolve([{ address, family: 4 }])
+    },
+  })
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'])
+  address = '127.0.0.2'
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3', 'g4'])
+  t.ok(two.asked.length > 0)
+  t.strictSame(new Set(resolved), new Set(['mirror.test']))
+})
+
+void t.test(
+  'a token comes from a file, goes to the configured server alone, and is said to nobody else',
+  async (t) => {
+    const token = path.join(directory, 'token')
+    await writeFile(token, 'first-secret\n', { mode: 0o600 })
+    const other = await started(t, serve(before, '"1"'))
+    const server = await started(t, (socket, asked) => {
+      if (asked.path === '/elsewhere') say(307, '', { Location: other.url('/moved') })(socket, asked)
+      else if (asked.path === '/bundle') say(302, '', { Location: '/here' })(socket, asked)
+      else if (asked.headers.get('authorization') !== 'Bearer first-secret') say(401)(socket, asked)
+      else serve(before, '"1"')(socket, asked)
+    })
+    const options = { ...quick, files: { ca, token } }
+    const follower = new Follower(t, [server.url()], options)
+    t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'], 'within one server it goes along')
+
+    const said: unknown[] = []
+    await writeFile(token, 'second-secret\n')
+    said.push(await follower.next())
+    t.match(
+      saidBy(said.at(-1) as never),
+      /redirects to https:\/\/localhost:[0-9]+\/here: answers 401 Unauthorized/,
+    )
+    t.equal(
+      server.asked.at(-1)?.headers.get('authorization'),
+      'Bearer second-secret',
+      'a new one counts at once',
+    )
+    await writeFile(token, 'two secrets\n')
+    said.push(await follower.next())
+    t.match(saidBy(said.at(-1) as never), /token: holds no bearer token/)
+    await rm(token)
+    said.push(await follower.next())
+    t.match(saidBy(said.at(-1) as never), /token: cannot be read: ENOENT/)
+    await writeFile(token, 'first-secret\n')
+    t.strictSame((await follower.next())?.unreadable, [])
+    t.notMatch(JSON.stringify([said, follower.registry.mirrors]), /secret/)
+
+    const away = new Follower(t, [server.url('/elsewhere')], options)
+    t.strictSame(namesOf(await away.next()), ['g1', 'g2', 'g3'])
+    t.equal(other.asked[0]?.headers.get('authorization'), undefined)
+  },
+)
+
+void t.test('client certificates', async (t) => {
+  const both = { ca: authority.pair.certificate, requestCert: true }
+  const [first, second] = [
+    await authority.issue({ name: 'first' }),
+    await authority.issue({ name: 'second' }),
+  ]
+  const forged = await stranger.issue({ name: 'forged' })
+  const server = await started(t, serve(before, '"1"'), { ...both, rejectUnauthorized: true })
+  const other = await started(t, serve(before, '"1"'), { ...both, rejectUnauthorized: false })
+
+  const without = new Follower(t, [server.url()], quick)
+  t.match(saidBy((await without.next())!), /client certificate/)
+  await without.close()
+  const unwelcome = new Follower(t, [server.url()], {
+    ...quick,
+    files: { ca, certificate: forged.certificateFile, key: forged.keyFile },
+  })
+  t.match(saidBy((await unwelcome.next())!), /does not accept the client certificate/)
+  await unwelcome.close()
+
+  const files = { ca, certificate: path.join(directory, 'own.pem'), key: path.join(directory, 'own.key') }
+  const install = async (pair: typeof first): Promise<void> => {
+    await copyFile(pair.keyFile, files.key)
+    await copyFile(pair.certificateFile, files.certificate)
+  }
+  await install(first)
+  const follower = new Follower(t, [server.url()], { ...quick, files })
+  await follower.next()
+  t.equal(server.asked.at(-1)?.client, 'first')
+  await install(second)
+  // Between the two copies they do not go together, which may be noticed or not.
+  for (const until = performance.now() + 20_000; performance.now() < until;) {
+    await server.more(1)
+    if (server.asked.at(-1)?.client === 'second') break
+  }
+  t.equal(server.asked.at(-1)?.client, 'second', 'the renewed one is used')
+  await follower.close()
+
+  await copyFile(first.keyFile, files.key)
+  const torn = new Follower(t, [server.url()], { ...quick, files })
+  const bag = (await torn.next())!
+  t.match(saidBy(bag), /own\.pem: cannot be used with its key: ERR_\w+ \(do the two belong together/)
+  await torn.close()
+
+  await install(first)
+  server.conduct = say(302, '', { Location: other.url() })
+  const away = new Follower(t, [server.url()], { ...quick, files })
+  t.strictSame(namesOf(await away.next()), ['g1', 'g2', 'g3'])
+  t.equal(other.asked[0]?.client, undefined, 'not shown to others')
+})
+
+void t.test('files that hold no certificate', async (t) => {
+  const empty = path.join(directory, 'empty.pem')
+  const server = await started(t, serve(before, '"1"'))
+  const cases: readonly [string, RegExp][] = [
+    ['nothing of the kind', /holds no certificate/],
+    [
+      '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+      /certificate 1 of 1 in it cannot be read/,
+    ],
+  ]
+  for (const [text, reason] of cases) {
+    await writeFile(empty, text)
+    await t.rejects(fetchBundle([server.url()], { files: { ca: empty } }, new AbortController().signal), {
+      message: reason,
+    })
+  }
+  t.equal(server.asked.length, 0)
+  await t.rejects(fetchBundle([server.url()], { files: { ca: directory } }, new AbortController().signal), {
+    message: /is not a regular file/,
+  })
+})
+
+void t.test('the environment has no say', async (t) => {
+  const server = await started(t, serve(before, '"1"'))
+  const liar = await HttpsServer.start(await stranger.issue({ name: 'liar', hosts: ['localhost'] }))
+  t.teardown(() => liar.close())
+  const proxy = createServer((socket) => {
+    proxied++
+    socket.destroy()
+  })
+  let proxied = 0
+  const at = `http://127.0.0.1:${await listening(t, proxy)}`
+  const environment = {
+    ...{ HTTPS_PROXY: at, https_proxy: at, ALL_PROXY: at, NODE_USE_ENV_PROXY: '1' },
+    NODE_TLS_REJECT_UNAUTHORIZED: '0',
+  }
+  const kept = { ...process.env }
+  Object.assign(process.env, environment)
+  t.teardown(() => {
+    process.env = kept
+  })
+  const { signal } = new AbortController()
+  t.strictSame(namesOf(await fetchBundle([server.url()], quick, signal)), ['g1', 'g2', 'g3'])
+  await t.rejects(fetchBundle([liar.url()], quick, signal), { message: /by an unknown authority/ })
+  t.equal(proxied, 0)
+})
+
+void t.test('mirrors', async (t) => {
+  const [first, second, third] = [
+    await started(t, serve(before, '"1"')),
+    await started(t, serve(before, '"1"')),
+    await started(t, serve(before, '"x"')),
+  ]
+  const urls = [first, second, third].map((server) => server.url())
+  const follower = new Follower(t, urls, quick)
+  const used = (): number => follower.registry.mirrors.findIndex(({ isUsed }) => isUsed)
+  const usedWas = async (wanted: number): Promise<boolean> => {
+    for (const until = performance.now() + 20_000; performance.now() < until;) {
+      if (used() === wanted) return true
+      await follower.next(5)
+    }
+    return false
+  }
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3'])
+  await first.more(3)
+  t.strictSame(
+    [second, third].map(({ asked }) => asked.length),
+    [0, 0],
+    'one that works is stayed with',
+  )
+
+  first.conduct = say(500)
+  t.ok(await usedWas(1), 'the next one is used')
+  t.match(follower.registry.mirrors[0]?.reason, { reason: /500/ }, 'and the failure can be seen')
+  t.equal(await follower.next(50), undefined, 'which is no news: it has the same bundle')
+  await first.more(2)
+  t.equal(used(), 1, 'the first one is tried again from time to time')
+  t.ok(first.asked.length < second.asked.length, 'and not with each poll')
+
+  second.conduct = serve(after, '"2"')
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3', 'g4'])
+  first.conduct = serve(before, '"1"')
+  const back = await follower.next()
+  t.strictSame(
+    [namesOf(back), back?.complete],
+    [['g1', 'g2', 'g3'], true],
+    'what the first has is said whole',
+  )
+  t.equal(used(), 0)
+  const unconditional = first.asked.at(-1)?.headers.get('if-none-match')
+  t.ok(unconditional === undefined || first.asked.length > 5, 'an ETag is of the body that we went on from')
+
+  for (const server of [first, second, third]) server.conduct = say(503)
+  const bad = await follower.until(({ unreadable }) => unreadable.length > 0)
+  t.strictSame(
+    bad.bag.unreadable.map(({ object }) => object),
+    urls,
+    'all of them fail: each with its reason',
+  )
+  third.conduct = serve(after, '"x"')
+  t.strictSame(namesOf(await follower.next()), ['g1', 'g2', 'g3', 'g4'])
+})
+
+void t.test('a server that asks for time is given it, within limits', async (t) => {
+  const server = await started(t, say(503, '', { 'Retry-After': 3600 }))
+  const times = { ...quickTimes, leastBackoffMs: 1, mostBackoffMs: 1, mostRetryAfterMs: 400 }
+  const follower = new Follower(t, [server.url()], { ...quick, times })
+  await follower.next()
+  const since = performance.now()
+  await server.more(1)
+  t.ok(performance.now() - since > 300, 'not an hour, and not at once')
+})
+
+void t.test('stop, whatever it waits for', async (t) => {
+  const conducts: readonly Conduct[] = [
+    () => undefined,
+    (socket) => socket.write(`${head(200)}linkspan-bundle 1\n`),
+    serve(before, '"1"'),
+  ]
+  for (const conduct of conducts) {
+    const server = await started(t, conduct)
+    const follower = new Follower(t, [server.url()], {
+      ...quick,
+      times: { ...quickTimes, pollMs: 1_000_000 },
+    })
+    if (conduct === conducts[2]) await follower.next()
+    const pending = follower.next()
+    if (server.asked.length === 0) await server.more(1)
+    await follower.close()
+    t.equal(await pending, undefined)
+  }
+  const server = await started(t, () => undefined)
+  const stop = new AbortController()
+  const fetched = fetchBundle([server.url()], quick, stop.signal)
+  await server.more(1)
+  stop.abort(new Error('enough'))
+  await t.rejects(fetched, { message: 'enough' })
+})
+
+void t.test('once, for the command line', async (t) => {
+  const good = await started(t, serve(before, '"1"'))
+  const bad = await started(t, say(404))
+  const { signal } = new AbortController()
+  t.strictSame(namesOf(await fetchBundle([bad.url(), good.url()], quick, signal)), ['g1', 'g2', 'g3'])
+  const error: unknown = await fetchBundle([bad.url(), bad.url('/other?sig=secret')], quick, signal).catch(
+    (thrown: unknown) => thrown,
+  )
+  t.ok(error instanceof LinkspanError)
+  t.match(error, {
+    code: 'registry-unreadable',
+    object: bad.url(),
+    reason: `answers 404 Not Found; ${bad.url('/other?…')}: answers 404 Not Found`,
+  })
+})

@@ -11,6 +11,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { Gateway } from './gateway.ts'
 import { ip, run } from './command.ts'
 import { Lab } from './lab.ts'
@@ -32,6 +33,7 @@ const sites: readonly DemoSite[] = [
 ]
 
 const began = performance.now()
+const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`)
@@ -59,8 +61,24 @@ interface Ground {
   readonly lanHosts: readonly DemoHost[]
 }
 
-async function build(directory: string): Promise<Ground> {
-  const lab = new Lab(directory, 'demo')
+/** The key by which all gateways know whose documents count. */
+function initAuthority(directory: string): string {
+  const made = run(
+    process.execPath,
+    main,
+    'ca',
+    'init',
+    'demo',
+    '--ca',
+    `${directory}/ca`,
+    '--no-passphrase',
+    '--json',
+  )
+  return (JSON.parse(made) as { readonly authority: string }).authority
+}
+
+async function build(directory: string, authority: string): Promise<Ground> {
+  const lab = new Lab(directory, 'demo', authority)
   lab.underlay('internet')
   const gateways: Gateway[] = []
   const hosts: DemoHost[] = []
@@ -122,21 +140,23 @@ function pingAll(hosts: readonly DemoHost[]): number {
   return missing
 }
 
-async function main(): Promise<number> {
+async function play(): Promise<number> {
   const [directory, keep] = process.argv.slice(2)
   if (directory === undefined) throw new Error('usage: demo.js FOLDER [keep]; start it by scripts/demo')
   run('mount', '-t', 'tmpfs', 'tmpfs', '/run')
   run('mount', '-t', 'sysfs', 'sysfs', '/sys')
   ip('link set dev lo up')
 
+  step('Making the authority of the fabric: linkspan ca init demo')
+  const authority = initAuthority(directory)
   step('Laying cables: three sites, a gateway and hosts in each, and an internet between them')
-  const ground = await build(directory)
+  const ground = await build(directory, authority)
   const { lab, gateways, hosts, lanHosts } = ground
   const [first] = gateways
   if (first === undefined) throw new Error('no gateway')
   writeFileSync(`${directory}/machines`, machinesOf(ground))
 
-  step('Writing the fabric document: linkspan registry fabric fabric.yml')
+  step('Signing the fabric document: linkspan ca fabric fabric.yml')
   lab.writeFabric([
     "overlay: { ipv4: 100.127.0.0/16, ipv6: 'fd4c:53aa:bb00::/48' }",
     'underlays: [ { name: internet } ]',
@@ -146,7 +166,7 @@ async function main(): Promise<number> {
   for (const gateway of gateways) gateway.start()
   for (const gateway of gateways) {
     await lab.certify(gateway)
-    step(`Certified ${gateway.name}: linkspan registry add ${gateway.name}`)
+    step(`Certified ${gateway.name}: linkspan ca issue ${gateway.name}`)
   }
   for (const gateway of gateways) {
     const status = await gateway.untilUp(2)
@@ -221,4 +241,4 @@ function tail(text: string): string {
 
 // The first process of a PID namespace has no default actions: without these lines Ctrl-C would do nothing.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
-process.exit(await main())
+process.exit(await play())

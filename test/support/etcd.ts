@@ -24,6 +24,8 @@ export interface EtcdOptions {
     /** Asks for client certificates of this authority. */
     readonly clientCa?: string
   }
+  /** Listens on so many, all of the same server; 1. */
+  readonly ports?: number
   /** More arguments: `--max-request-bytes=…`. */
   readonly args?: readonly string[]
   /** Files of a client certificate for etcdctl, where the server asks for one, and of the server's authority. */
@@ -34,17 +36,21 @@ export const hasEtcd = existsSync('/usr/bin/etcd') && existsSync('/usr/bin/etcdc
 
 export class Etcd {
   readonly directory: string
-  readonly port: number
-  readonly #peerPort: number
+  readonly peerPort: number
+  /** For etcdctl: a test may block the others. */
+  readonly #ownPort: number
+  readonly #ports: readonly number[]
   readonly #options: EtcdOptions
   readonly #watchman: ChildProcess
   #server: ChildProcess | undefined
   #root: string | undefined
 
-  private constructor(ports: readonly [number, number], options: EtcdOptions) {
+  private constructor(peerPort: number, ownPort: number, ports: readonly number[], options: EtcdOptions) {
     this.directory = mkdtempSync(join(tmpdir(), 'linkspan-etcd-'))
     this.#options = options
-    ;[this.port, this.#peerPort] = ports
+    this.peerPort = peerPort
+    this.#ownPort = ownPort
+    this.#ports = ports
     this.#watchman = spawn('sh', ['-c', 'cat >/dev/null; sleep 0.2; rm -rf -- "$1"', 'sh', this.directory], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
@@ -55,7 +61,8 @@ export class Etcd {
   /** Ready for calls. */
   static async start(options: EtcdOptions = {}): Promise<Etcd> {
     for (let tries = 3; ; tries--) {
-      const etcd = new Etcd([await freePort(), await freePort()], options)
+      const [peerPort = 0, ownPort = 0, ...ports] = await freePorts((options.ports ?? 1) + 2)
+      const etcd = new Etcd(peerPort, ownPort, ports, options)
       try {
         await etcd.start()
         return etcd
@@ -67,8 +74,16 @@ export class Etcd {
     }
   }
 
+  get port(): number {
+    return this.#ports[0] ?? 0
+  }
+
   get url(): string {
-    return `${this.#options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${this.port}`
+    return this.urls[0] ?? ''
+  }
+
+  get urls(): readonly string[] {
+    return this.#ports.map((port) => this.#urlOf(port))
   }
 
   get pid(): number | undefined {
@@ -78,7 +93,13 @@ export class Etcd {
   /** After kill() or stop(), with the data it had. */
   async start(): Promise<void> {
     const { tls, args = [] } = this.#options
-    const peer = `http://127.0.0.1:${this.#peerPort}`
+    const peer = `http://127.0.0.1:${this.peerPort}`
+    // Names and addresses of this machine; the first port of IPv6, too.
+    const listen = [
+      ...this.urls,
+      this.url.replace('127.0.0.1', '[::1]'),
+      this.url.replace('127.0.0.1', '127.0.0.2'),
+    ]
     const log = openSync(join(this.directory, 'log'), 'a', 0o600)
     const files = [
       ...(tls === undefined ? [] : [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`]),
@@ -89,7 +110,7 @@ export class Etcd {
       [
         ...['--pdeathsig', 'KILL', 'etcd', '--logger=zap', '--log-level=warn'],
         ...[`--data-dir=${this.directory}/data`, '--name=test', `--initial-cluster=test=${peer}`],
-        ...[`--listen-client-urls=${this.url}`, `--advertise-client-urls=${this.url}`],
+        ...[`--listen-client-urls=${listen.join()}`, `--advertise-client-urls=${this.url}`],
         ...[`--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`],
         ...files,
         ...args,
@@ -122,12 +143,16 @@ export class Etcd {
       ...(client?.key === undefined ? [] : [`--key=${client.key}`]),
       ...(this.#root === undefined ? [] : [`--user=root:${this.#root}`]),
     ]
-    return execFileSync('etcdctl', [`--endpoints=${this.url}`, '--command-timeout=20s', ...files, ...args], {
-      encoding: 'utf8',
-      input,
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], ETCDCTL_API: '3' },
-    })
+    return execFileSync(
+      'etcdctl',
+      [`--endpoints=${this.#urlOf(this.#ownPort)}`, '--command-timeout=20s', ...files, ...args],
+      {
+        encoding: 'utf8',
+        input,
+        stdio: ['pipe', 'pipe', 'pipe'],
+        env: { PATH: process.env['PATH'], ETCDCTL_API: '3' },
+      },
+    )
   }
 
   put(key: string, value: string): void {
@@ -146,7 +171,7 @@ export class Etcd {
     this.ctl('compact', String(status.Status.header.revision))
   }
 
-  /** Users and roles of a registry: root, and gateways with their passwords; from then on etcd asks who you are. */
+  /** Users and roles of a registry: root, and gateways with their passwords (of one word); then etcd asks who you are. */
   enableAuth(prefix: string, gateways: Readonly<Record<string, string>>): void {
     this.ctlWith('secret\n', 'user', 'add', 'root', '--interactive=false')
     this.ctl('user', 'grant-role', 'root', 'root')
@@ -189,6 +214,10 @@ export class Etcd {
     this.#watchman.stdin?.end()
     rmSync(this.directory, { recursive: true, force: true })
   }
+
+  #urlOf(port: number): string {
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
+  }
 }
 
 async function listens(port: number): Promise<boolean> {
@@ -203,11 +232,16 @@ async function listens(port: number): Promise<boolean> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+/** Ports that are free now, no two the same. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(
+    servers.map((server) => {
+      server.close()
+      return once(server, 'close')
+    }),
+  )
+  return ports
 }

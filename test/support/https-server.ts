@@ -36,17 +36,16 @@ export class HttpsServer {
     })
   }
 
-  /** On a free port of 127.0.0.1. */
+  /** On 127.0.0.1 and a free port, if nothing else is said. */
   static async start(
     { certificate, key }: KeyPair,
-    options: TlsOptions = {},
-    port = 0,
+    { port = 0, host = '127.0.0.1', ...options }: TlsOptions & { port?: number; host?: string } = {},
   ): Promise<HttpsServer> {
     const server = createServer({ ...options, cert: certificate, key })
     const made = new HttpsServer(server)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen(port, '127.0.0.1', resolve)
+      server.listen(port, host, resolve)
     })
     return made
   }

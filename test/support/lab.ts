@@ -10,7 +10,7 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Gateway } from './gateway.ts'
 import { ip } from './command.ts'
-import { authority, authorityKey } from './documents.ts'
+import { authorityKey, authority as testAuthority } from './documents.ts'
 import { Machine } from './machine.ts'
 
 export interface GatewayPlan {
@@ -33,15 +33,18 @@ export interface GatewayPlan {
 export class Lab {
   readonly registry: string
   readonly fabric: string
+  readonly authority: string
   readonly gateways: Gateway[] = []
   readonly #directory: string
   readonly #bridges: string[] = []
   readonly #machines: Machine[] = []
   #links = 0
 
-  constructor(directory: string, fabric = 'lab') {
+  /** `authority`: whose key `linkspan ca init` made in the lab's directory; absent: the key of documents.ts. */
+  constructor(directory: string, fabric = 'lab', authority = testAuthority) {
     this.#directory = directory
     this.fabric = fabric
+    this.authority = authority
     this.registry = path.join(directory, 'registry')
     mkdirSync(this.registry, { recursive: true })
   }
@@ -77,7 +80,7 @@ export class Lab {
     if (plan.via !== undefined) gateway.machine.ip(`route add default via ${plan.via}`)
     gateway.configure([
       `fabric: ${this.fabric}`,
-      `authority: ${authority}`,
+      `authority: ${this.authority}`,
       `site: ${plan.siteConfig ?? plan.site}`,
       `gateway: ${name}`,
       `registry: file://${this.registry}`,
@@ -133,8 +136,15 @@ export class Lab {
     if (!existsSync(directory)) {
       mkdirSync(directory, { mode: 0o700 })
       const pem = authorityKey.export({ format: 'pem', type: 'pkcs8' })
-      writeFileSync(path.join(directory, `key-${authority}.pem`), pem, { mode: 0o600 })
-      const state = { version: 1, fabric: this.fabric, root: authority, serial: 0, numbers: {}, pending: [] }
+      writeFileSync(path.join(directory, `key-${testAuthority}.pem`), pem, { mode: 0o600 })
+      const state = {
+        version: 1,
+        fabric: this.fabric,
+        root: testAuthority,
+        serial: 0,
+        numbers: {},
+        pending: [],
+      }
       writeFileSync(path.join(directory, 'state.json'), JSON.stringify(state), { mode: 0o600 })
     }
     return this.must('ca', ...args, '--ca', directory, '--registry', this.registry)

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { KeyStore } from '../../../agent/daemon/key-store.ts'
 import type { LinkspanError } from '../../../agent/errors.ts'
+import { parseDocument } from '../../../agent/trust/parse.ts'
+import { recordDocument } from '../../support/documents.ts'
 
 void t.test('makes keys once, and only for its owner', async (t) => {
   const directory = t.testdir()
@@ -29,6 +31,16 @@ void t.test('the identity is an Ed25519 key', async (t) => {
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: identity }, format: 'jwk' })
   t.equal(key.asymmetricKeyType, 'ed25519')
   t.equal(verify(null, Buffer.from('x'), key, Buffer.alloc(64)), false)
+})
+
+void t.test('documents are signed by the identity, and what signs them stays inside', async (t) => {
+  const keys = await KeyStore.open(t.testdir())
+  const document = recordDocument(1)
+  const text = keys.seal(document)
+  const parsed = parseDocument({ origin: 'records/g1.jws', bytes: Buffer.from(text) })
+  t.match(parsed, { document, kid: keys.identity })
+  t.equal(keys.seal(document), text, 'the same every time')
+  t.strictSame(Object.keys(keys).sort(), ['generation', 'identity'], 'nothing else of it is to be seen')
 })
 
 void t.test('a key of its own for every device, as wg sees it', async (t) => {

@@ -4,14 +4,16 @@ import { recordToPublish, requestOf } from '../../../agent/daemon/announce.ts'
 import type { Standing } from '../../../agent/daemon/announce.ts'
 import { Publisher } from '../../../agent/daemon/publisher.ts'
 import type { Config } from '../../../agent/model/config.ts'
-import { formatDocument } from '../../../agent/model/document.ts'
 import type { Document } from '../../../agent/model/document.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
+import { isRefusal, parseDocument, sealDocument } from '../../../agent/trust/parse.ts'
 import {
+  authority,
   certificateDocument,
   certificateOf,
   fabricDocument,
   fabricOf,
+  identityKeyOf,
   identityOf,
   recordDocument,
   tunnelKeysOf,
@@ -19,10 +21,16 @@ import {
 import { linkWith } from '../../support/plan-input.ts'
 import { Rig } from '../../support/rig.ts'
 
-const keys = { identity: identityOf('g1'), generation: 0, tunnelKeys: () => tunnelKeysOf('g1') }
+const keys = {
+  identity: identityOf('g1'),
+  generation: 0,
+  tunnelKeys: () => tunnelKeysOf('g1'),
+  seal: (document: Document) => sealDocument(document, identityKeyOf('g1')),
+}
 const config: Config = {
   file: '/etc/linkspan/config.yml',
   fabric: 'prod',
+  authority,
   site: { name: 's1', provider: 'aws', region: '', labels: {} },
   own: {
     gateway: 'g1',
@@ -106,7 +114,10 @@ void t.test('the publisher', async (t) => {
       },
       publish: (bytes) => {
         if (failing-- > 0) return Promise.reject(new Error('EROFS: read-only file system'))
-        said.push(JSON.parse(Buffer.from(bytes).toString()) as Document)
+        const parsed = parseDocument({ origin: 'published', bytes })
+        if (isRefusal(parsed)) return Promise.reject(new Error(parsed.reason))
+        t.equal(parsed.kid, keys.identity, 'signed by our identity')
+        said.push(parsed.document)
         return Promise.resolve()
       },
     },
@@ -140,7 +151,7 @@ void t.test('the publisher', async (t) => {
   await pause(700)
   t.equal(publisher.trouble, undefined, 'tried again')
   t.equal(said.length, 1)
-  t.same(said[0], JSON.parse(formatDocument(requestOf(config, keys))))
+  t.same(said[0], requestOf(config, keys))
   await look()
   t.equal(said.length, 1, 'and said once')
 
@@ -155,11 +166,12 @@ void t.test('the publisher', async (t) => {
   await rig.turn()
   await look()
   t.equal(publisher.trouble, undefined)
-  t.match(said[1], { typ: 'linkspan-record', payload: { gateway: 'g1' } })
+  const [, record] = said
+  if (record?.type !== 'record') throw new Error('no record was said')
+  t.equal(record.payload.gateway, 'g1')
   await look()
   t.equal(said.length, 2, 'until it comes back')
-  const record = (said[1] as unknown as { payload: { serial: number } }).payload
-  rig.change(recordDocument(1, { ...(record as object), state: 'draining' }))
+  rig.change(recordDocument(1, { ...record.payload, state: 'draining' }))
   await rig.turn()
   await look()
   t.equal(said.length, 2, 'what the record says of its state is left alone')

@@ -3,6 +3,7 @@ import t from 'tap'
 import { nexthopId, overlayTable } from '../../../agent/model/kernel-number.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
 import { GroupIds } from '../../../agent/plan/group-id.ts'
+import { gatewayOf } from '../../../agent/trust/subject.ts'
 import { certificateDocument, recordDocument } from '../../support/documents.ts'
 import { FakeKernel } from '../../support/fake-kernel.ts'
 import { bystanders } from '../../support/foreign.ts'
@@ -33,7 +34,7 @@ void t.test('group ids', async (t) => {
     const { applied } = first.kernel
     const second = new Rig(first.kernel)
     // Planned from scratch in this order, g5 would get the first id.
-    second.deliver(documents(5).filter((each) => each.type === 'fabric' || each.payload.gateway !== 'g3'))
+    second.deliver(documents(5).filter((each) => gatewayOf(each) !== 'g3'))
     await second.turn()
     t.ok(second.kernel.applied - applied < 12, `only g3 went: ${second.kernel.applied - applied} ops`)
     assertConverged(second.kernel, second.desired)
@@ -84,8 +85,8 @@ void t.test('while a document cannot be read, nothing is taken for left over', a
   first.deliver(documents(3))
   await first.turn()
   const second = new Rig(first.kernel)
-  const known = documents(3).filter((each) => each.type === 'fabric' || each.payload.gateway !== 'g2')
-  second.deliver(known, [{ ...unreadable, object: 'records/g2.json' }])
+  const known = documents(3).filter((each) => gatewayOf(each) !== 'g2')
+  second.deliver(known, [{ ...unreadable, object: 'records/g2.jws' }])
   await second.turn()
   t.ok(routeTo2(second.kernel), 'the peer whose record is not readable stays')
   t.ok(second.told.includes('removals-held'))
@@ -102,8 +103,8 @@ void t.test(
     first.deliver(documents(3))
     await first.turn()
     const second = new Rig(first.kernel)
-    const known = documents(3).filter((each) => each.type === 'fabric' || each.payload.gateway !== 'g2')
-    second.deliver(known, [{ ...unreadable, object: 'records/g2.json' }])
+    const known = documents(3).filter((each) => gatewayOf(each) !== 'g2')
+    second.deliver(known, [{ ...unreadable, object: 'records/g2.jws' }])
     await second.turn()
     const own = second.kernel.owned.find(({ kind }) => kind === 'route')
     if (own?.kind !== 'route') throw new Error('no route')

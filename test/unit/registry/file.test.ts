@@ -16,24 +16,29 @@ import {
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { formatDocument } from '../../../agent/model/document.ts'
-import type { Bag } from '../../../agent/model/document.ts'
-import { FileRegistry, readRegistry } from '../../../agent/registry/file.ts'
+import type { Bag, Document } from '../../../agent/model/document.ts'
+import { documentPath, FileRegistry, readRegistry, writeDocument } from '../../../agent/registry/file.ts'
+import { envelopeBytes } from '../../../agent/trust/envelope.ts'
 import {
+  authority,
   certificateDocument,
   fabricDocument,
   recordDocument,
   requestDocument,
+  sealed,
+  signed,
 } from '../../support/documents.ts'
 
-const text = formatDocument(recordDocument(1))
+/** As it travels. */
+const textOf = (document: Document): string => sealed(document).toString()
+const text = textOf(recordDocument(1))
 
 /** A registry directory inside a directory of its own, with one record. */
 async function registry(t: Test): Promise<string> {
   const directory = join(t.testdir(), 'registry')
   await mkdir(join(directory, 'records'), { recursive: true })
-  await writeFile(join(directory, 'fabric.json'), formatDocument(fabricDocument()))
-  await writeFile(join(directory, 'records', 'g1.json'), text)
+  await writeFile(join(directory, 'fabric.jws'), textOf(fabricDocument()))
+  await writeFile(join(directory, 'records', 'g1.jws'), text)
   return directory
 }
 
@@ -87,29 +92,29 @@ void t.test('first everything, then what changes', async (t) => {
   t.equal(first?.complete, true)
   t.same(first?.unreadable, [])
   t.same(first?.documents.map(({ origin }) => origin).sort(), [
-    join(directory, 'fabric.json'),
-    join(directory, 'records/g1.json'),
+    join(directory, 'fabric.jws'),
+    join(directory, 'records/g1.jws'),
   ])
   t.equal(
-    Buffer.from(first?.documents.find(({ origin }) => origin.endsWith('g1.json'))?.bytes ?? []).toString(),
+    Buffer.from(first?.documents.find(({ origin }) => origin.endsWith('g1.jws'))?.bytes ?? []).toString(),
     text,
   )
 
-  const changed = formatDocument(recordDocument(1, { serial: 2 }))
+  const changed = textOf(recordDocument(1, { serial: 2 }))
   const started = performance.now()
-  await replace(join(directory, 'records/g1.json'), changed)
+  await replace(join(directory, 'records/g1.jws'), changed)
   const second = await follower.next()
   t.ok(performance.now() - started < 1000, 'by event, not by walk')
   t.equal(second?.complete, false)
   t.equal(second?.documents.length, 1)
   t.equal(Buffer.from(second?.documents[0]?.bytes ?? []).toString(), changed)
 
-  await writeFile(join(directory, 'records/g2.json'), formatDocument(recordDocument(2)))
-  t.same(await follower.files(), ['records/g2.json'])
-  await replace(join(directory, 'fabric.json'), formatDocument(fabricDocument({ serial: 2 })))
-  t.same(await follower.files(), ['fabric.json'])
-  await rm(join(directory, 'records/g2.json'))
-  t.same((await follower.next())?.gone, [join(directory, 'records/g2.json')])
+  await writeFile(join(directory, 'records/g2.jws'), textOf(recordDocument(2)))
+  t.same(await follower.files(), ['records/g2.jws'])
+  await replace(join(directory, 'fabric.jws'), textOf(fabricDocument({ serial: 2 })))
+  t.same(await follower.files(), ['fabric.jws'])
+  await rm(join(directory, 'records/g2.jws'))
+  t.same((await follower.next())?.gone, [join(directory, 'records/g2.jws')])
 })
 
 void t.test('a folder that comes later', async (t) => {
@@ -118,13 +123,10 @@ void t.test('a folder that comes later', async (t) => {
   t.teardown(() => follower.close())
   await follower.next()
   await mkdir(join(directory, 'certificates'))
-  await writeFile(join(directory, 'certificates/g1.json'), formatDocument(certificateDocument(1)))
-  t.same(await follower.files(), ['certificates/g1.json'])
-  await replace(
-    join(directory, 'certificates/g1.json'),
-    formatDocument(certificateDocument(1, { serial: 2 })),
-  )
-  t.same(await follower.files(), ['certificates/g1.json'], 'and is watched from then on')
+  await writeFile(join(directory, 'certificates/g1.jws'), textOf(certificateDocument(1)))
+  t.same(await follower.files(), ['certificates/g1.jws'])
+  await replace(join(directory, 'certificates/g1.jws'), textOf(certificateDocument(1, { serial: 2 })))
+  t.same(await follower.files(), ['certificates/g1.jws'], 'and is watched from then on')
 })
 
 void t.test('a half-written file waits for its rest', async (t) => {
@@ -132,7 +134,7 @@ void t.test('a half-written file waits for its rest', async (t) => {
   const follower = new Follower(directory)
   t.teardown(() => follower.close())
   await follower.next()
-  const path = join(directory, 'records/g1.json')
+  const path = join(directory, 'records/g1.jws')
   await writeFile(path, text.slice(0, 100))
   t.equal(await follower.next(30), undefined, 'nothing is said of it yet')
   await appendFile(path, text.slice(100))
@@ -141,12 +143,33 @@ void t.test('a half-written file waits for its rest', async (t) => {
   t.same(bag?.gone, [])
 })
 
+void t.test('nobody takes a registry for whole while one of its files looks half written', async (t) => {
+  const directory = await registry(t)
+  const path = join(directory, 'records/g1.jws')
+  await writeFile(path, text.slice(0, 100))
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  const first = await follower.next()
+  t.same(
+    first?.documents.map(({ origin }) => origin),
+    [join(directory, 'fabric.jws')],
+  )
+  t.match(first?.unreadable, [{ code: 'registry-unreadable', object: path, reason: /looks half written/ }])
+  await writeFile(path, text)
+  const second = await follower.next()
+  t.same(second?.unreadable, [])
+  t.same(
+    second?.documents.map(({ origin }) => origin),
+    [path],
+  )
+})
+
 void t.test('a file that stays cut off is passed on, so that somebody hears of it', async (t) => {
   const directory = await registry(t)
   const follower = new Follower(directory)
   t.teardown(() => follower.close())
   await follower.next()
-  await writeFile(join(directory, 'records/g1.json'), '')
+  await writeFile(join(directory, 'records/g1.jws'), '')
   const bag = await follower.next()
   t.equal(bag?.documents[0]?.bytes.length, 0)
 })
@@ -156,7 +179,16 @@ void t.test('temporary files are none of ours', async (t) => {
   const follower = new Follower(directory)
   t.teardown(() => follower.close())
   await follower.next()
-  for (const name of ['.g2.json', 'g2.json~', 'g2.json.tmp', '#g2.json#', '.g2.json.swp', 'README', '.git']) {
+  for (const name of [
+    '.g2.jws',
+    'g2.jws~',
+    'g2.jws.tmp',
+    '#g2.jws#',
+    '.g2.jws.swp',
+    'g2.json',
+    'README',
+    '.git',
+  ]) {
     await writeFile(join(directory, 'records', name), text)
   }
   t.equal(await follower.next(100), undefined)
@@ -168,7 +200,7 @@ void t.test('a burst is one bag', async (t) => {
   t.teardown(() => follower.close())
   await follower.next()
   for (let i = 0; i < 5; i++)
-    await replace(join(directory, 'records/g1.json'), text.replace('"serial": 1', `"serial": ${i}`))
+    await replace(join(directory, 'records/g1.jws'), textOf(recordDocument(1, { serial: i })))
   const bag = await follower.next()
   t.equal(bag?.documents.length, 1)
   const late = await follower.next(100)
@@ -177,29 +209,29 @@ void t.test('a burst is one bag', async (t) => {
 
 void t.test('what is no document file', async (t) => {
   const directory = await registry(t)
-  await mkdir(join(directory, 'records/directory.json'))
-  execFileSync('mkfifo', [join(directory, 'records/fifo.json')])
-  await symlink('/nonexistent', join(directory, 'records/dangling.json'))
-  await symlink(join(directory, 'records/g1.json'), join(directory, 'records/link.json'))
-  const large = await open(join(directory, 'records/large.json'), 'w')
-  await large.truncate(65_537)
+  await mkdir(join(directory, 'records/directory.jws'))
+  execFileSync('mkfifo', [join(directory, 'records/fifo.jws')])
+  await symlink('/nonexistent', join(directory, 'records/dangling.jws'))
+  await symlink(join(directory, 'records/g1.jws'), join(directory, 'records/link.jws'))
+  const large = await open(join(directory, 'records/large.jws'), 'w')
+  await large.truncate(envelopeBytes(65_536) + 1)
   await large.close()
   const bag = await readRegistry(directory)
   t.equal(bag.complete, true)
   t.same(bag.documents.map(({ origin }) => origin.slice(directory.length + 1)).sort(), [
-    'fabric.json',
-    'records/g1.json',
-    'records/link.json',
+    'fabric.jws',
+    'records/g1.jws',
+    'records/link.jws',
   ])
   t.same(bag.unreadable.map(({ object }) => object.slice(directory.length + 1)).sort(), [
-    'records/dangling.json',
-    'records/directory.json',
-    'records/fifo.json',
-    'records/large.json',
+    'records/dangling.jws',
+    'records/directory.jws',
+    'records/fifo.jws',
+    'records/large.jws',
   ])
   t.match(
     bag.unreadable.find(({ object }) => object.includes('large'))?.reason,
-    /65537 bytes long, expected at most 65536/,
+    new RegExp(`${envelopeBytes(65_536) + 1} bytes long, expected at most ${envelopeBytes(65_536)}`),
   )
 })
 
@@ -214,7 +246,7 @@ void t.test('no directory at first', async (t) => {
   t.equal(first?.unreadable[0]?.object, directory)
   t.match(first?.unreadable[0], { code: 'registry-unreadable', next: /mounted/ })
   await mkdir(join(parent, 'new/records'), { recursive: true })
-  await writeFile(join(parent, 'new/records/g1.json'), text)
+  await writeFile(join(parent, 'new/records/g1.jws'), text)
   await rename(join(parent, 'new'), directory)
   const second = await follower.next()
   t.equal(second?.complete, true)
@@ -233,14 +265,14 @@ void t.test('the directory goes away: unreadable, nothing gone; and comes back',
   t.same(bag?.gone, [])
   t.equal(bag?.complete, false)
   t.equal(bag?.unreadable[0]?.object, directory)
-  await writeFile(join(`${directory}.away`, 'records/g2.json'), formatDocument(recordDocument(2)))
+  await writeFile(join(`${directory}.away`, 'records/g2.jws'), textOf(recordDocument(2)))
   await rename(`${directory}.away`, directory)
   const back = await follower.next()
   t.same(back?.unreadable, [])
   t.same(back?.gone, [])
   t.same(
     back?.documents.map(({ origin }) => origin),
-    [join(directory, 'records/g2.json')],
+    [join(directory, 'records/g2.jws')],
   )
 })
 
@@ -250,7 +282,7 @@ void t.test('the directory is replaced as a checkout does it', async (t) => {
   t.teardown(() => follower.close())
   await follower.next()
   await cp(directory, `${directory}.new`, { recursive: true })
-  await writeFile(join(`${directory}.new`, 'records/g2.json'), formatDocument(recordDocument(2)))
+  await writeFile(join(`${directory}.new`, 'records/g2.jws'), textOf(recordDocument(2)))
   await rename(directory, `${directory}.old`)
   await rename(`${directory}.new`, directory)
   const seen = new Set<string>()
@@ -258,9 +290,9 @@ void t.test('the directory is replaced as a checkout does it', async (t) => {
     for (const { origin } of bag.documents) seen.add(origin)
     t.same(bag.gone, [])
   }
-  t.ok(seen.has(join(directory, 'records/g2.json')))
-  await replace(join(directory, 'records/g1.json'), formatDocument(recordDocument(1, { serial: 9 })))
-  t.same(await follower.files(), ['records/g1.json'], 'the new directory is watched')
+  t.ok(seen.has(join(directory, 'records/g2.jws')))
+  await replace(join(directory, 'records/g1.jws'), textOf(recordDocument(1, { serial: 9 })))
+  t.same(await follower.files(), ['records/g1.jws'], 'the new directory is watched')
 })
 
 void t.test('the walk finds what no event told', async (t) => {
@@ -270,13 +302,13 @@ void t.test('the walk finds what no event told', async (t) => {
   await follower.next()
   t.equal(await follower.next(200), undefined, 'unchanged files are not read again')
   // A file system without events is imitated by a file outside the watched directories.
-  const outside = join(directory, '..', 'outside.json')
+  const outside = join(directory, '..', 'outside.jws')
   await writeFile(outside, text)
-  await symlink(outside, join(directory, 'records/g3.json'))
-  t.same(await follower.files(), ['records/g3.json'])
-  await writeFile(outside, formatDocument(recordDocument(3)))
+  await symlink(outside, join(directory, 'records/g3.jws'))
+  t.same(await follower.files(), ['records/g3.jws'])
+  await writeFile(outside, textOf(recordDocument(3)))
   await utimes(outside, 1, 1)
-  t.same(await follower.files(), ['records/g3.json'])
+  t.same(await follower.files(), ['records/g3.jws'])
 })
 
 void t.test('ends when it is told to', async (t) => {
@@ -297,20 +329,48 @@ void t.test('publishes whole files to their places', async (t) => {
   const directory = await registry(t)
   const { signal } = new AbortController()
   const publisher = new FileRegistry(directory)
-  await publisher.publish(Buffer.from(formatDocument(requestDocument(7))), signal)
-  await publisher.publish(Buffer.from(formatDocument(recordDocument(7))), signal)
-  t.equal(await readFile(join(directory, 'requests/g7.json'), 'utf8'), formatDocument(requestDocument(7)))
-  t.equal(await readFile(join(directory, 'records/g7.json'), 'utf8'), formatDocument(recordDocument(7)))
+  await publisher.publish(sealed(requestDocument(7)), signal)
+  await publisher.publish(sealed(recordDocument(7)), signal)
+  t.equal(await readFile(join(directory, 'requests/g7.jws'), 'utf8'), textOf(requestDocument(7)))
+  t.equal(await readFile(join(directory, 'records/g7.jws'), 'utf8'), textOf(recordDocument(7)))
   t.same(
     (await readdir(join(directory, 'records'))).sort(),
-    ['g1.json', 'g7.json'],
+    ['g1.jws', 'g7.jws'],
     'no temporary file is left',
   )
   await t.rejects(publisher.publish(Buffer.from('{}'), signal), { code: 'document-invalid' })
+  const forged = text.replace(/[^.]+$/, `${'A'.repeat(86)}\n`)
+  await t.rejects(publisher.publish(Buffer.from(forged), signal), { code: 'document-invalid' })
+  t.equal(
+    await readFile(join(directory, 'records/g1.jws'), 'utf8'),
+    text,
+    'what is not signed is not written',
+  )
   await t.rejects(publisher.publish(Buffer.from(text), AbortSignal.abort()))
   await t.rejects(new FileRegistry(join(directory, 'missing')).publish(Buffer.from(text), signal), {
     code: 'registry-unreadable',
   })
+})
+
+void t.test('every type has its place', async (t) => {
+  const directory = await registry(t)
+  const next: Document = { type: 'authority', payload: { fabric: 'prod', serial: 1, retired: [] } }
+  const places = new Map<Document, string>([
+    [fabricDocument(), 'fabric.jws'],
+    [next, `authority/${authority}.jws`],
+    [certificateDocument(1), 'certificates/g1.jws'],
+    [recordDocument(1), 'records/g1.jws'],
+    [requestDocument(2), 'requests/g2.jws'],
+  ])
+  for (const [document, place] of places) {
+    t.equal(documentPath(directory, signed(document)), join(directory, place))
+    t.equal(await writeDocument(directory, signed(document), sealed(document)), join(directory, place))
+  }
+  const { documents } = await readRegistry(directory)
+  const read = new Map(documents.map(({ origin, bytes }) => [origin.slice(directory.length + 1), bytes]))
+  t.same([...read.keys()].sort(), [...places.values()].sort())
+  for (const [document, place] of places)
+    t.equal(Buffer.from(read.get(place) ?? '').toString(), textOf(document))
 })
 
 void t.test(
@@ -331,7 +391,7 @@ void t.test(
 
 void t.test('2,000 files', async (t) => {
   const directory = await registry(t)
-  for (let i = 0; i < 2000; i++) await writeFile(join(directory, 'records', `n${i}.json`), text)
+  for (let i = 0; i < 2000; i++) await writeFile(join(directory, 'records', `n${i}.jws`), text)
   let longest = 0
   let last = performance.now()
   const timer = setInterval(() => {

@@ -1,32 +1,29 @@
-/** The rules as a table: what the documents say, what is refused, and what is left. */
+/**
+ * The rules as a table: what the documents say, what is refused, and what is left. Who may say it, and when, is in
+ * rule-signer.test.ts and rule-standing.test.ts.
+ */
 import t from 'tap'
 import type { Document } from '../../../agent/model/document.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
 import { rules } from '../../../agent/trust/rulebook.ts'
-import type { RuleId } from '../../../agent/trust/rulebook.ts'
 import { verify } from '../../../agent/trust/verify.ts'
 import {
   certificateDocument as certificate,
   certificateOf,
   delivered,
   fabricDocument as fabric,
+  ground,
+  identityKeyOf,
   identityOf,
+  moment,
   recordDocument as record,
   tunnelKeyOf,
 } from '../../support/documents.ts'
+import { bytesOf, contentRules, covers, judges } from '../../support/rule-case.ts'
+import type { Case } from '../../support/rule-case.ts'
 
 const p = prefix
 const sameSite = certificateOf(1).site
-
-interface Case {
-  readonly name: string
-  readonly documents: readonly Document[]
-  /** `<rule> <gateway>` of each refusal, in order. */
-  readonly refused: readonly `${RuleId} ${string}`[]
-  /** Gateways left, with their prefixes. */
-  readonly left: Readonly<Record<string, readonly string[]>>
-  readonly reason?: RegExp
-}
 
 /** One gateway with this grant, advertising this. */
 const one = (
@@ -51,44 +48,12 @@ const cases: readonly Case[] = [
     left: { g1: ['10.1.0.0/16'] },
   },
   {
-    name: 'certificate of another fabric',
-    documents: [fabric(), certificate(1, { fabric: 'other' }), record(1)],
-    refused: ['fabric g1', 'certificate g1'],
-    left: {},
-  },
-  {
     name: 'record without certificate',
     documents: [fabric(), record(1)],
     refused: ['certificate g1'],
     left: {},
   },
   { name: 'certificate without record', documents: [fabric(), certificate(1)], refused: [], left: {} },
-  {
-    name: 'removed gateway',
-    documents: [fabric({ removed: ['g1'] }), certificate(1), record(1)],
-    refused: ['removed g1'],
-    left: {},
-  },
-  {
-    name: 'revoked serial',
-    documents: [
-      fabric({ revoked: { serials: [7], identities: [] } }),
-      certificate(1, { serial: 7 }),
-      record(1),
-    ],
-    refused: ['revoked g1'],
-    left: {},
-  },
-  {
-    name: 'revoked identity',
-    documents: [
-      fabric({ revoked: { serials: [], identities: [identityOf('g1')] } }),
-      certificate(1),
-      record(1),
-    ],
-    refused: ['revoked g1'],
-    left: {},
-  },
   {
     name: 'two gateways with one number',
     documents: [fabric(), certificate(1), record(1), certificate(2, { number: 1 }), record(2)],
@@ -103,7 +68,7 @@ const cases: readonly Case[] = [
       certificate(1),
       record(1),
       certificate(2, { identity: identityOf('g1') }),
-      record(2),
+      delivered(record(2), undefined, identityKeyOf('g1')),
     ],
     refused: ['identity g1', 'identity g2'],
     left: {},
@@ -348,35 +313,12 @@ function canonical(of: string): string {
   return of === '::ffff:10.1.0.0/112' ? '::ffff:a01:0/112' : of
 }
 
-for (const { name, documents, refused, left, reason } of cases) {
-  void t.test(name, (t) => {
-    const verdict = verify(
-      documents.map((document) => delivered(document)),
-      0,
-    )
-    const gateways = [...(verdict.snapshot?.gateways.values() ?? [])]
-    t.same(
-      verdict.refusals.map((refusal) => `${refusal.rule} ${refusal.gateway ?? ''}`),
-      refused,
-    )
-    t.same(Object.fromEntries(gateways.map((gateway) => [gateway.name, gateway.prefixes])), left)
-    for (const refusal of verdict.refusals) {
-      t.ok(
-        refusal.next !== undefined && refusal.object !== '' && refusal.origin !== '',
-        'says where and what to do',
-      )
-    }
-    if (reason !== undefined) t.match(verdict.refusals[0]?.reason, reason)
-    t.end()
-  })
-}
+judges(cases)
+covers(cases, contentRules)
 
 void t.test('refusals of one rule are summed up', (t) => {
   const many = Array.from({ length: 500 }, (_, i) => `10.200.${i >> 1}.${(i & 1) * 128}/25`)
-  const { refusals } = verify(
-    one('10.1.0.0/16', many).map((document) => delivered(document)),
-    0,
-  )
+  const { refusals } = verify(bytesOf(one('10.1.0.0/16', many)), { ...ground, moment })
   t.equal(refusals.length, 9)
   t.ok(refusals.some((refusal) => refusal.reason === '492 more refused by the rule "certified"'))
   t.end()

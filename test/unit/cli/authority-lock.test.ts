@@ -5,8 +5,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
-import { withRegistryLock } from '../../../agent/cli/registry-lock.ts'
-import { isDocumentName } from '../../../agent/registry/directory.ts'
+import { withAuthorityLock } from '../../../agent/cli/authority-lock.ts'
 
 const gone = spawnSync('true').pid
 const whoever = `${process.pid} ${hostname()} 00\n`
@@ -21,40 +20,39 @@ void t.test('one at a time, and nothing is left', async (t) => {
   }
   // All of them find a dead holder's lock first.
   await writeFile(join(directory, '.lock'), `${gone} ${hostname()} 00\n`)
-  await Promise.all(Array.from({ length: 12 }, () => withRegistryLock(directory, add)))
+  await Promise.all(Array.from({ length: 12 }, () => withAuthorityLock(directory, add)))
   t.equal(await readFile(file, 'utf8'), '12')
   await t.rejects(
-    withRegistryLock(directory, () => Promise.reject(new Error('failed'))),
+    withAuthorityLock(directory, () => Promise.reject(new Error('failed'))),
     /failed/,
   )
   t.same(await readdir(directory), ['count'])
-  t.notOk(isDocumentName('.lock.json'))
 })
 
 void t.test('a living holder is waited for, then named', async (t) => {
   const directory = t.testdir({ '.lock': whoever })
   const path = join(directory, '.lock')
   const work = (): Promise<string> => Promise.resolve('done')
-  await t.rejects(withRegistryLock(directory, work, 120), {
+  await t.rejects(withAuthorityLock(directory, work, 120), {
     code: 'conflict',
     object: path,
-    reason: `process ${process.pid} on ${hostname()} works on this registry`,
+    reason: `process ${process.pid} on ${hostname()} works with this authority`,
     next: /delete this file/,
   })
   t.equal(await readFile(path, 'utf8'), whoever, 'it keeps the lock')
   // Of another host only the age tells.
   await writeFile(path, `${gone} elsewhere 00\n`)
-  await t.rejects(withRegistryLock(directory, work, 120), /on elsewhere works/)
+  await t.rejects(withAuthorityLock(directory, work, 120), /on elsewhere works/)
   const longAgo = Date.now() / 1000 - 61
   await utimes(path, longAgo, longAgo)
-  t.equal(await withRegistryLock(directory, work, 2000), 'done', 'older than a minute')
+  t.equal(await withAuthorityLock(directory, work, 2000), 'done', 'older than a minute')
   await t.rejects(stat(path))
 })
 
 void t.test('who was too slow neither writes nor removes', async (t) => {
   const directory = t.testdir()
   const path = join(directory, '.lock')
-  const late = withRegistryLock(directory, async (lock) => {
+  const late = withAuthorityLock(directory, async (lock) => {
     await lock.check()
     await writeFile(path, whoever)
     await lock.check()
@@ -66,7 +64,7 @@ void t.test('who was too slow neither writes nor removes', async (t) => {
 void t.test('no directory', async (t) => {
   const directory = join(t.testdir(), 'none')
   await t.rejects(
-    withRegistryLock(directory, () => Promise.resolve()),
-    { code: 'registry-unreadable', reason: /cannot be locked/ },
+    withAuthorityLock(directory, () => Promise.resolve()),
+    { code: 'state-unreadable', reason: /cannot be locked/ },
   )
 })

@@ -1,37 +1,38 @@
 /**
- * One operator at a time. `registry add` reads all numbers given out and writes the next, so two at once would give one
- * number twice. A registry may be a shared file system, where a lock of one kernel says nothing to the other: the lock is
- * a file that exists or not (open(2), O_EXCL), `.lock`, whose name no reader takes for a document.
+ * One operator at a time. `ca issue` reads all numbers given out and writes the next, so two at once would give one number
+ * twice. The authority's directory may be on a shared file system, where a lock of one kernel says nothing to the other: the
+ * lock is a file that exists or not (open(2), O_EXCL), `.lock`.
  *
- * It says who holds it. A holder that died is known by its process on the same host, and elsewhere by the age of the file.
+ * It says who holds it, and is touched while it is held. A holder that died is known by its process on the same host, and
+ * elsewhere by the age of the file.
  * Two that find it abandoned must not remove it one after the other, the second one the new lock of the first: who removes
  * it holds `.lock.stale` meanwhile and looks again.
  */
 import { randomBytes } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { open, readFile, rm, stat } from 'node:fs/promises'
+import { open, readFile, rm, stat, utimes } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { LinkspanError } from '../errors.ts'
-import { errorReason } from '../registry/directory.ts'
 
-/** Nobody needs it for so long; an older one was left behind. */
+/** A holder touches it more often; an older one was left behind. */
 const staleMs = 60_000
+const touchMs = 10_000
 const retryMs = 50
 
-export interface RegistryLock {
+export interface AuthorityLock {
   /** Throws where another one took it over, because we held it too long. Ask before writing. */
   check(): Promise<void>
 }
 
 /**
  * Runs `work` while nobody else works on the directory, which must exist. Throws LinkspanError `conflict` where somebody
- * else holds the lock for `waitMs`, and `permission` or `registry-unreadable` where there can be no lock.
+ * else holds the lock for `waitMs`, and `permission` or `state-unreadable` where there can be no lock.
  */
-export async function withRegistryLock<T>(
+export async function withAuthorityLock<T>(
   directory: string,
-  work: (lock: RegistryLock) => Promise<T>,
+  work: (lock: AuthorityLock) => Promise<T>,
   waitMs = 10_000,
 ): Promise<T> {
   const path = join(directory, '.lock')
@@ -43,6 +44,11 @@ export async function withRegistryLock<T>(
     if (performance.now() >= until) throw heldError(path, await readHolder(path))
     await pause(retryMs * (0.5 + Math.random()))
   }
+  const touch = setInterval(() => {
+    const now = new Date()
+    // One that cannot be touched grows old, and check() finds out when somebody took it over.
+    void utimes(path, now, now).catch(() => undefined)
+  }, touchMs)
   try {
     return await work({
       check: async () => {
@@ -50,6 +56,7 @@ export async function withRegistryLock<T>(
       },
     })
   } finally {
+    clearInterval(touch)
     if (await isMine()) await rm(path, { force: true })
   }
 }
@@ -66,7 +73,7 @@ async function create(path: string, text: string): Promise<boolean> {
     return true
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
-    throw new LinkspanError(errorReason(path, error, 'cannot be locked'), { cause: error })
+    throw unlockable(path, error)
   }
 }
 
@@ -128,7 +135,17 @@ async function readHolder(path: string): Promise<string | undefined> {
 /** Throws all but ENOENT. */
 function expectMissing(path: string, error: unknown): void {
   if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
-  throw new LinkspanError(errorReason(path, error, 'cannot be locked'), { cause: error })
+  throw unlockable(path, error)
+}
+
+function unlockable(path: string, error: unknown): LinkspanError {
+  const denied =
+    error instanceof Error && 'code' in error && ['EACCES', 'EPERM', 'EROFS'].includes(String(error.code))
+  const reason = `cannot be locked: ${error instanceof Error ? error.message : String(error)}`
+  return new LinkspanError(
+    { code: denied ? 'permission' : 'state-unreadable', object: path, reason },
+    { cause: error },
+  )
 }
 
 function heldError(path: string, holder: string | undefined): LinkspanError {
@@ -137,7 +154,7 @@ function heldError(path: string, holder: string | undefined): LinkspanError {
   return new LinkspanError({
     code: 'conflict',
     object: path,
-    reason: `${who} works on this registry`,
+    reason: `${who} works with this authority`,
     next: 'try again when it is done; delete this file if nothing runs there any more',
   })
 }

@@ -1,0 +1,561 @@
+/**
+ * The etcd registry against real servers: what etcd says, what it says when it is killed, frozen, cut off, compacted or made
+ * anew, and who may do what. In a network namespace of its own, where packets can be dropped.
+ */
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import t from 'tap'
+import type { Test } from 'tap'
+import { LinkspanError } from '../../agent/errors.ts'
+import type { Reason } from '../../agent/errors.ts'
+import type { Bag } from '../../agent/model/document.ts'
+import { EtcdRegistry } from '../../agent/registry/etcd.ts'
+import type { EtcdRegistryOptions } from '../../agent/registry/etcd.ts'
+import { authorityRole } from '../../agent/registry/etcd-role.ts'
+import { CertificateAuthority } from '../support/certificate-authority.ts'
+import { run } from '../support/command.ts'
+import { Etcd, hasEtcd } from '../support/etcd.ts'
+import { isolated } from '../support/isolate.ts'
+
+const prefix = '/linkspan/prod'
+const mebibyte = 1024 * 1024
+
+type Options = Partial<EtcdRegistryOptions> & Pick<EtcdRegistryOptions, 'endpoints'>
+
+/** A registry that is followed: what its bags make of the documents, and what they say. */
+class Following {
+  readonly registry: EtcdRegistry
+  /** Text by key below the prefix, as the bags so far have it. */
+  readonly documents = new Map<string, string>()
+  readonly bags: Bag[] = []
+  readonly #stop = new AbortController()
+  readonly #running: Promise<void>
+  #wake: () => void = () => undefined
+
+  constructor(t: Test, options: Options) {
+    this.registry = new EtcdRegistry({ prefix, ...options })
+    this.#running = this.#follow()
+    t.teardown(() => this.end())
+  }
+
+  get unreadable(): readonly Reason[] {
+    return this.bags.at(-1)?.unreadable ?? []
+  }
+
+  get names(): string[] {
+    return [...this.documents.keys()].sort()
+  }
+
+  /** Until it holds; ms that took. Throws after half a minute. */
+  async until(what: string, holds: (following: this) => boolean): Promise<number> {
+    const began = performance.now()
+    while (!holds(this)) {
+      if (performance.now() - began > 30_000) throw new Error(`${what}: not after 30 s; ${this.state}`)
+      await Promise.race([
+        pause(200),
+        new Promise<void>((resolve) => {
+          this.#wake = resolve
+        }),
+      ])
+    }
+    return performance.now() - began
+  }
+
+  get state(): string {
+    const { documents, complete, unreadable } = this.bags.at(-1) ?? { documents: [] }
+    return JSON.stringify({ names: this.names, last: { count: documents.length, complete, unreadable } })
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #follow(): Promise<void> {
+    for await (const bag of this.registry.watch(this.#stop.signal)) {
+      if (bag.complete) this.documents.clear()
+      for (const { origin, bytes } of bag.documents)
+        this.documents.set(nameOf(origin), Buffer.from(bytes).toString())
+      for (const origin of bag.gone ?? []) this.documents.delete(nameOf(origin))
+      this.bags.push(bag)
+      this.#wake()
+    }
+  }
+}
+
+function nameOf(origin: string): string {
+  return origin.slice(`etcd:${prefix}/`.length)
+}
+
+/** An etcd that goes with its test. */
+async function etcdFor(t: Test, ...[options]: Parameters<typeof Etcd.start>): Promise<Etcd> {
+  const etcd = await Etcd.start(options)
+  t.teardown(() => etcd.end())
+  return etcd
+}
+
+function signal(): AbortSignal {
+  return AbortSignal.timeout(60_000)
+}
+
+async function refusalOf(act: Promise<unknown>): Promise<Reason> {
+  try {
+    await act
+  } catch (error) {
+    if (error instanceof LinkspanError) return error
+    throw error
+  }
+  throw new Error('was not refused')
+}
+
+/** The reason why a registry cannot be read, as its first bag has it. */
+async function unreadableOf(t: Test, options: Options): Promise<Reason> {
+  const following = new Following(t, options)
+  await following.until('a bag', ({ bags }) => bags.length > 0)
+  await following.end()
+  const [bag] = following.bags
+  const [reason] = bag?.unreadable ?? []
+  t.same(bag?.documents, [], 'without documents')
+  t.equal(bag?.complete, false, 'and not complete')
+  if (reason === undefined) throw new Error('nothing is unreadable')
+  return reason
+}
+
+if (!hasEtcd) t.pass('etcd', { skip: 'needs etcd-server and etcd-client' })
+else await isolated(import.meta.url, tests)
+
+async function tests(directory: string): Promise<void> {
+  await t.test('documents come, change and go', async (t) => {
+    const etcd = await etcdFor(t)
+    etcd.put(`${prefix}/fabric`, 'one')
+    etcd.put(`${prefix}/records/a`, 'a1')
+    etcd.put('/linkspan/production/fabric', 'of another')
+    etcd.put('/linkspan/prod', 'not below it')
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    t.equal(following.bags[0]?.complete, true)
+    t.same(following.bags[0]?.unreadable, [])
+    t.same(
+      following.bags[0]?.documents.map(({ origin }) => origin),
+      [`etcd:${prefix}/fabric`, `etcd:${prefix}/records/a`],
+    )
+    etcd.put(`${prefix}/records/b`, 'b1')
+    await following.until('a new one', ({ documents }) => documents.get('records/b') === 'b1')
+    etcd.put(`${prefix}/records/a`, 'a2')
+    await following.until('a changed one', ({ documents }) => documents.get('records/a') === 'a2')
+    etcd.del(`${prefix}/records/b`)
+    await following.until('one less', ({ documents }) => !documents.has('records/b'))
+    t.same(following.bags.at(-1)?.gone, [`etcd:${prefix}/records/b`])
+    etcd.put(`${prefix}/vouchers/of/a later type`, 'v')
+    await following.until('any key', ({ documents }) => documents.has('vouchers/of/a%20later%20type'))
+    t.equal(following.bags.filter(({ complete }) => complete).length, 1, 'one complete bag')
+    t.equal(following.registry.health.endpoint, etcd.url)
+    t.ok((following.registry.health.roundTripMs ?? 0) > 0)
+  })
+
+  await t.test('single acts', async (t) => {
+    const etcd = await etcdFor(t)
+    const registry = new EtcdRegistry({ endpoints: [etcd.url], prefix, keyOf: () => 'records/a' })
+    const { store } = registry
+    t.same(await store.list(signal()), { documents: [], complete: true, unreadable: [] })
+    await registry.publish?.(Buffer.from('a1'), signal())
+    t.equal(etcd.ctl('get', '--print-value-only', `${prefix}/records/a`), 'a1\n')
+    await registry.publish?.(Buffer.from('a1'), signal())
+    t.match(etcd.ctl('get', '--write-out=json', `${prefix}/records/a`), /"version":1\b/, 'written once')
+    t.equal(await store.put('records/a', Buffer.from('a2'), signal()), true)
+    t.equal(await store.put('records/a', Buffer.from('a2'), signal()), false)
+    const { documents } = await store.list(signal())
+    t.same(documents, [{ origin: `etcd:${prefix}/records/a`, bytes: new Uint8Array(Buffer.from('a2')) }])
+    t.equal(await store.remove('records/a', signal()), true)
+    t.equal(await store.remove('records/a', signal()), false)
+    t.match(await refusalOf(store.put('/records/a', Buffer.from('a'), signal())), { code: 'usage' })
+  })
+
+  await t.test('a server that is killed, and comes back', async (t) => {
+    const etcd = await etcdFor(t)
+    etcd.put(`${prefix}/records/a`, 'a1')
+    etcd.put(`${prefix}/records/b`, 'b1')
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    await etcd.kill()
+    await following.until('it is missed', ({ unreadable }) => unreadable.length > 0)
+    t.match(following.unreadable, [
+      { code: 'registry-unreadable', object: etcd.url, reason: 'refuses the connection', next: /running/ },
+    ])
+    t.same(following.names, ['records/a', 'records/b'], 'documents stay')
+    await pause(1000)
+    t.equal(following.bags.length, 2, 'said once')
+    const one = await refusalOf(following.registry.store.list(signal()))
+    t.match(one, { code: 'registry-unreadable', object: etcd.url, reason: 'refuses the connection' })
+
+    await etcd.start()
+    etcd.put(`${prefix}/records/a`, 'a2')
+    etcd.del(`${prefix}/records/b`)
+    await following.until('it is back', ({ unreadable, documents, names }) => {
+      return unreadable.length === 0 && documents.get('records/a') === 'a2' && names.length === 1
+    })
+    t.equal(following.bags.filter(({ complete }) => complete).length, 1, 'went on where it was')
+  })
+
+  await t.test('a server that is frozen', async (t) => {
+    const etcd = await etcdFor(t)
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    await pause(4000)
+    t.equal(following.bags.length, 1, 'silence of a server that lives is no alarm')
+    const sockets = openSockets()
+    etcd.freeze()
+    const ms = await following.until('it is missed', ({ unreadable }) => unreadable.length > 0)
+    t.comment(`a frozen server is noticed after ${Math.round(ms)} ms`)
+    t.ok(ms < 10_000)
+    t.match(following.unreadable, [{ object: etcd.url, reason: 'does not answer' }])
+    // Each try is a connection that nobody answers; none may stay behind.
+    await pause(9000)
+    t.ok(openSockets() <= sockets + 1, `${sockets} sockets were open, now ${openSockets()}`)
+    etcd.thaw()
+    await following.until('it is back', ({ unreadable }) => unreadable.length === 0)
+    etcd.put(`${prefix}/records/a`, 'a1')
+    await following.until('news', ({ documents }) => documents.has('records/a'))
+  })
+
+  await t.test('a network that drops everything: the next endpoint takes over', async (t) => {
+    const etcd = await etcdFor(t, { ports: 2 })
+    const [first = '', second = ''] = etcd.urls
+    const following = new Following(t, { endpoints: [first, second] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    t.equal(following.registry.health.endpoint, first)
+    drop(first)
+    const ms = await following.until('it goes on', ({ registry }) => registry.health.endpoint === second)
+    t.comment(`the second endpoint takes over after ${Math.round(ms)} ms`)
+    etcd.put(`${prefix}/records/a`, 'a1')
+    await following.until('news', ({ documents }) => documents.has('records/a'))
+    t.same(
+      following.bags.flatMap(({ unreadable }) => unreadable),
+      [],
+      'the registry was never unreadable',
+    )
+    t.equal(following.bags.length, 2)
+
+    drop(first, second)
+    await following.until('both are missed', ({ unreadable }) => unreadable.length === 2)
+    t.match(following.unreadable, [
+      { object: first, reason: 'does not answer' },
+      { object: second, reason: 'does not answer' },
+    ])
+    dropNothing()
+    await following.until('it is back', ({ unreadable }) => unreadable.length === 0)
+  })
+
+  await t.test('compaction while cut off', async (t) => {
+    const etcd = await etcdFor(t)
+    for (const name of ['a', 'b']) etcd.put(`${prefix}/records/${name}`, `${name}1`)
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    drop(etcd.url)
+    await following.until('it is missed', ({ unreadable }) => unreadable.length === 1)
+    etcd.del(`${prefix}/records/a`)
+    etcd.put(`${prefix}/records/b`, 'b2')
+    etcd.compact()
+    dropNothing()
+    await following.until('it is back', ({ unreadable, documents }) => {
+      return unreadable.length === 0 && documents.get('records/b') === 'b2'
+    })
+    t.same(following.names, ['records/b'])
+    t.equal(following.bags.at(-1)?.complete, true, 'everything was listed')
+    etcd.put(`${prefix}/records/c`, 'c1')
+    await following.until('news', ({ documents }) => documents.has('records/c'))
+  })
+
+  await t.test('a cluster made anew, whose revisions begin again', async (t) => {
+    const etcd = await etcdFor(t)
+    for (let i = 0; i < 20; i++) etcd.put(`${prefix}/records/a`, `a${i}`)
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    await etcd.lose()
+    await etcd.start()
+    etcd.put(`${prefix}/records/b`, 'b1')
+    await following.until('what is there now', ({ documents }) => documents.has('records/b'))
+    t.same(following.names, ['records/b'])
+    // Empty at first, perhaps: a complete bag in any case, and vanished is not removed.
+    t.ok(following.bags.filter(({ complete }) => complete).length >= 2)
+  })
+
+  await t.test('audits', async (t) => {
+    const etcd = await etcdFor(t)
+    etcd.put(`${prefix}/records/a`, 'a1')
+    const following = new Following(t, { endpoints: [etcd.url], auditMs: 300 })
+    await following.until('some', ({ bags }) => bags.length >= 4)
+    t.same(
+      following.bags.slice(1, 4),
+      Array(3).fill({ documents: [], gone: [], complete: false, unreadable: [] }),
+    )
+    etcd.put(`${prefix}/records/b`, 'b1')
+    etcd.del(`${prefix}/records/a`)
+    await following.until('news, whoever brings them', ({ names }) => names.join() === 'records/b')
+  })
+
+  await t.test('thousands of documents, and some too many', async (t) => {
+    const etcd = await etcdFor(t, { args: [`--max-request-bytes=${40 * mebibyte}`] })
+    const count = 3000
+    const { store } = new EtcdRegistry({ endpoints: [etcd.url], prefix })
+    const names = Array.from({ length: count }, (_, i) => `records/g${i}`)
+    const queue = names.values()
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        for (const name of queue) await store.put(name, Buffer.from(`${name} ${'x'.repeat(2000)}`), signal())
+      }),
+    )
+    const began = performance.now()
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    t.comment(`${count} documents of 2 KB are listed in ${Math.round(performance.now() - began)} ms`)
+    t.equal(following.documents.size, count)
+    t.equal(following.documents.get('records/g2999')?.length, 'records/g2999 '.length + 2000)
+
+    // One that is too long, in the middle: by list and by watch.
+    await store.put('records/g5', Buffer.alloc(17 * mebibyte), signal())
+    await following.until('it is named', ({ unreadable }) => unreadable.length === 1)
+    t.match(following.unreadable, [
+      {
+        code: 'registry-unreadable',
+        object: `etcd:${prefix}/records/g5`,
+        reason: /longer than 16777216 bytes/,
+      },
+    ])
+    etcd.put(`${prefix}/records/g6`, 'short')
+    await following.until('the rest goes on', ({ documents }) => documents.get('records/g6') === 'short')
+    const { documents, unreadable } = await store.list(signal())
+    t.equal(documents.length, count - 1)
+    t.match(unreadable, [{ object: `etcd:${prefix}/records/g5` }])
+    etcd.put(`${prefix}/records/g5`, 'short')
+    await following.until('it is short again', ({ unreadable }) => unreadable.length === 0)
+    t.equal(following.documents.get('records/g5'), 'short')
+
+    // More than a bag holds.
+    const small = new Following(t, { endpoints: [etcd.url], bagBytes: mebibyte })
+    await small.until('the first bag', ({ bags }) => bags.length === 1)
+    t.ok(small.documents.size > 400 && small.documents.size < 520, `${small.documents.size} documents fit`)
+    t.equal(small.unreadable.length, 101)
+    t.match(small.unreadable[0], { reason: /left out/ })
+    t.match(small.unreadable.at(-1), { object: `etcd:${prefix}`, reason: /^\d{4} more keys/ })
+  })
+
+  await t.test('users and roles', async (t) => {
+    const etcd = await etcdFor(t, { args: ['--auth-token-ttl=1'] })
+    etcd.put(`${prefix}/fabric`, 'f1')
+    const user = { name: 'aws-a', password: 'aws-a-password' }
+    // A user configured before etcd has any: everybody is served.
+    const open = new EtcdRegistry({ endpoints: [etcd.url], prefix, user })
+    t.equal((await open.store.list(signal())).documents.length, 1)
+
+    etcd.enableAuth(prefix, { 'aws-a': 'aws-a-password', 'gcp-b': 'gcp-b-password' })
+    t.equal((await open.store.list(signal())).documents.length, 1, 'and once it has')
+    const following = new Following(t, { endpoints: [etcd.url], user, auditMs: 3000 })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    t.same(following.names, ['fabric'])
+
+    const { store } = following.registry
+    for (const own of ['records/aws-a', 'requests/aws-a', 'claims/aws-a']) {
+      t.equal(await store.put(own, Buffer.from('own'), signal()), true, own)
+    }
+    await following.until('own documents', ({ documents }) => documents.size === 4)
+    for (const other of [
+      'fabric',
+      'certificates/aws-a',
+      'records/gcp-b',
+      'records/aws-a/x',
+      'records/aws-ab',
+    ]) {
+      t.match(
+        await refusalOf(store.put(other, Buffer.from('not ours'), signal())),
+        {
+          code: 'permission',
+          object: `etcd:${prefix}/${other}`,
+          reason: 'user "aws-a" has no permission',
+          next: /role/,
+        },
+        other,
+      )
+      t.match(await refusalOf(store.remove(other, signal())), { code: 'permission' }, `remove ${other}`)
+    }
+    t.equal(await store.remove('claims/aws-a', signal()), true)
+
+    // The token ends after a second, or after a few: audits and reconnects fetch another.
+    await pause(4000)
+    await following.until('an audit', ({ bags }) => bags.at(-1)?.documents.length === 0)
+    t.same(following.unreadable, [])
+    await etcd.kill()
+    await following.until('it is missed', ({ unreadable }) => unreadable.length === 1)
+    await etcd.start()
+    etcd.put(`${prefix}/fabric`, 'f2')
+    await following.until('it is back', ({ documents }) => documents.get('fabric') === 'f2')
+
+    // Somebody else's password, and none.
+    const wrong = await unreadableOf(t, {
+      endpoints: [etcd.url],
+      user: { ...user, password: 'gcp-b-password' },
+    })
+    t.match(wrong, {
+      code: 'permission',
+      object: etcd.url,
+      reason: 'refuses user "aws-a" with this password',
+    })
+    t.notMatch(JSON.stringify(wrong), /gcp-b-password/)
+    t.match(await unreadableOf(t, { endpoints: [etcd.url] }), {
+      code: 'permission',
+      reason: 'asks for a user',
+      next: /user and password/,
+    })
+    const file = join(directory, 'password')
+    writeFileSync(file, 'gcp-b-password\n', { mode: 0o600 })
+    const byFile = new EtcdRegistry({
+      endpoints: [etcd.url],
+      prefix,
+      user: { name: 'gcp-b', password: { file } },
+    })
+    t.equal(await byFile.store.put('records/gcp-b', Buffer.from('b1'), signal()), true)
+
+    // A right that is taken away ends the watch, and comes back.
+    etcd.ctl('user', 'revoke-role', 'aws-a', 'linkspan-prod-read')
+    await following.until('no right to read', ({ unreadable }) => unreadable[0]?.code === 'permission')
+    t.match(following.unreadable, [{ object: etcd.url, reason: 'user "aws-a" has no permission' }])
+    etcd.ctl('user', 'grant-role', 'aws-a', 'linkspan-prod-read')
+    await following.until('it may read again', ({ unreadable }) => unreadable.length === 0)
+
+    etcd.ctlWith('authority-password\n', 'user', 'add', 'authority', '--interactive=false')
+    etcd.ctl('user', 'grant-role', 'authority', authorityRole(prefix))
+    const authority = { name: 'authority', password: 'authority-password' }
+    const asAuthority = new EtcdRegistry({ endpoints: [etcd.url], prefix, user: authority })
+    t.equal(await asAuthority.store.put('certificates/gcp-b', Buffer.from('c1'), signal()), true)
+  })
+
+  await t.test('certificates', async (t) => {
+    const authority = await CertificateAuthority.create(directory, 'authority')
+    const stranger = await CertificateAuthority.create(directory, 'stranger')
+    const server = await authority.issue({ name: 'server', hosts: ['127.0.0.1', '::1', 'localhost'] })
+    const own = await authority.issue({ name: 'aws-a', hosts: ['aws-a'] })
+    const old = await authority.issue({ name: 'old', days: -1 })
+    const foreign = await stranger.issue({ name: 'foreign' })
+    const { certificateFile: ca } = authority.pair
+    const etcd = await etcdFor(t, {
+      tls: { cert: server.certificateFile, key: server.keyFile, clientCa: ca },
+      client: { ca, cert: own.certificateFile, key: own.keyFile },
+    })
+    etcd.put(`${prefix}/fabric`, 'f1')
+    const filesOf = ({ certificateFile, keyFile }: typeof own): Options['files'] => {
+      return { ca, certificate: certificateFile, key: keyFile }
+    }
+    const files = filesOf(own) ?? {}
+    const endpoints = [etcd.url]
+    for (const host of ['127.0.0.1', '[::1]', 'localhost']) {
+      const at = new EtcdRegistry({ endpoints: [`https://${host}:${etcd.port}`], prefix, files })
+      t.equal((await at.store.list(signal())).documents.length, 1, host)
+    }
+
+    const reasons: Record<string, Reason> = {
+      'an authority that did not sign it': await unreadableOf(t, {
+        endpoints,
+        files: { ...files, ca: stranger.pair.certificateFile },
+      }),
+      'well-known authorities': await unreadableOf(t, {
+        endpoints,
+        files: { ...files, ca: undefined } as object,
+      }),
+      'no client certificate': await unreadableOf(t, { endpoints, files: { ca } }),
+      'a foreign client certificate': await unreadableOf(t, { endpoints, files: filesOf(foreign) ?? {} }),
+      'an expired client certificate': await unreadableOf(t, { endpoints, files: filesOf(old) ?? {} }),
+      'a missing file': await unreadableOf(t, { endpoints, files: { ...files, key: '/nowhere' } }),
+      'a certificate for other names': await unreadableOf(t, {
+        endpoints: [`https://127.0.0.2:${etcd.port}`],
+        files,
+      }),
+      'no TLS to a server that has it': await unreadableOf(t, {
+        endpoints: [`http://127.0.0.1:${etcd.port}`],
+      }),
+      'TLS to a server that has none': await unreadableOf(t, {
+        endpoints: [`https://127.0.0.1:${etcd.peerPort}`],
+        files,
+      }),
+      'a name that is none': await unreadableOf(t, { endpoints: ['https://nosuch.invalid:2379'], files }),
+    }
+    for (const [what, { object, reason, next }] of Object.entries(reasons)) {
+      t.comment(`${what}: ${object}: ${reason} (${next ?? ''})`)
+    }
+    t.match(reasons, {
+      'an authority that did not sign it': { object: etcd.url, reason: /no authority that we trust/ },
+      'well-known authorities': { reason: /no authority that we trust/ },
+      'no client certificate': { reason: 'asks for a client certificate' },
+      'a foreign client certificate': { reason: /^refuses our client certificate \(CN=foreign, valid/ },
+      'an expired client certificate': { reason: /^refuses our client certificate \(CN=old, valid/ },
+      'a missing file': { object: '/nowhere', reason: /cannot be read/ },
+      'a certificate for other names': { reason: /other names/ },
+      'no TLS to a server that has it': { reason: 'ends the connection at once', next: /https/ },
+      'TLS to a server that has none': { reason: 'does not speak TLS' },
+      'a name that is none': { object: 'https://nosuch.invalid:2379', reason: /cannot be resolved/ },
+    })
+
+    // Renewed on disk: the next connection has it.
+    const [certificate, key] = [join(directory, 'now.pem'), join(directory, 'now.key')]
+    await copyFile(old.certificateFile, certificate)
+    await copyFile(old.keyFile, key)
+    const following = new Following(t, { endpoints, files: { ca, certificate, key } })
+    await following.until('it is refused', ({ unreadable }) => unreadable.length === 1)
+    await copyFile(own.certificateFile, certificate)
+    await copyFile(own.keyFile, key)
+    await following.until('it is taken', ({ documents }) => documents.size === 1)
+    t.same(following.unreadable, [])
+
+    // The common name as the user.
+    etcd.enableAuth(prefix, { 'aws-a': 'unused' })
+    const { store } = new EtcdRegistry({ endpoints, prefix, files })
+    t.equal(await store.put('records/aws-a', Buffer.from('a1'), signal()), true)
+    t.match(await refusalOf(store.put('records/gcp-b', Buffer.from('b1'), signal())), { code: 'permission' })
+    await following.until('news', ({ documents }) => documents.has('records/aws-a'))
+  })
+
+  await t.test('how soon a change is here', async (t) => {
+    const etcd = await etcdFor(t)
+    const following = new Following(t, { endpoints: [etcd.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    const { store } = following.registry
+    const figures: number[] = []
+    for (let i = 0; i < 50; i++) {
+      const began = performance.now()
+      await store.put('records/a', Buffer.from(`a${i}`), signal())
+      const written = performance.now()
+      await following.until('it is here', ({ documents }) => documents.get('records/a') === `a${i}`)
+      figures.push(performance.now() - began, performance.now() - written)
+    }
+    const of = (rest: number): number[] => figures.filter((_, i) => i % 2 === rest).sort((a, b) => a - b)
+    const [all, after] = [of(0), of(1)]
+    t.comment(
+      `connect, read, write and bag: median ${all[25]?.toFixed(1)} ms, worst ${all[49]?.toFixed(1)} ms; ` +
+        `after the write: median ${after[25]?.toFixed(1)} ms, worst ${after[49]?.toFixed(1)} ms`,
+    )
+    t.ok((all[25] ?? Infinity) < 5000)
+  })
+}
+
+/** Drops all packets to the ports of these URLs, and to no others. */
+function drop(...urls: readonly string[]): void {
+  dropNothing()
+  const ports = urls.map((url) => new URL(url).port).join(', ')
+  run('nft', 'add table inet drops; add chain inet drops in { type filter hook input priority 0; }')
+  run('nft', `add rule inet drops in tcp dport { ${ports} } drop`)
+}
+
+function dropNothing(): void {
+  run('nft', 'add table inet drops; delete table inet drops')
+}
+
+function openSockets(): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:')
+    } catch {
+      return false // closed meanwhile
+    }
+  }).length
+}

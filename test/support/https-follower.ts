@@ -1,0 +1,88 @@
+/** Bundles without meaning, and a reader of what an https registry says of them, bag by bag. */
+import type { Test } from 'tap'
+import { formatReason } from '../../agent/errors.ts'
+import type { Bag } from '../../agent/model/document.ts'
+import { encodeBundle } from '../../agent/registry/bundle.ts'
+import { HttpsRegistry } from '../../agent/registry/https.ts'
+import type { HttpsRegistryOptions } from '../../agent/registry/https.ts'
+
+const patienceMs = 20_000
+
+/** Polls without pause for thought. */
+export const quickTimes = {
+  pollMs: 20,
+  returnMs: 200,
+  leastBackoffMs: 10,
+  mostBackoffMs: 40,
+  mostRetryAfterMs: 100,
+}
+
+/** The driver does not look into documents. */
+function documentOf(text: string): string {
+  return (
+    [`{"alg":"EdDSA"}`, text, 'signature'].map((part) => Buffer.from(part).toString('base64url')).join('.') +
+    '\n'
+  )
+}
+
+export function bundleOf(...texts: readonly string[]): Buffer {
+  return encodeBundle(
+    texts.map((text) => ({ name: `records/${text}.jws`, bytes: Buffer.from(documentOf(text)) })),
+  )
+}
+
+/** Reads a watch bag by bag. */
+export class Follower {
+  readonly registry: HttpsRegistry
+  readonly #stop = new AbortController()
+  readonly #bags: AsyncIterator<Bag>
+  #pending: Promise<IteratorResult<Bag>> | undefined
+
+  constructor(t: Test, urls: readonly string[], options: HttpsRegistryOptions) {
+    this.registry = new HttpsRegistry(urls, options)
+    this.#bags = this.registry.watch(this.#stop.signal)[Symbol.asyncIterator]()
+    t.teardown(() => this.close())
+  }
+
+  /** The next bag; undefined where none comes in time. */
+  async next(timeoutMs = patienceMs): Promise<Bag | undefined> {
+    this.#pending ??= this.#bags.next()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs, undefined)
+    })
+    const first = await Promise.race([this.#pending, late])
+    clearTimeout(timer)
+    if (first === undefined) return undefined
+    this.#pending = undefined
+    return first.done === true ? undefined : first.value
+  }
+
+  /** The first bag that fits, and the ones before it. */
+  async until(fits: (bag: Bag) => boolean): Promise<{ readonly bag: Bag; readonly skipped: readonly Bag[] }> {
+    for (const skipped: Bag[] = []; ;) {
+      const bag = await this.next()
+      if (bag === undefined) throw new Error(`no such bag after ${JSON.stringify(skipped.map(saidBy))}`)
+      if (fits(bag)) return { bag, skipped }
+      skipped.push(bag)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#pending
+    await this.#bags.return?.()
+  }
+}
+
+/** What the documents of a bag are called; says so of those that were altered. */
+export function namesOf(bag: Bag | undefined): readonly string[] {
+  return (bag?.documents ?? []).map(({ origin, bytes }) => {
+    const name = /^https:records\/(.+)\.jws$/.exec(origin)?.[1] ?? origin
+    return Buffer.from(bytes).toString() === documentOf(name) ? name : `${name}, altered`
+  })
+}
+
+export function saidBy(bag: Bag): string {
+  return bag.unreadable.map(formatReason).join('\n')
+}
