@@ -163,9 +163,9 @@ function remarkLines(status: Status, nowSeconds: number): string[] {
   const lines = status.notes.slice(0, listed).map(({ object, reason }) => `  ${object}: ${reason}`)
   if (status.notes.length > listed)
     lines.push(`  and ${status.notes.length - listed} more: \`linkspan routes\`, \`status --json\``)
-  for (const { origin, sinceMs } of status.vanished.slice(0, listed)) {
+  for (const { object, sinceMs } of status.vanished.slice(0, listed)) {
     lines.push(
-      `  ${origin}: gone from the registry since ${formatAgo(nowSeconds - sinceMs / 1000)}, still in force`,
+      `  ${object}: gone from the registry since ${formatAgo(nowSeconds - sinceMs / 1000)}, still in force`,
     )
   }
   if (status.vanished.length > 0) {

@@ -110,7 +110,10 @@ const words: readonly (readonly [RegExp, Words])[] = [
 const cut: Readonly<Record<Phase, Words>> = {
   connect: { reason: 'the connection was reset', next: reachable },
   handshake: { reason: 'cut the connection in the TLS handshake', next: 'does this port speak TLS?' },
-  answer: { reason: 'cut the connection without an answer', next: 'does it want a client certificate?' },
+  answer: {
+    reason: 'cut the connection without an answer',
+    next: 'does it want a client certificate, or another one?',
+  },
   body: { reason: 'cut the connection before the body was whole', next: 'see the log of the server' },
 }
 

@@ -64,6 +64,9 @@ export async function get(ask: Ask, signal: AbortSignal): Promise<Answer> {
   let outcome: Outcome
   try {
     outcome = await follow(ask, way, patience)
+    signal.throwIfAborted()
+    // To a body that ends with its connection, our turning away is an end like any other.
+    if (patience.over !== undefined) outcome = fault(patience.over)
   } catch (error) {
     signal.throwIfAborted()
     outcome = fault(patience.over ?? networkFault(error, patience.phase))

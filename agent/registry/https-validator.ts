@@ -27,13 +27,11 @@ export function placeOf({ origin, pathname }: URL): string {
 /** Undefined where the next request must be without conditions. */
 export function validatorOf(url: URL, headers: IncomingHttpHeaders): Validator | undefined {
   const { etag = '', 'last-modified': modified = '', date = '' } = headers
-  const ageMs = Date.parse(date) - Date.parse(modified)
+  const ageMs = timeOf(date) - timeOf(modified)
   if (ageMs < settledMs) return undefined
-  // Both go back to the server, so only what has their form does.
+  // What goes back to the server has its form.
   if (/^(?:W\/)?"[\x21\x23-\x7e]{0,1000}"$/.test(etag)) return { place: placeOf(url), etag }
-  if (ageMs >= settledMs && /^[\w ,:+-]{1,64}$/.test(modified))
-    return { place: placeOf(url), lastModified: modified }
-  return undefined
+  return ageMs >= settledMs ? { place: placeOf(url), lastModified: modified } : undefined
 }
 
 /** Headers that ask by it; none where it is of another place. Weak ETags serve as well as strong ones. */
@@ -47,8 +45,13 @@ export function conditionOf(url: URL, validator: Validator | undefined): Readonl
 export function retryAfterOf(headers: IncomingHttpHeaders, nowMs: number): number | undefined {
   const { 'retry-after': after = '', date = '' } = headers
   if (/^[0-9]{1,9}$/.test(after)) return Number(after) * 1000
-  const at = Date.parse(after)
+  const at = timeOf(after)
   if (Number.isNaN(at)) return undefined
-  const sent = Date.parse(date)
+  const sent = timeOf(date)
   return Math.max(0, at - (Number.isNaN(sent) ? nowMs : sent))
+}
+
+/** An HTTP date (RFC 9110, section 5.6.7) in Unix ms; NaN for others. Date.parse() takes "-1" for a year. */
+function timeOf(text: string): number {
+  return /^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT$/.test(text) ? Date.parse(text) : NaN
 }

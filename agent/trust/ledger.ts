@@ -31,7 +31,7 @@ import {
   succession,
 } from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
-import { behind, gatewayOf, markOf, outranks, subjectOf } from './subject.ts'
+import { behind, gatewayOf, markOf, nameOf, outranks, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
 import { noMarks } from './tenure.ts'
 import type { Marks } from './tenure.ts'
@@ -53,6 +53,8 @@ export type CheckedBag = Omit<Bag, 'documents'> & {
 /** A document in force that the registry no longer holds. */
 export interface Vanished {
   readonly origin: string
+  /** `record aws-a`. */
+  readonly object: string
   /** Absent for a document that is not about a gateway. */
   readonly gateway?: Name
   /** Unix ms of the bag that first lacked it. */
@@ -461,9 +463,9 @@ export class Ledger {
     for (const { goneSinceMs, origin, signed } of this.#inForce.values()) {
       if (goneSinceMs === undefined) continue
       const gateway = gatewayOf(signed.document)
-      vanished.push({ origin, ...(gateway === undefined ? {} : { gateway }), sinceMs: goneSinceMs })
+      vanished.push({ origin, object: nameOf(signed.document), ...(gateway === undefined ? {} : { gateway }), sinceMs: goneSinceMs })
     }
-    return vanished.sort((a, b) => compareText(a.origin, b.origin))
+    return vanished.sort((a, b) => compareText(a.object, b.object))
   }
 }
 

@@ -6,8 +6,10 @@
 import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { encode, fleetRecord, prefixesOf, spare } from '../support/fleet.ts'
-import type { FleetDocument } from '../support/fleet.ts'
+import type { Document } from '../../agent/model/document.ts'
+import { gatewayOf } from '../../agent/trust/subject.ts'
+import { placeOf, sealed } from '../support/documents.ts'
+import { fleetEndpoint, fleetRecord, prefixesOf, spare } from '../support/fleet.ts'
 import { figure, median, percentile } from './figure.ts'
 import type { Figure } from './figure.ts'
 import { startFleetAgent } from './fleet-agent.ts'
@@ -41,7 +43,7 @@ export async function run(): Promise<Figure[]> {
       passes.push(pass.fields['ms'] ?? 0)
       shares = Math.max(shares, pass.fields['shares'] ?? 0)
       if (pass.fields['failures'] !== 0 || (pass.fields['ops'] ?? 0) === 0) wrong++
-      if (pass.fields.of?.includes(String(document.payload['gateway'])) !== true) wrong++
+      if (pass.fields.of?.includes(gatewayOf(document) ?? '') !== true) wrong++
       if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
     }
     return [
@@ -83,10 +85,9 @@ export async function run(): Promise<Figure[]> {
 function changeOf(
   n: number,
   i: number,
-): { readonly document: FleetDocument; readonly prefix?: string; readonly present?: boolean } {
-  const own = prefixesOf(n, { gateways, prefixes, own: { gateway: '', site: '', identity: '' } })
+): { readonly document: Document; readonly prefix?: string; readonly present?: boolean } {
+  const own = prefixesOf(n, { gateways, prefixes })
   const serial = 1763700100000 + i
-  const endpoint = { underlay: 'internet', address: `198.18.${n >> 8}.${n & 255}`, port: 51000, mtu: 1500 }
   switch (i % 4) {
     case 0:
       return { document: fleetRecord(n, [...own, spare(n)], { serial }), prefix: spare(n), present: true }
@@ -95,13 +96,13 @@ function changeOf(
     case 2:
       return { document: fleetRecord(n, own, { serial, weight: 2 }), prefix: spare(n), present: false }
     default:
-      return { document: fleetRecord(n, own, { serial, weight: 2, endpoints: [endpoint] }) }
+      return { document: fleetRecord(n, own, { serial, weight: 2, endpoints: [fleetEndpoint(n, 51000)] }) }
   }
 }
 
-async function change(agent: FleetAgent, document: FleetDocument): Promise<{ at: number; pass: Pass }> {
-  const file = path.join(agent.registry, document.file)
-  writeFileSync(`${file}.tmp`, encode(document))
+async function change(agent: FleetAgent, document: Document): Promise<{ at: number; pass: Pass }> {
+  const file = path.join(agent.registry, placeOf(document))
+  writeFileSync(`${file}.tmp`, sealed(document))
   const at = performance.timeOrigin + performance.now()
   renameSync(`${file}.tmp`, file)
   for (let tries = 0; tries < 400; tries++) {
@@ -110,7 +111,7 @@ async function change(agent: FleetAgent, document: FleetDocument): Promise<{ at:
     const pass = events.find((event) => event.event === 'pass' && event.at > at)
     if (pass !== undefined) return { at, pass }
   }
-  throw new Error(`no pass followed the change of ${document.file}`)
+  throw new Error(`no pass followed the change of ${file}`)
 }
 
 function worst(latencies: readonly number[]): string {

@@ -10,7 +10,9 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ask } from '../../agent/cli/client.ts'
-import { fleet, writeFleet } from '../support/fleet.ts'
+import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
+import { authority } from '../support/documents.ts'
+import { fleet, fleetFabric, writeFleet } from '../support/fleet.ts'
 import { ip } from './ground.ts'
 
 export const ownGateway = 'bench-own'
@@ -42,7 +44,7 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
     mkdirSync(directory, { recursive: true })
   writeFileSync(
     '/etc/linkspan/config.yml',
-    `fabric: bench\nsite: own\nregistry: file://${registry}\ngateway: ${ownGateway}\nmetrics: false\n`,
+    `fabric: ${fleetFabric}\nsite: own\nregistry: file://${registry}\nauthority: ${authority}\ngateway: ${ownGateway}\nmetrics: false\n`,
   )
   for (const folder of ['certificates', 'records', 'requests']) mkdirSync(path.join(registry, folder))
   const agent = spawn(process.execPath, [main, 'agent'], { stdio: ['ignore', 'ignore', 'pipe'] })
@@ -50,14 +52,15 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
   agent.stderr.on('data', (chunk: Buffer) => {
     log = (log + chunk.toString()).slice(-20_000)
   })
-  const request = path.join(registry, 'requests', `${ownGateway}.json`)
+  const request = path.join(registry, 'requests', `${ownGateway}.jws`)
   await until(
     () => existsSync(request),
     agent,
     () => log,
   )
-  const { payload } = JSON.parse(readFileSync(request, 'utf8')) as { payload: { identity: string } }
-  const own = { gateway: ownGateway, site: 'own', identity: payload.identity }
+  const asked = parseDocument({ origin: request, bytes: readFileSync(request) })
+  if (isRefusal(asked)) throw new Error(asked.reason)
+  const own = { gateway: ownGateway, site: 'own', identity: asked.kid }
   const documents = fleet({ gateways, prefixes, own })
   // The fabric document last: until it is there nothing else counts, and the cold start is one.
   await writeFleet(registry, [...documents.slice(1), ...documents.slice(0, 1)])

@@ -7,6 +7,8 @@ import path from 'node:path'
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { seal } from '../../agent/trust/envelope.ts'
+import { authorityKey, keyOf } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { guest, startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
@@ -21,6 +23,7 @@ await isolated(import.meta.url, async (directory) => {
   const configFile = machine.path('/etc/linkspan/config.yml')
   const config = readFileSync(configFile, 'utf8')
   const whole = dump(machine)
+  const ca = path.join(directory, 'ca')
   const code = (...args: readonly string[]): number => left.cli(...args).status
 
   await t.test('a typing mistake never runs the command', (t) => {
@@ -39,7 +42,7 @@ await isolated(import.meta.url, async (directory) => {
       [['agent', '--wireguard', 'kernal'], /kernal/],
       [['down', '--dry-run', 'flase'], /flase/],
       [['keys', 'shwo'], /shwo|show/],
-      [['registry', 'add', 'gw-1', '--replace', '--registry', lab.registry, '--plane=x'], /plane.*x/],
+      [['ca', 'issue', 'gw-1', '--replace', '--ca', ca, '--registry', lab.registry, '--plane=x'], /plane.*x/],
     ] as const) {
       const { status, stdout, stderr } = left.cli(...args)
       t.equal(status, 2, `${args.join(' ')}: ${stderr.trim()}`)
@@ -53,15 +56,17 @@ await isolated(import.meta.url, async (directory) => {
 
   await t.test('a mistake in config.yml is shown where it is', (t) => {
     for (const [wrong, place, reason] of [
-      ['prefixes: ["10.1.0.0/16"]', 'prefixes: ["10.1.2.3/16"]', /:5:12: .*host bits/],
-      ['prefixes: ["10.1.0.0/16"]', 'prefixes: ["010.1.0.0/16"]', /:5:12: .*(octal|leading zero)/],
-      ['prefixes: ["10.1.0.0/16"]', 'prefixes: ["10.1.0.0/33"]', /:5:12: /],
+      ['prefixes: ["10.1.0.0/16"]', 'prefixes: ["10.1.2.3/16"]', /:6:12: .*host bits/],
+      ['prefixes: ["10.1.0.0/16"]', 'prefixes: ["010.1.0.0/16"]', /:6:12: .*(octal|leading zero)/],
+      ['prefixes: ["10.1.0.0/16"]', 'prefixes: ["10.1.0.0/33"]', /:6:12: /],
       ['fabric: lab', 'fabric: lab\nfabric: lub', /:2:1: .*(unique|twice)/i],
-      ['prefixes:', 'prefixs:', /:5:1: unknown key "prefixs"[^]*did you mean "prefixes"/],
-      ['gateway: gw-1', 'gateway: "gw/../1"', /:3:10: .*expected a name/],
-      ['gateway: gw-1', 'gateway: "gw\\n1"', /:3:10: .*expected a name/],
+      ['authority: ', 'authority: x', /:2:12: .*43 characters of base64url/],
+      ['authority: ', '# authority: ', /:1:1: the key "authority" is missing/],
+      ['prefixes:', 'prefixs:', /:6:1: unknown key "prefixs"[^]*did you mean "prefixes"/],
+      ['gateway: gw-1', 'gateway: "gw/../1"', /:4:10: .*expected a name/],
+      ['gateway: gw-1', 'gateway: "gw\\n1"', /:4:10: .*expected a name/],
       ['site: site-1', 'site: [', /:\d+:\d+: /],
-      ['registry: file', 'registry: etcd', /:4:11: .*not supported yet/],
+      ['registry: file', 'registry: etcd', /:5:11: .*not supported yet/],
     ] as const) {
       // Only the first prefix stays, so that columns are known.
       const simple = config.replace(/prefixes: .*/, 'prefixes: ["10.1.0.0/16"]')
@@ -100,12 +105,12 @@ await isolated(import.meta.url, async (directory) => {
     t.equal(code('plan', '--exit-code'), 0, 'nothing to do')
     t.equal(code('--help'), 0)
 
-    const bad = path.join(lab.registry, 'records', 'bad.json')
-    writeFileSync(bad, '{ "typ": }')
+    const bad = path.join(lab.registry, 'records', 'bad.jws')
+    writeFileSync(bad, seal('record', '{ "fabric": }', keyOf('anybody')))
     for (let i = 0; i < 200 && (await left.status())?.health === 'ok'; i++) await pause(50)
     const degraded = left.cli('status')
     t.equal(degraded.status, 3, 'degraded')
-    t.match(degraded.stdout, /bad\.json:1:10: refused: /)
+    t.match(degraded.stdout, /bad\.jws:1:13: refused: /)
     rmSync(bad)
 
     // The repository may lie where nobody may go.
@@ -168,6 +173,7 @@ await isolated(import.meta.url, async (directory) => {
       t.equal(key.length, 32, 'a private key')
       secrets.push(...formsOf(key))
     }
+    secrets.push(...formsOf(Buffer.from(authorityKey.export({ format: 'jwk' }).d ?? '', 'base64url')))
     const leaks = (text: string): boolean => secrets.some((secret) => text.includes(secret))
 
     // Arguments and environments of all that runs here, as often as can be while an agent makes everything anew.

@@ -141,6 +141,12 @@ const faults: readonly Fault[] = [
     options: impatient,
   },
   {
+    name: 'stalled body, no length',
+    conduct: (socket) => socket.write(`${ok()}linkspan-bundle 1\n`),
+    reason: /the body stalled: nothing came for 0\.7 s/,
+    options: impatient,
+  },
+  {
     name: '200 with a web page',
     conduct: say(200, '<!DOCTYPE html><title>Sign in</title>', {
       'Content-Type': 'text/html; charset=utf-8',

@@ -1,6 +1,7 @@
 /**
  * Restarts while the registry is incomplete: a record half written, a certificate or record gone, both gone. Omission is not
- * deletion: what was set up stays and carries traffic, and `status` says whose documents are missing.
+ * deletion: what was set up stays and carries traffic, and `status` says whose documents are missing. That is so for an
+ * agent that knows from an earlier run what was in force, and for one that lost that, too.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -16,8 +17,8 @@ await isolated(import.meta.url, async (directory) => {
   const { lab, left, leftHost, rightHost } = await makePair(directory)
   for (let i = 0; i < 50 && !leftHost.pings('10.2.0.10'); i++) await pause(100)
   const whole = dump(left.machine)
-  const certificate = path.join(lab.registry, 'certificates', 'gw-2.json')
-  const record = path.join(lab.registry, 'records', 'gw-2.json')
+  const certificate = path.join(lab.registry, 'certificates', 'gw-2.jws')
+  const record = path.join(lab.registry, 'records', 'gw-2.jws')
   const bytes = new Map([certificate, record].map((file) => [file, readFileSync(file)]))
   const put = (file: string, content: Buffer): void => {
     writeFileSync(`${file}.tmp`, content)
@@ -51,24 +52,30 @@ await isolated(import.meta.url, async (directory) => {
       },
     ],
   ] as const) {
-    await t.test(`a start that finds ${what} of a peer loses no packet`, async (t) => {
-      const meter = await Meter.start(leftHost, rightHost, '10.2.0.10', { perSecond: 200 })
-      await left.stop('SIGKILL')
-      damage()
-      left.log = ''
-      left.start()
-      await left.untilLogged('first-audit', guest ? 120 : 30)
-      await pause(2500) // half-written files are read again for 1.3 s, and then are refused
-      const { sent, lost } = await meter.stop()
-      t.equal(lost, 0, `lost of ${sent}`)
-      t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
-      const { status, stdout } = left.cli('status')
-      t.equal(status, 3, 'degraded')
-      t.match(stdout, /gateway gw-2/, 'it says whose')
-      for (const [file, content] of bytes) put(file, content)
-      for (let i = 0; i < 900 && (await left.status())?.health !== 'ok'; i++) await pause(50)
-      t.equal((await left.status())?.health, 'ok', `all well when it is back: ${left.cli('status').stdout}`)
-      t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and nothing was written')
-    })
+    for (const forgets of [false, true]) {
+      const who = forgets ? 'an agent that forgot all' : 'an agent'
+      await t.test(`${who} that finds ${what} of a peer at its start loses no packet`, async (t) => {
+        const meter = await Meter.start(leftHost, rightHost, '10.2.0.10', { perSecond: 200 })
+        await left.stop('SIGKILL')
+        damage()
+        if (forgets) left.machine.run('rm', '-r', '/var/lib/linkspan/known')
+        left.log = ''
+        left.start()
+        await left.untilLogged('first-audit', guest ? 120 : 30)
+        await pause(2500) // half-written files are read again for 1.3 s, and then are refused
+        const { sent, lost } = await meter.stop()
+        t.equal(lost, 0, `lost of ${sent}`)
+        t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
+        const { status, stdout } = left.cli('status')
+        // What is in force and no longer there is news; what nobody knows, or cannot be read, is a fault.
+        t.equal(status, forgets || what === 'half a record' ? 3 : 0)
+        const said = what === 'half a record' ? /gw-2\.jws: refused: / : /gw-2.*: gone from the registry since /
+        t.match(stdout, forgets ? /gateway gw-2: / : said, 'it says whose')
+        for (const [file, content] of bytes) put(file, content)
+        for (let i = 0; i < 900 && (await left.status())?.health !== 'ok'; i++) await pause(50)
+        t.equal((await left.status())?.health, 'ok', `all well when it is back: ${left.cli('status').stdout}`)
+        t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and nothing was written')
+      })
+    }
   }
 })

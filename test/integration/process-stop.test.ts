@@ -106,6 +106,7 @@ await isolated(import.meta.url, async (directory) => {
     const meter = await Meter.start(leftHost, rightHost, '10.2.0.10', { perSecond })
     left.configure([
       'fabric: lab',
+      `authority: ${lab.authority}`,
       'site: site-1',
       `registry: file://${lab.registry}`,
       'prefixes: [ 10.1.0.0/33 ]',
@@ -113,7 +114,7 @@ await isolated(import.meta.url, async (directory) => {
     for (let i = 0; i < 3; i++) {
       const { status, stderr } = left.cli('agent')
       t.equal(status, 2, 'exit code')
-      t.match(stderr, /config\.yml:4:13/, 'the place')
+      t.match(stderr, /config\.yml:5:13/, 'the place')
     }
     t.strictSame(dumpDiff(before, dump(left.machine)), [], 'kernel')
     t.strictSame(state(), files, 'state directory')

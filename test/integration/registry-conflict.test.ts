@@ -5,21 +5,31 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { Document } from '../../agent/model/document.ts'
 import { prefix } from '../../agent/model/prefix.ts'
-import { documentPath } from '../../agent/registry/file.ts'
-import { identityOf, tunnelKeysOf } from '../support/documents.ts'
+import { seal } from '../../agent/trust/envelope.ts'
+import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
+import {
+  authorityKey,
+  identityKeyOf,
+  identityOf,
+  sealed,
+  signed,
+  tunnelKeysOf,
+} from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
+import { payloadText } from '../support/mistake.ts'
 import { certificate, makePaper, record, seconds } from '../support/paper.ts'
 
 await isolated(import.meta.url, async (directory) => {
-  const { lab, left, right, paper, documents, whole, put, until } = await makePaper(directory, 5)
+  const { lab, left, right, paper, whole, put, putTogether, until } = await makePaper(directory, 5)
 
   await t.test('documents that contradict each other', async (t) => {
     const [first, second] = paper as [number, number]
-    const fabricFile = path.join(lab.registry, 'fabric.json')
+    const fabricFile = path.join(lab.registry, 'fabric.jws')
     const fabric = readFileSync(fabricFile, 'utf8')
-    const own = documents[1]
+    const parsed = parseDocument({ origin: fabricFile, bytes: Buffer.from(fabric) })
+    if (isRefusal(parsed)) throw new Error(parsed.reason)
     // All of them newcomers, the last one apart: it asks for a prefix of another site besides its own.
     const newcomers: readonly Document[] = [
       certificate(60, { number: 60 }),
@@ -29,14 +39,17 @@ await isolated(import.meta.url, async (directory) => {
       certificate(64, { site: { name: `s${first}`, provider: '', region: '', labels: {} } }),
       certificate(65),
       certificate(66),
-      ...[60, 61, 62, 63, 64].map((n) => record(n)),
+      ...[60, 61, 64].map((n) => record(n)),
       ...[65, 66].map((n) => record(n, { tunnelKeys: tunnelKeysOf('one') })),
       certificate(second, {
         prefixes: [second, first].map((n) => ({ prefix: prefix(`10.${n}.0.0/16`) })),
       }),
       record(second, { prefixes: [second, first].map((n) => prefix(`10.${n}.0.0/16`)) }),
     ]
-    for (const document of newcomers) put(document)
+    // The certificates of 62 and 63 are for one identity, so it signs the records of both.
+    const twins = [62, 63].map((n) => delivered(record(n), undefined, identityKeyOf('one')))
+    const all = [...newcomers.map((document) => delivered(document)), ...twins]
+    putTogether(all.map(({ origin, bytes }) => ({ origin: path.join(lab.registry, origin), bytes })))
     const rules = ['identity', 'number', 'plane', 'tunnel-key', 'two-sites'] as const
     const status = await until('a refusal by each rule', ({ refusals }) =>
       rules.every((rule) => refusals.some((refusal) => refusal.rule === rule)),
@@ -54,24 +67,25 @@ await isolated(import.meta.url, async (directory) => {
     await pause(300)
     t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
 
-    put(
-      fabricFile,
-      fabric.replace(
-        '"networks": []',
-        '"networks": [{"name":"a","vni":7001,"kind":"l2"},\n      {"name":"b","vni":7001,"kind":"l2"}]',
-      ),
+    const wrong = payloadText(parsed.document).replace(
+      '"networks": []',
+      '"networks": [{"name":"a","vni":7001,"kind":"l2"},\n      {"name":"b","vni":7001,"kind":"l2"}]',
     )
+    put(fabricFile, seal('fabric', wrong, authorityKey))
     const twice = await until('a VNI used twice', ({ refusals }) =>
       refusals.some(({ origin }) => origin === fabricFile),
     )
     const [vni] = twice.refusals.filter(({ origin }) => origin === fabricFile)
-    t.match(vni?.object, /fabric\.json:[0-9]+:[0-9]+$/)
+    t.match(vni?.object, /fabric\.jws:[0-9]+:[0-9]+$/)
     t.match(vni?.reason, /the VNI/)
     t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the fabric document before stays in force')
 
     put(fabricFile, fabric)
-    if (own !== undefined) for (const each of [own.certificate, own.record]) put(each)
-    for (const document of newcomers.slice(0, -2)) rmSync(documentPath(lab.registry, document))
+    // What it had, said anew: an older document does not come back.
+    for (const each of [certificate(second), record(second)]) put(each)
+    for (const { origin } of all) {
+      if (!origin.endsWith(`/g${second}.jws`)) rmSync(path.join(lab.registry, origin))
+    }
     await until('the prefix is given up', ({ refusals }) =>
       refusals.every(({ rule }) => rule !== 'two-sites' && rule !== 'document'),
     )

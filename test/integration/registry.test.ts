@@ -1,6 +1,7 @@
 /**
- * Bad documents in the registry of a running agent. Each is refused by itself, at its place, and the kernel does not hear
- * of it: the dump before equals the dump after.
+ * Bad documents in the registry of a running agent: well signed and wrong, cut off, unreadable. Each is refused by itself, at
+ * its place, and the kernel does not hear of it: the dump before equals the dump after. What is not to be believed is in
+ * registry-deceit.test.ts.
  *
  * There are as many gateways on paper as there are defects, so that one test has all defects at the same time.
  */
@@ -9,14 +10,16 @@ import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { formatDocument } from '../../agent/model/document.ts'
 import { documentPath } from '../../agent/registry/file.ts'
-import { tunnelKeysOf } from '../support/documents.ts'
+import { seal } from '../../agent/trust/envelope.ts'
+import { sealed, signed, signerOf, tunnelKeysOf } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
+import { startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
+import { payloadText } from '../support/mistake.ts'
 import { firstPaper, isClean, makePaper } from '../support/paper.ts'
 
-/** A mistake in the text of a document. */
+/** A mistake in the payload of a document that is signed as it should be. */
 interface Defect {
   readonly name: string
   readonly of: 'certificate' | 'record'
@@ -59,7 +62,7 @@ const defects: readonly Defect[] = [
     name: 'duplicate key',
     of: 'certificate',
     from: '"plane": 0',
-    to: '"plane": 0,\n    "plane": 1',
+    to: '"plane": 0,\n  "plane": 1',
     at: '"plane": 1',
     reason: /"plane" is given twice/,
   },
@@ -76,7 +79,7 @@ const defects: readonly Defect[] = [
     name: 'prototype',
     of: 'record',
     from: '"weight": 1',
-    to: '"weight": 1,\n    "__proto__": {}',
+    to: '"weight": 1,\n  "__proto__": {}',
     at: '"__proto__"',
     reason: /__proto__/,
   },
@@ -144,7 +147,6 @@ const defects: readonly Defect[] = [
     at: '<html>',
     reason: /expected/,
   },
-  { name: 'an empty file', of: 'record', from: /^[^]*$/, to: '', at: '', reason: /is empty/ },
   { name: 'an empty list', of: 'record', from: /^[^]*$/, to: '[]', at: '[]', reason: /expected/ },
 ]
 
@@ -162,7 +164,7 @@ await isolated(import.meta.url, async (directory) => {
       const n = String(firstPaper + i)
       const document = documents[i]?.[defect.of]
       if (document === undefined) throw new Error('too few gateways on paper')
-      const text = formatDocument(document)
+      const text = payloadText(document)
       const from = typeof defect.from === 'string' ? defect.from.replace('N', n) : defect.from
       // Keys are made from the name, so the text is, too.
       const to = defect.name.startsWith('one key')
@@ -170,7 +172,8 @@ await isolated(import.meta.url, async (directory) => {
         : defect.to.replace('N', n)
       const wrong = text.replace(from, () => to)
       t.not(wrong, text, `${defect.name}: the text was changed`)
-      return { ...defect, n, wrong, file: put(document, wrong) }
+      const bytes = seal(document.type, wrong, signerOf(document))
+      return { ...defect, n, wrong, file: put(document, bytes) }
     })
     const status = await until('a refusal for each', ({ refusals }) => refusals.length >= defects.length)
     t.equal(status.refusals.length, defects.length, 'no others')
@@ -200,21 +203,22 @@ await isolated(import.meta.url, async (directory) => {
     const files = cuts.map((cut, i) => {
       const document = documents[i]?.record
       if (document === undefined) throw new Error('too few gateways on paper')
-      const bytes = Buffer.from(formatDocument(document))
-      const file = documentPath(lab.registry, document)
+      const bytes = sealed(document)
+      const file = documentPath(lab.registry, signed(document))
       writeFileSync(file, bytes.subarray(0, Math.floor((bytes.length * cut) / 16)))
       return file
     })
     const status = await until('a refusal for each', ({ refusals }) => refusals.length >= cuts.length)
     t.strictSame(status.refusals.map(({ origin }) => origin).sort(), [...files].sort())
-    for (const { object } of status.refusals) t.match(object, /\.json:[0-9]+:[0-9]+$/)
+    for (const { rule, object } of status.refusals)
+      t.match({ rule, object }, { rule: 'document', object: /\.jws$/ })
     t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
     putAll()
     await until('no refusal', isClean)
 
     left.log = ''
     for (const { record: document } of documents) {
-      const file = documentPath(lab.registry, document)
+      const file = documentPath(lab.registry, signed(document))
       const text = readFileSync(file, 'utf8')
       writeFileSync(file, text.slice(0, 200))
       await pause(20)
@@ -228,7 +232,13 @@ await isolated(import.meta.url, async (directory) => {
   await t.test('what is deleted or cannot be read stays in force', async (t) => {
     const [gone, linked, folder, fifo, large] = documents
       .slice(0, 5)
-      .map(({ record: each }) => documentPath(lab.registry, each)) as [string, string, string, string, string]
+      .map(({ record: each }) => documentPath(lab.registry, signed(each))) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ]
     execFileSync('mkfifo', [`${fifo}.next`])
     symlinkSync(linked, `${linked}.next`)
     for (const file of [fifo, linked]) renameSync(`${file}.next`, file)
@@ -266,10 +276,16 @@ await isolated(import.meta.url, async (directory) => {
     rmSync(lab.registry, { recursive: true })
 
     await left.stop()
+    await startSettled(left)
+    t.match(left.log, /first-audit .*ops=0 /, 'what it knew is enough')
+    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and an agent started without one')
+
+    await left.stop()
+    left.machine.run('rm', '-r', '/var/lib/linkspan/known')
     left.start()
     await until('the agent waits', ({ health }) => health === 'waiting')
     await pause(1000)
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and an agent started without one')
+    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'and one that remembers nothing')
 
     renameSync(`${lab.registry}.gone`, lab.registry)
     renameSync(path.join(lab.registry, 'gone'), path.join(lab.registry, 'records'))

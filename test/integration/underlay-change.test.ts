@@ -9,6 +9,8 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { GatewayRecord } from '../../agent/model/fabric.ts'
+import { documentsOf } from '../../agent/trust/parse.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { guest, untilDump } from '../support/fault.ts'
 import type { Gateway } from '../support/gateway.ts'
@@ -144,12 +146,11 @@ await isolated(import.meta.url, async (directory) => {
 
   for (const gateway of [left, right]) t.equal(await gateway.stop(), 0, `${gateway.name} stops`)
 
-  function recordOf(gateway: string): {
-    readonly serial: number
-    readonly endpoints: readonly { address?: string }[]
-  } {
-    const text = readFileSync(path.join(lab.registry, 'records', `${gateway}.json`), 'utf8')
-    return (JSON.parse(text) as { readonly payload: ReturnType<typeof recordOf> }).payload
+  function recordOf(gateway: string): GatewayRecord {
+    const file = path.join(lab.registry, 'records', `${gateway}.jws`)
+    const [document] = documentsOf([{ origin: file, bytes: readFileSync(file) }])
+    if (document?.type !== 'record') throw new Error(`${file} holds no record`)
+    return document.payload
   }
 
   function endpointOf(gateway: string): string | undefined {

@@ -5,6 +5,13 @@
 import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import type { Document } from '../../agent/model/document.ts'
+import type { GatewayRecord } from '../../agent/model/fabric.ts'
+import { parsePublicKey } from '../../agent/model/key.ts'
+import type { PublicKey } from '../../agent/model/key.ts'
+import { address, prefix } from '../../agent/model/prefix.ts'
+import type { Prefix } from '../../agent/model/prefix.ts'
+import { certificateOf, fabricOf, identityOf, placeOf, recordOf, sealed } from './documents.ts'
 
 export interface FleetOptions {
   readonly gateways: number
@@ -13,20 +20,18 @@ export interface FleetOptions {
   readonly own: { readonly gateway: string; readonly site: string; readonly identity: string }
 }
 
-export interface FleetDocument {
-  readonly file: string
-  readonly typ: string
-  readonly payload: Record<string, unknown>
-}
-
-const fabric = 'bench'
+export const fleetFabric = 'bench'
+/** Every document of the fleet is of this moment and valid from then on. */
+const since = 1763700000000
+const anyCertificate = certificateOf(1)
+const anyRecord = recordOf(1)
 
 /**
  * Prefix n of the fleet: every second /24 of 10/8 to 41/8, so that no two are siblings (nothing aggregates).
  */
-export function fleetPrefix(n: number): string {
+export function fleetPrefix(n: number): Prefix {
   const block = n * 2
-  return `${10 + (block >> 16)}.${(block >> 8) & 255}.${block & 255}.0/24`
+  return prefix(`${10 + (block >> 16)}.${(block >> 8) & 255}.${block & 255}.0/24`)
 }
 
 export function fleetName(n: number): string {
@@ -34,79 +39,66 @@ export function fleetName(n: number): string {
 }
 
 /** A key nobody has the private half of: enough for a peer that never answers. */
-export function fleetKey(name: string, index: number): string {
-  return createHash('sha256').update(`${name} ${index}`).digest('base64')
+export function fleetKey(name: string, index: number): PublicKey {
+  const key = parsePublicKey(createHash('sha256').update(`${name} ${index}`).digest('base64'))
+  if (key === undefined) throw new TypeError('not a key')
+  return key
 }
 
+/** The record of gateway n, signed by the identity of its name (documents.ts). */
 export function fleetRecord(
   n: number,
-  prefixes: readonly string[],
-  change: Record<string, unknown> = {},
-): FleetDocument {
+  prefixes: readonly Prefix[],
+  change: Partial<GatewayRecord> = {},
+): Document {
   const gateway = fleetName(n)
-  const tunnelKeys: Record<string, string> = {}
-  for (let i = 0; i < 8; i++) tunnelKeys[String(i)] = fleetKey(gateway, i)
-  return {
-    file: `records/${gateway}.json`,
-    typ: 'linkspan-record',
-    payload: {
-      fabric,
-      serial: 1763700000000 + n,
-      gateway,
-      generation: 0,
-      tunnelKeys,
-      // TEST-NET-2 and -3 (RFC 5737): nobody is there.
-      endpoints: [{ underlay: 'internet', address: `198.18.${n >> 8}.${n & 255}`, port: 51820, mtu: 1500 }],
-      prefixes,
-      networks: [],
-      weight: 1,
-      state: 'active',
-      ...change,
-    },
+  const tunnelKeys = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [i, fleetKey(gateway, i)]))
+  const payload = {
+    ...anyRecord,
+    fabric: fleetFabric,
+    serial: since + n,
+    gateway,
+    tunnelKeys,
+    endpoints: [fleetEndpoint(n)],
+    prefixes,
+    ...change,
   }
+  return { type: 'record', payload }
+}
+
+/** In 198.18.0.0/15, which is for benches (RFC 2544): nobody is there. */
+export function fleetEndpoint(n: number, port = 51820): GatewayRecord['endpoints'][number] {
+  return { underlay: 'internet', address: address(`198.18.${n >> 8}.${n & 255}`), port, mtu: 1500 }
 }
 
 /** Prefixes of gateway n (from 1; 0 is the one under test and has its own). */
-export function prefixesOf(n: number, options: FleetOptions): string[] {
+export function prefixesOf(n: number, options: Pick<FleetOptions, 'gateways' | 'prefixes'>): Prefix[] {
   const each = Math.floor(options.prefixes / options.gateways)
   return Array.from({ length: each }, (_, i) => fleetPrefix((n - 1) * each + i))
 }
 
-export function fleet(options: FleetOptions): FleetDocument[] {
-  const documents: FleetDocument[] = [
+/** The fabric document first. */
+export function fleet(options: FleetOptions): Document[] {
+  const { gateway, site, identity } = options.own
+  const documents: Document[] = [
     {
-      file: 'fabric.json',
-      typ: 'linkspan-fabric',
-      payload: {
-        fabric,
-        serial: 1763700000000,
-        freshUntil: 4102444800000,
-        overlay: { ipv4: '100.127.0.0/16', ipv6: 'fd4c:53aa:bb00::/48' },
-        underlays: [{ name: 'internet' }],
-        prefer: ['internet'],
-        mesh: 'all',
-        networks: [],
-        policy: { default: 'allow', rules: [] },
-        probe: { port: 18620, intervalMs: 200, retryMs: 60, downAfter: 10, underlays: {} },
-        rotation: { days: 0 },
-        removed: [],
-        revoked: { serials: [], identities: [] },
-      },
+      type: 'fabric',
+      payload: fabricOf({ fabric: fleetFabric, serial: since, freshUntil: 4102444800000, networks: [] }),
     },
-    certificate(1, options.own.gateway, options.own.site, options.own.identity, ['172.20.0.0/16']),
+    certificate(1, gateway, site, identity, [prefix('172.20.0.0/16')]),
   ]
   for (let n = 1; n <= options.gateways; n++) {
     const prefixes = prefixesOf(n, options)
-    const identity = createHash('sha256').update(fleetName(n)).digest('base64url')
-    documents.push(certificate(n + 1, fleetName(n), `site-${n}`, identity, [...prefixes, spare(n)]))
+    const name = fleetName(n)
+    documents.push(certificate(n + 1, name, `site-${n}`, identityOf(name), [...prefixes, spare(n)]))
     documents.push(fleetRecord(n, prefixes))
   }
   return documents
 }
 
 /** A certified prefix that gateway n does not advertise at first. */
-export function spare(n: number): string {
-  return `60.${n >> 8}.${n & 255}.0/24`
+export function spare(n: number): Prefix {
+  return prefix(`60.${n >> 8}.${n & 255}.0/24`)
 }
 
 function certificate(
@@ -114,37 +106,28 @@ function certificate(
   gateway: string,
   site: string,
   identity: string,
-  prefixes: readonly string[],
-): FleetDocument {
-  return {
-    file: `certificates/${gateway}.json`,
-    typ: 'linkspan-certificate',
-    payload: {
-      fabric,
-      serial: 1763700000000 + number,
-      gateway,
-      number,
-      site: { name: site, provider: 'bench', region: 'bench', labels: {} },
-      plane: 0,
-      identity,
-      notBefore: 1763700000000,
-      notAfter: 4102444800000,
-      prefixes: prefixes.map((prefix) => ({ prefix })),
-      networks: [],
-      grants: [],
-    },
+  prefixes: readonly Prefix[],
+): Document {
+  const payload = {
+    ...anyCertificate,
+    fabric: fleetFabric,
+    serial: since + number,
+    gateway,
+    number,
+    site: { name: site, provider: 'bench', region: 'bench', labels: {} },
+    identity,
+    notBefore: since,
+    prefixes: prefixes.map((each) => ({ prefix: each })),
   }
+  return { type: 'certificate', payload }
 }
 
-export async function writeFleet(directory: string, documents: readonly FleetDocument[]): Promise<void> {
+/** Signed and in their places. */
+export async function writeFleet(directory: string, documents: readonly Document[]): Promise<void> {
   for (const folder of ['certificates', 'records', 'requests']) {
     await mkdir(path.join(directory, folder), { recursive: true })
   }
   for (const document of documents) {
-    await writeFile(path.join(directory, document.file), encode(document))
+    await writeFile(path.join(directory, placeOf(document)), sealed(document))
   }
-}
-
-export function encode(document: FleetDocument): string {
-  return JSON.stringify({ typ: document.typ, payload: document.payload })
 }

@@ -31,31 +31,51 @@ export function bundleOf(...texts: readonly string[]): Buffer {
   )
 }
 
-/** Reads a watch bag by bag. */
+/** Reads a watch to its end, and hands out its bags one by one. */
 export class Follower {
   readonly registry: HttpsRegistry
   readonly #stop = new AbortController()
-  readonly #bags: AsyncIterator<Bag>
-  #pending: Promise<IteratorResult<Bag>> | undefined
+  readonly #bags: Bag[] = []
+  readonly #done: Promise<void>
+  #isDone = false
+  #wake: (() => void) | undefined
 
   constructor(t: Test, urls: readonly string[], options: HttpsRegistryOptions) {
     this.registry = new HttpsRegistry(urls, options)
-    this.#bags = this.registry.watch(this.#stop.signal)[Symbol.asyncIterator]()
+    this.#done = this.#read()
     t.teardown(() => this.close())
   }
 
-  /** The next bag; undefined where none comes in time. */
+  /** The next bag; undefined where none comes in time, and at the end. */
   async next(timeoutMs = patienceMs): Promise<Bag | undefined> {
-    this.#pending ??= this.#bags.next()
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, undefined)
-    })
-    const first = await Promise.race([this.#pending, late])
-    clearTimeout(timer)
-    if (first === undefined) return undefined
-    this.#pending = undefined
-    return first.done === true ? undefined : first.value
+    if (this.#bags.length === 0 && !this.#isDone) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, timeoutMs)
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    return this.#bags.shift()
+  }
+
+  /** Ends the watch; resolves when it has ended. */
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#done
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const bag of this.registry.watch(this.#stop.signal)) {
+        this.#bags.push(bag)
+        this.#wake?.()
+      }
+    } finally {
+      this.#isDone = true
+      this.#wake?.()
+    }
   }
 
   /** The first bag that fits, and the ones before it. */
@@ -66,12 +86,6 @@ export class Follower {
       if (fits(bag)) return { bag, skipped }
       skipped.push(bag)
     }
-  }
-
-  async close(): Promise<void> {
-    this.#stop.abort()
-    await this.#pending
-    await this.#bags.return?.()
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Status } from '../../agent/daemon/status.ts'
-import type { Document } from '../../agent/model/document.ts'
+import type { Delivered, Document } from '../../agent/model/document.ts'
 import type { Certificate, GatewayRecord } from '../../agent/model/fabric.ts'
 import { address } from '../../agent/model/prefix.ts'
 import { documentPath } from '../../agent/registry/file.ts'
@@ -36,6 +36,8 @@ export interface Paper extends Pair {
   readonly whole: ReturnType<typeof dump>
   /** Whole or not at all, as a careful writer does it; the path. */
   readonly put: (document: Document | string, text?: string) => string
+  /** All in one moment, so that the agents see them as one piece of news. */
+  readonly putTogether: (documents: readonly Delivered[]) => void
   readonly putAll: () => void
   /** The status of the left gateway, once that holds. Throws where it does not in time. */
   readonly until: (what: string, holds: (status: Status) => boolean) => Promise<Status>
@@ -55,10 +57,15 @@ export async function makePaper(directory: string, count: number): Promise<Paper
   function put(document: Document | string, text?: string): string {
     const file = typeof document === 'string' ? document : documentPath(lab.registry, signed(document))
     const whole = text ?? (typeof document === 'string' ? '' : sealed(document).toString())
-    mkdirSync(path.dirname(file), { recursive: true })
-    writeFileSync(`${file}.next`, whole)
-    renameSync(`${file}.next`, file)
+    putTogether([{ origin: file, bytes: Buffer.from(whole) }])
     return file
+  }
+  function putTogether(some: readonly Delivered[]): void {
+    for (const { origin, bytes } of some) {
+      mkdirSync(path.dirname(origin), { recursive: true })
+      writeFileSync(`${origin}.next`, bytes)
+    }
+    for (const { origin } of some) renameSync(`${origin}.next`, origin)
   }
   function putAll(): void {
     for (const each of documents) {
@@ -79,5 +86,5 @@ export async function makePaper(directory: string, count: number): Promise<Paper
   putAll()
   await until('all peers', ({ peers }) => peers.length === 1 + paper.length)
   await pause(300)
-  return { ...pair, paper, documents, whole: dump(left.machine), put, putAll, until }
+  return { ...pair, paper, documents, whole: dump(left.machine), put, putTogether, putAll, until }
 }

@@ -6,11 +6,11 @@ import { LinkspanError } from '../../../agent/errors.ts'
 import { ownOf } from '../../../agent/model/config.ts'
 import type { Config } from '../../../agent/model/config.ts'
 import { address } from '../../../agent/model/prefix.ts'
-import { fabricOf } from '../../support/documents.ts'
+import { authority, fabricOf } from '../../support/documents.ts'
 
 const file = '/etc/linkspan/config.yml'
 const config = (text: string): Config => configOf(YamlFile.parse(file, Buffer.from(text)))
-const least = 'fabric: prod\nsite: aws\ngateway: aws-a\nregistry: file:///srv/registry\n'
+const least = `fabric: prod\nsite: aws\ngateway: aws-a\nregistry: file:///srv/registry\nauthority: ${authority}\n`
 
 function errorOf(text: string | Uint8Array): LinkspanError {
   try {
@@ -26,6 +26,7 @@ void t.test('the least there can be', (t) => {
   t.same(config(least), {
     file,
     fabric: 'prod',
+    authority,
     site: { name: 'aws', provider: '', region: '', labels: {} },
     registry: { kind: 'file', directory: '/srv/registry' },
     prefixes: [],
@@ -38,7 +39,7 @@ void t.test('the least there can be', (t) => {
 void t.test('everything', (t) => {
   const all = config(`
 fabric: prod
-authority: ${'A'.repeat(43)}
+authority: ${authority}
 site: { name: aws, provider: aws, region: us-east-1, labels: { jurisdiction: us } }
 gateway: aws-a
 registry: file:///srv/registry/
@@ -78,8 +79,8 @@ void t.test('a mistake as it is shown', (t) => {
   t.equal(
     error.message,
     [
-      '/etc/linkspan/config.yml:5:12: prefixes[0]: "10.1.2.3/16" has host bits set',
-      '  5 | prefixes: [10.1.2.3/16]',
+      '/etc/linkspan/config.yml:6:12: prefixes[0]: "10.1.2.3/16" has host bits set',
+      '  6 | prefixes: [10.1.2.3/16]',
       '    |            ^',
       '  hint: did you mean "10.1.0.0/16"?',
     ].join('\n'),
@@ -90,12 +91,13 @@ void t.test('a mistake as it is shown', (t) => {
 void t.test('all mistakes at once, in the order of the file', (t) => {
   const { message } = errorOf('fabrik: prod\nsite: Aws\nregistry: /srv\nprefixes: [10.0.0.0/33]\n')
   const places = message.split('\n').filter((line) => line.startsWith('/etc'))
-  t.equal(places.length, 5)
+  t.equal(places.length, 6)
   t.match(places[0], /:1:1: the key "fabric" is missing/)
-  t.match(places[1], /:1:1: unknown key "fabrik"/)
-  t.match(places[2], /:2:7: site: expected a name/)
-  t.match(places[3], /:3:11: registry: expected a URL/)
-  t.match(places[4], /:4:12: prefixes\[0\]: "10.0.0.0\/33": the length must be 0 to 32/)
+  t.match(places[1], /:1:1: the key "authority" is missing/)
+  t.match(places[2], /:1:1: unknown key "fabrik"/)
+  t.match(places[3], /:2:7: site: expected a name/)
+  t.match(places[4], /:3:11: registry: expected a URL/)
+  t.match(places[5], /:4:12: prefixes\[0\]: "10.0.0.0\/33": the length must be 0 to 32/)
   t.end()
 })
 
@@ -111,20 +113,20 @@ const cases: readonly Case[] = [
   {
     name: 'host bits',
     text: 'prefixes: [10.1.2.3/16]',
-    at: '5:12',
+    at: '6:12',
     says: /host bits.*did you mean "10\.1\.0\.0\/16"/s,
   },
   {
     name: 'octal',
     text: 'prefixes: [010.1.0.0/16]',
-    at: '5:12',
+    at: '6:12',
     says: /octal.*did you mean "10\.1\.0\.0\/16"/s,
   },
-  { name: '/33', text: 'exclude:\n  - 10.1.0.0/33', at: '6:5', says: /0 to 32/ },
+  { name: '/33', text: 'exclude:\n  - 10.1.0.0/33', at: '7:5', says: /0 to 32/ },
   {
     name: 'netmask',
     text: 'exclude: [10.1.0.0/255.255.0.0]',
-    at: '5:11',
+    at: '6:11',
     says: /did you mean "10\.1\.0\.0\/16"/,
   },
   { name: 'short form', text: 'exclude: [10.1/16]', says: /did you mean "10\.1\.0\.0\/16"/ },
@@ -133,32 +135,32 @@ const cases: readonly Case[] = [
   {
     name: 'no list',
     text: 'prefixes: 10.1.0.0/16',
-    at: '5:11',
+    at: '6:11',
     says: /expected a list, found "10\.1\.0\.0\/16"/,
   },
-  { name: 'prefix twice', text: 'prefixes: [10.1.0.0/16, 10.1.0.0/16]', at: '5:25', says: /given twice/ },
-  { name: 'duplicate key', text: 'fabric: other', at: '5:1', says: /this key is given twice/ },
-  { name: 'duplicate key inside', text: 'networks: [{ name: a, name: b }]', at: '5:23', says: /given twice/ },
+  { name: 'prefix twice', text: 'prefixes: [10.1.0.0/16, 10.1.0.0/16]', at: '6:25', says: /given twice/ },
+  { name: 'duplicate key', text: 'fabric: other', at: '6:1', says: /this key is given twice/ },
+  { name: 'duplicate key inside', text: 'networks: [{ name: a, name: b }]', at: '6:23', says: /given twice/ },
   {
     name: 'unknown key',
     text: 'endpoint: []',
-    at: '5:1',
+    at: '6:1',
     says: /unknown key "endpoint".*did you mean "endpoints"/s,
   },
   {
     name: 'unknown key inside',
     text: 'endpoints: [{ underlay: a, adress: x }]',
-    at: '5:28',
+    at: '6:28',
     says: /did you mean "address"/,
   },
-  { name: 'canary', text: 'canary: []', at: '5:1', says: /unknown key "canary"/ },
+  { name: 'canary', text: 'canary: []', at: '6:1', says: /unknown key "canary"/ },
   { name: '__proto__', text: '__proto__: { x: 1 }', says: /unknown key "__proto__"/ },
-  { name: 'missing underlay', text: 'endpoints: [{ port: 1 }]', at: '5:13', says: /"underlay" is missing/ },
+  { name: 'missing underlay', text: 'endpoints: [{ port: 1 }]', at: '6:13', says: /"underlay" is missing/ },
   { name: 'no endpoints', text: 'endpoints: []', says: /at least 1/ },
   {
     name: 'endpoint port',
     text: 'endpoints: [{ underlay: a, port: 65500 }]',
-    at: '5:34',
+    at: '6:34',
     says: /at most 65472/,
   },
   {
@@ -183,7 +185,7 @@ const cases: readonly Case[] = [
   { name: 'metrics', text: 'metrics: 9586', says: /expected false or a text, found 9586/ },
   { name: 'metrics off', text: 'metrics: off', says: /expected ADDRESS:PORT/ },
   { name: 'metrics port', text: 'metrics: "127.0.0.1:99999"', says: /expected ADDRESS:PORT/ },
-  { name: 'authority', text: 'authority: abc', says: /43 characters of base64url/ },
+  { name: 'authority twice', text: `authority: ${authority}`, at: '6:1', says: /this key is given twice/ },
   { name: 'tab', text: 'networks:\n\t- name: a', says: /indent with spaces/ },
   { name: 'open bracket', text: 'prefixes: [10.1.0.0/16', says: /config\.yml:\d+:\d+: / },
   { name: 'second document', text: '---\nfabric: x', says: /config\.yml:\d+:\d+: / },
@@ -210,6 +212,31 @@ for (const name of ['a"b', "a'b", 'a\nb', '../a', '', '.', 'a b', 'x'.repeat(64)
     t.end()
   })
 }
+
+void t.test('the key of the authority', (t) => {
+  t.equal(config(least).authority, authority)
+  t.match(errorOf(least.replace(/authority.*\n/, '')), {
+    object: `${file}:1:1`,
+    message:
+      /the key "authority" is missing\n.*\n.*\n.*write authority: KEY, as linkspan ca init and ca show print it/,
+  })
+  const wrong = [
+    'abc',
+    `${authority}=`,
+    authority.slice(1),
+    `+${authority.slice(1)}`,
+    `"${authority.slice(0, -1)} "`,
+  ]
+  // The last character carries four bits of the key: two more would be another spelling of it.
+  wrong.push(authority.slice(0, -1) + String.fromCharCode(authority.charCodeAt(42) + 1))
+  for (const value of wrong) {
+    const { code, object, message } = errorOf(least.replace(authority, value))
+    t.equal(code, 'config-invalid', value)
+    t.equal(object, `${file}:5:12`, value)
+    t.match(message, /authority: expected an Ed25519 public key: 43 characters of base64url/, value)
+  }
+  t.end()
+})
 
 for (const [registry, says] of [
   ['https://registry.example/', /not supported yet/],
@@ -250,7 +277,7 @@ void t.test('files that would exhaust the parser, and more than one document', (
   t.match(errorOf('['.repeat(33)).object, /:1:33$/, 'at its place')
   t.notMatch(errorOf(`${'['.repeat(32)}${']'.repeat(32)}`).reason, /nested/)
   const { object, reason } = errorOf(`${least}---\n${least}`)
-  t.match(object, /:5:1$/)
+  t.match(object, /:6:1$/)
   t.match(reason, /^a second document begins here\n[^]*hint: keep one/)
   t.notMatch(reason, /YAML\.|parseAll/)
   t.end()

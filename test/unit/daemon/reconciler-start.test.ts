@@ -1,10 +1,19 @@
 /** The reconciler at a start: ids come back, and what is left over goes only where documents say so. */
 import t from 'tap'
+import type { Delivered } from '../../../agent/model/document.ts'
 import { nexthopId, overlayTable } from '../../../agent/model/kernel-number.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
 import { GroupIds } from '../../../agent/plan/group-id.ts'
 import { gatewayOf } from '../../../agent/trust/subject.ts'
-import { certificateDocument, recordDocument } from '../../support/documents.ts'
+import {
+  certificateDocument,
+  delivered,
+  keyOf,
+  nowMs,
+  placeOf,
+  recordDocument,
+  sealed,
+} from '../../support/documents.ts'
 import { FakeKernel } from '../../support/fake-kernel.ts'
 import { bystanders } from '../../support/foreign.ts'
 import { assertConverged } from '../../support/pass.ts'
@@ -94,6 +103,44 @@ void t.test('while a document cannot be read, nothing is taken for left over', a
   await second.turn()
   await second.audit()
   t.notOk(routeTo2(second.kernel), 'gone once everything could be read')
+})
+
+void t.test('nor while one is not to be believed; one that ended is', async (t) => {
+  const hour = 3_600_000
+  const [certificate, record] = [certificateDocument(2), recordDocument(2)]
+  const forged = sealed(record)
+    .toString()
+    .replace(/[^.]+$/, 'A'.repeat(86))
+  const ending = (change: Parameters<typeof certificateDocument>[1]): Delivered[] => [
+    delivered(certificateDocument(2, change)),
+    delivered(record),
+  ]
+  const cases: Readonly<Record<string, readonly Delivered[]>> = {
+    signature: [delivered(certificate), { origin: placeOf(record), bytes: Buffer.from(forged) }],
+    authority: [delivered(certificate, undefined, keyOf('stranger')), delivered(record)],
+    signer: [delivered(certificate), delivered(record, undefined, keyOf('stranger'))],
+    certificate: [delivered(record)],
+    early: ending({ notBefore: nowMs + 2 * hour }),
+    expired: ending({ notAfter: nowMs - 2 * hour }),
+  }
+  for (const [rule, of2] of Object.entries(cases)) {
+    const first = new Rig()
+    first.deliver(documents(3))
+    await first.turn()
+    const second = new Rig(first.kernel)
+    const others = documents(3).filter((each) => gatewayOf(each) !== 'g2')
+    const all = [...others.map((document) => delivered(document)), ...of2]
+    second.reconciler.deliver({ documents: all, complete: true, unreadable: [] })
+    await second.turn()
+    t.match(second.reconciler.inputs.admission.refusals, [
+      { rule, gateway: rule === 'signature' ? undefined : 'g2' },
+    ])
+    if (rule === 'expired') t.notOk(routeTo2(second.kernel), rule)
+    else {
+      t.ok(routeTo2(second.kernel), rule)
+      t.ok(second.told.includes('removals-held'), rule)
+    }
+  }
 })
 
 void t.test(

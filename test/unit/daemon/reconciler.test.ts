@@ -1,4 +1,7 @@
-/** The reconciler: what turns do. Starts are in reconciler-start.test.ts, what interrupts turns in reconciler-turn.test.ts. */
+/**
+ * The reconciler: what turns do. Starts are in reconciler-start.test.ts, what interrupts turns in
+ * reconciler-turn.test.ts, the end of the own certificate in reconciler-barred.test.ts.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { KernelObject } from '../../../agent/model/kernel-object.ts'
@@ -216,22 +219,6 @@ void t.test('a name taken by somebody else is refused, and stays theirs whatever
   t.same(kernel.state.link('ls-wg0'), theirs, 'the withdrawn peer took nothing along')
   t.same(rig.reconciler.troubles.conflicts, [], 'nobody wants the name any more')
   t.ok(rig.told.includes('conflict-over'))
-})
-
-void t.test('a gateway that left the snapshot keeps what it has', async (t) => {
-  const rig = new Rig()
-  rig.deliver(documents(3))
-  await rig.turn()
-  const { applied } = rig.kernel
-  rig.change(fabricDocument({ serial: 2, removed: ['g1'] }))
-  await rig.turn()
-  t.equal(rig.kernel.applied, applied)
-  const route = routeTo2(rig.kernel)
-  if (route === undefined) throw new Error('no route')
-  rig.kernel.lose(route)
-  rig.reconciler.schedule.drifted()
-  await rig.audit()
-  t.ok(routeTo2(rig.kernel), 'and has it repaired')
 })
 
 void t.test('a preview is what the audit then does', async (t) => {
