@@ -5,14 +5,14 @@
  * A file is named by the public key, so which keys are held is known without a passphrase, and a second key never comes to
  * lie over a first one. Keys are made and read here and nowhere else, and never removed.
  */
-import { generateKeyPairSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
-import { kidOf } from '../trust/envelope.ts'
+import { kidOf, privateKeyOf } from '../trust/envelope.ts'
 import { identityPattern } from '../trust/payload.ts'
 import type { PassphraseSource } from './passphrase.ts'
 import { withPassphrase } from './passphrase.ts'
@@ -44,7 +44,11 @@ export async function keyFiles(directory: string): Promise<KeyFile[]> {
 
 /** A new key, and the file that it will have. */
 export function makeKey(directory: string): KeyFile & { readonly key: KeyObject } {
-  const { privateKey: key } = generateKeyPairSync('ed25519')
+  const seed = randomBytes(32)
+  // Not by generateKeyPairSync: in node 20 the export of such a key as JWK waits for ever for itself when the garbage
+  // collector runs meanwhile and takes the job that made the key.
+  const key = privateKeyOf(seed)
+  seed.fill(0)
   const kid = kidOf(key)
   return { kid, path: join(directory, `key-${kid}.pem`), key }
 }

@@ -32,7 +32,11 @@ export function gatewayShare(
   if (paths.length === 0) {
     const why = missing.map(({ underlay, reason }) => `${underlay}: ${reason}`).join('; ')
     const reason = why === '' ? 'neither end has an endpoint' : why
-    return { objects: [], notes: [{ ...about, kind: 'no-path', reason }] }
+    const notes: Note[] = [{ ...about, kind: 'no-path', reason }]
+    if (local.self.barred !== true) return { objects: [], notes }
+    // What led to it stays, and leads nowhere: when we are let in again, nothing but the group is different.
+    const closed = groupOf(local, gatewayGroupKey(gateway.name), [])
+    return { objects: [closed.object, ...overlayRoutes(local, gateway, closed)], notes }
   }
   const group = groupOf(local, gatewayGroupKey(gateway.name), [{ gateway, paths }])
   return {

@@ -69,7 +69,8 @@ await isolated(import.meta.url, async (directory) => {
         const { status, stdout } = left.cli('status')
         // What is in force and no longer there is news; what nobody knows, or cannot be read, is a fault.
         t.equal(status, forgets || what === 'half a record' ? 3 : 0)
-        const said = what === 'half a record' ? /gw-2\.jws: refused: / : /gw-2.*: gone from the registry since /
+        const said =
+          what === 'half a record' ? /gw-2\.jws: refused: / : /gw-2.*: gone from the registry since /
         t.match(stdout, forgets ? /gateway gw-2: / : said, 'it says whose')
         for (const [file, content] of bytes) put(file, content)
         for (let i = 0; i < 900 && (await left.status())?.health !== 'ok'; i++) await pause(50)

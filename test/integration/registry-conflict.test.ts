@@ -7,14 +7,7 @@ import type { Document } from '../../agent/model/document.ts'
 import { prefix } from '../../agent/model/prefix.ts'
 import { seal } from '../../agent/trust/envelope.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
-import {
-  authorityKey,
-  identityKeyOf,
-  identityOf,
-  sealed,
-  signed,
-  tunnelKeysOf,
-} from '../support/documents.ts'
+import { authorityKey, delivered, identityKeyOf, identityOf, tunnelKeysOf } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'

@@ -96,6 +96,7 @@ export class Etcd {
     const peer = `http://127.0.0.1:${this.peerPort}`
     // Names and addresses of this machine; the first port of IPv6, too.
     const listen = [
+      this.#urlOf(this.#ownPort),
       ...this.urls,
       this.url.replace('127.0.0.1', '[::1]'),
       this.url.replace('127.0.0.1', '127.0.0.2'),
@@ -145,7 +146,7 @@ export class Etcd {
     ]
     return execFileSync(
       'etcdctl',
-      [`--endpoints=${this.#urlOf(this.#ownPort)}`, '--command-timeout=20s', ...files, ...args],
+      [`--endpoints=${this.#urlOf(this.#ownPort)}`, '--command-timeout=10s', ...files, ...args],
       {
         encoding: 'utf8',
         input,

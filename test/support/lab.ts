@@ -8,9 +8,10 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { makeAuthority } from './authority-directory.ts'
 import { Gateway } from './gateway.ts'
 import { ip } from './command.ts'
-import { authorityKey, authority as testAuthority } from './documents.ts'
+import { authority as testAuthority } from './documents.ts'
 import { Machine } from './machine.ts'
 
 export interface GatewayPlan {
@@ -133,20 +134,7 @@ export class Lab {
   /** `linkspan ca`, with the key that documents.ts signs with, so that a test can sign what no command would. */
   ca(...args: readonly string[]): string {
     const directory = path.join(this.#directory, 'ca')
-    if (!existsSync(directory)) {
-      mkdirSync(directory, { mode: 0o700 })
-      const pem = authorityKey.export({ format: 'pem', type: 'pkcs8' })
-      writeFileSync(path.join(directory, `key-${testAuthority}.pem`), pem, { mode: 0o600 })
-      const state = {
-        version: 1,
-        fabric: this.fabric,
-        root: testAuthority,
-        serial: 0,
-        numbers: {},
-        pending: [],
-      }
-      writeFileSync(path.join(directory, 'state.json'), JSON.stringify(state), { mode: 0o600 })
-    }
+    if (!existsSync(directory)) makeAuthority(directory, this.fabric)
     return this.must('ca', ...args, '--ca', directory, '--registry', this.registry)
   }
 

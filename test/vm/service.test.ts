@@ -10,6 +10,8 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { makeAuthority } from '../support/authority-directory.ts'
+import { authority } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import type { Runner } from '../support/dump.ts'
 import { paperGateway, publish } from '../support/fault.ts'
@@ -22,6 +24,7 @@ const repository = ((): string => {
   return folder
 })()
 const registry = '/srv/registry'
+const authorityDirectory = '/srv/ca'
 const dropIn = '/usr/lib/systemd/networkd.conf.d/50-linkspan.conf'
 
 const here: Runner = {
@@ -85,6 +88,7 @@ function install(): void {
     '/etc/linkspan/config.yml',
     [
       'fabric: lab',
+      `authority: ${authority}`,
       'site: site-1',
       'gateway: gw-1',
       `registry: file://${registry}`,
@@ -98,7 +102,8 @@ function install(): void {
     fabric,
     'fabric: lab\noverlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }\nunderlays: [ { name: wan } ]\n',
   )
-  must('registry', 'fabric', fabric, '--registry', registry)
+  makeAuthority(authorityDirectory, 'lab')
+  must('ca', 'fabric', fabric, '--ca', authorityDirectory, '--registry', registry)
   here.run('systemctl', 'daemon-reload')
 }
 
@@ -114,9 +119,9 @@ if (!inGuest) {
     here.run('systemctl', 'start', 'linkspan') // returns with READY=1
     t.equal(property('ActiveState'), 'active')
     await until('what it waits for', () => property('StatusText').includes('no certificate yet'))
-    t.match(property('StatusText'), /linkspan registry add gw-1/)
-    await until('a request', () => existsSync(path.join(registry, 'requests/gw-1.json')))
-    must('registry', 'add', 'gw-1', '--registry', registry)
+    t.match(property('StatusText'), /linkspan ca issue gw-1/)
+    await until('a request', () => existsSync(path.join(registry, 'requests/gw-1.jws')))
+    must('ca', 'issue', 'gw-1', '--ca', authorityDirectory)
     await publish(registry, paperGateway('a', 2))
     await until('its links', () => dump(here).some((line) => /^route4.*10\.51\.0\.0\/16/.test(line)))
     await until('how many tunnels there are', () => property('StatusText').includes('0/1 tunnels up'))
