@@ -83,16 +83,24 @@ async function start(
 ): Promise<void> {
   const { crashes, waitMs, hold, uncounted } = crashLoop.begin()
   const stateDirectory = options['state-directory']
-  const [{ addon }, { openLinux }, { FileRegistry }, { runDaemon }, { Events }, { logTo }, { KeyStore }] =
-    await Promise.all([
-      import('../kernel/addon.ts'),
-      import('../kernel/linux.ts'),
-      import('../registry/file.ts'),
-      import('../daemon/daemon.ts'),
-      import('../daemon/event.ts'),
-      import('../daemon/log.ts'),
-      import('../daemon/key-store.ts'),
-    ])
+  const [
+    { addon },
+    { openLinux },
+    { openRegistry, registryText },
+    { runDaemon },
+    { Events },
+    { logTo },
+    { KeyStore },
+  ] = await Promise.all([
+    import('../kernel/addon.ts'),
+    import('../kernel/linux.ts'),
+    import('./registry-driver.ts'),
+    import('../daemon/daemon.ts'),
+    import('../daemon/event.ts'),
+    import('../daemon/log.ts'),
+    import('../daemon/key-store.ts'),
+  ])
+  const { RegistryAddresses } = await import('../daemon/registry-address.ts')
   const { notifier } = await import('../daemon/notify.ts')
   const { loadGroupIds, saveGroupIds } = await import('./group-id-file.ts')
   const { packageVersion } = await import('./version.ts')
@@ -128,14 +136,17 @@ async function start(
   const { held, holdReason } = await import('../daemon/crash-loop.ts')
   const hindrance = hold ? holdReason(crashes) : undefined
   const kernel = hindrance === undefined ? linux : held(linux, hindrance)
-  const { directory } = config.registry
+  const addresses = new RegistryAddresses()
   await runDaemon(
     {
       config,
       keys,
       known: { store, ...known },
-      registry: new FileRegistry(directory),
-      registryText: `file://${directory}`,
+      registry: await openRegistry(config.registry, (address) => {
+        addresses.add(address)
+      }),
+      registryAddresses: addresses,
+      registryText: registryText(config.registry),
       kernel,
       hindrance,
       ids,

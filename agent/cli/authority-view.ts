@@ -29,6 +29,8 @@ export interface AuthorityView {
   readonly state: AuthorityState
   readonly book: Book
   readonly registry: AuthorityRegistry
+  /** Its own copies, as they were. */
+  readonly own: readonly Issued[]
   /** What the registry holds. */
   readonly bag: Bag
   /** The documents among it that authorities sign. */
@@ -58,7 +60,7 @@ export async function readAuthority(
   const registry = openRegistry(await registryPlace(options, before))
   const own = await readIssued(directory)
   const bag = await readBag(registry, lenient === true)
-  const there = issuedIn(bag.documents)
+  const there = issuedIn(bag.documents, own)
   const remarks: string[] = []
   const state =
     before ?? rebuilt({ directory, keys, own, there, bag, fabric, say: (remark) => remarks.push(remark) })
@@ -69,7 +71,7 @@ export async function readAuthority(
       `note: the registry of this authority is ${remembered.registry ?? ''}; --remember makes it this one`,
     )
   }
-  return { directory, keys, state: absorbed(remembered, book), book, registry, bag, there, remarks }
+  return { directory, keys, state: absorbed(remembered, book), book, registry, own, bag, there, remarks }
 }
 
 /** What gateways would refuse of a book, by the names of documents (nameOf). */
@@ -112,7 +114,13 @@ async function registryPlace(options: CaOptions, state: AuthorityState | undefin
   if (options.registry !== undefined) return placeOf(options.registry)
   if (state?.registry !== undefined) return state.registry
   try {
-    return (await readConfig(options.config)).registry.directory
+    const { registry } = await readConfig(options.config)
+    if (registry.kind === 'file') return registry.directory
+    throw new LinkspanError({
+      code: 'unsupported',
+      object: options.config,
+      reason: `has an ${registry.kind}: registry`,
+    })
   } catch (error) {
     const reason = `no registry is known: ${error instanceof Error ? error.message : String(error)}`
     throw new LinkspanError(

@@ -98,8 +98,8 @@ export class Authority {
 
   /** Puts what earlier commands could not, and takes what was signed elsewhere into the book. */
   async settle(): Promise<void> {
-    const { directory, there } = this.view
-    const own = new Set((await readIssued(directory)).map(({ hash }) => hash))
+    const { own: kept, there } = this.view
+    const own = new Set(kept.map(({ hash }) => hash))
     const learned = this.#book.documents.filter(({ hash }) => !own.has(hash))
     const held = new Set(there.map(({ hash }) => hash))
     const pending = this.#state.pending.flatMap((name) => {
@@ -181,12 +181,18 @@ export async function withAuthority<T>(
     for (const remark of found.remarks) say(remark)
     const signer = signerOf(found)
     const key = early !== undefined && signer.kid === likely?.kid ? early : await readKey(signer, source)
-    const isFirst = found.book.documents.length === 0
-    if (create && isFirst && (await found.registry.create())) say(`made ${found.registry.place}`)
+    if (create && !found.bag.complete) await makeRegistry(found)
     const authority = new Authority(found, key, lock)
     await authority.settle()
     return work(authority)
   })
+}
+
+/** For the first document only: a registry that was there and is not, is not mounted, or its path is mistyped. */
+async function makeRegistry({ registry, book, bag }: AuthorityView): Promise<void> {
+  const [reason] = bag.unreadable
+  if (book.documents.length > 0 && reason !== undefined) throw new LinkspanError(reason)
+  if (await registry.create()) say(`made ${registry.place}`)
 }
 
 /** Which key will sign, as far as can be told without the registry. Throws `usage` where there is no authority. */

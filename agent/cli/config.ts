@@ -3,7 +3,6 @@
  * is, and all problems are told at once. Prefixes go through ip-cidr and then through the strict parser of the model.
  */
 import { hostname } from 'node:os'
-import { isAbsolute } from 'node:path'
 import IPCIDR from 'ip-cidr'
 import { z } from 'zod'
 import { defaultConfigFile, defaultMetrics } from '../model/config.ts'
@@ -17,7 +16,7 @@ import type { Problem } from '../trust/decode.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { identityPattern, isUnreachable, nameHint, nameRule } from '../trust/payload.ts'
 import { didYouMean } from '../trust/spelling.ts'
-import { pathOfUrl } from './file-url.ts'
+import { registry, registryFields } from './registry-config.ts'
 import { YamlFile } from './yaml.ts'
 
 /** Reads and checks the file. Throws config-invalid with every problem in it. */
@@ -83,20 +82,6 @@ const site = z.union([
   siteFields,
 ])
 
-const registry = z.string().transform((value, context): Config['registry'] => {
-  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(value)?.[1]?.toLowerCase()
-  if (scheme === 'https' || scheme === 'etcd') {
-    return refuse(context, `${scheme}: registries are not supported yet`, 'use file:///DIRECTORY')
-  }
-  if (scheme === undefined && isAbsolute(value)) {
-    return refuse(context, 'expected a URL', `did you mean "file://${value}"?`)
-  }
-  const at = pathOfUrl(value)
-  if ('path' in at) return { kind: 'file', directory: at.path }
-  const found = `found ${quoted(value)}, which ${at.malformed}`
-  return refuse(context, `expected a URL such as "file:///var/lib/registry", ${found}`)
-})
-
 const metrics = z.union([
   z.literal(false),
   z.string().transform((value, context) => {
@@ -141,9 +126,7 @@ const service = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port })
 
 const shape = z.strictObject({
   fabric: name,
-  authority: z
-    .string()
-    .regex(identityPattern, 'expected an Ed25519 public key: 43 characters of base64url'),
+  authority: z.string().regex(identityPattern, 'expected an Ed25519 public key: 43 characters of base64url'),
   site,
   registry,
   gateway: name.optional(),
@@ -165,6 +148,7 @@ const keysAt: Readonly<Record<string, readonly string[]>> = {
   endpoints: Object.keys(endpoint.shape),
   networks: Object.keys(network.shape),
   services: Object.keys(service.shape),
+  registry: Object.keys(registryFields.shape),
 }
 
 export function configOf(yaml: YamlFile): Config {
@@ -177,7 +161,7 @@ export function configOf(yaml: YamlFile): Config {
     fabric,
     authority,
     site: own.site,
-    registry: registryAt,
+    registry: registryAt(fabric),
     prefixes,
     metrics: metricsAt ?? (defaultMetrics as Config['metrics']),
     own: {

@@ -56,10 +56,10 @@ async function planned(options: PlanArguments): Promise<Planned> {
 
 /** Without an agent: reads, never writes. */
 async function planHere(options: PlanArguments): Promise<Planned> {
-  const [{ readConfig }, { readRegistry }, { Ledger }, { diff }, { formatOp }, { loadGroupIds }] =
+  const [{ readConfig }, { readAll }, { Ledger }, { diff }, { formatOp }, { loadGroupIds }] =
     await Promise.all([
       import('./config.ts'),
-      import('../registry/file.ts'),
+      import('./registry-driver.ts'),
       import('../trust/ledger.ts'),
       import('../diff/diff.ts'),
       import('../model/op-text.ts'),
@@ -78,7 +78,7 @@ async function planHere(options: PlanArguments): Promise<Planned> {
   const { everyPathUp } = await import('../model/path-state.ts')
 
   const config = await readConfig(options.config)
-  const bag = await readRegistry(config.registry.directory)
+  const bag = await readAll(config.registry)
   for (const reason of bag.unreadable) {
     process.stderr.write(`unreadable: ${formatReason(reason)}\n`)
     process.exitCode = exitCode.degraded

@@ -2,8 +2,8 @@
 import type { Argv, ArgumentsCamelCase, CommandModule } from 'yargs'
 import { formatReason, LinkspanError } from '../errors.ts'
 import { defaultConfigFile } from '../model/config.ts'
+import type { RegistryConfig } from '../model/config.ts'
 import type { Delivered } from '../model/document.ts'
-import { readRegistry } from '../registry/file.ts'
 import type { Ground } from '../trust/ground.ts'
 import { momentOf } from '../trust/moment.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
@@ -14,6 +14,7 @@ import { placeOf } from './authority-registry.ts'
 import { readConfig } from './config.ts'
 import { exitCode } from './exit-code.ts'
 import { print, say } from './output.ts'
+import { readAll, registryText } from './registry-driver.ts'
 import { listing } from './registry-list.ts'
 
 interface Common {
@@ -62,9 +63,12 @@ function common<T>(yargs: Argv<T>): Argv<T & Common> {
 
 async function list(options: ArgumentsCamelCase<Common>): Promise<void> {
   const { registry } = options
-  const directory =
-    registry === undefined ? (await readConfig(options.config)).registry.directory : placeOf(registry)
-  const { documents, unreadable } = await readRegistry(directory)
+  const of: RegistryConfig =
+    registry === undefined
+      ? (await readConfig(options.config)).registry
+      : { kind: 'file', directory: placeOf(registry) }
+  const directory = registryText(of)
+  const { documents, unreadable } = await readAll(of)
   const ground = await groundOf(options, documents)
   const verdict = verify(documents, { ...ground, moment: momentOf(Date.now()) })
   const shown = listing(directory, documents, verdict.snapshot, verdict.refusals, unreadable)

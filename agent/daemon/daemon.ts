@@ -19,6 +19,7 @@ import { covered } from './kernel-cover.ts'
 import type { Notifier } from './notify.ts'
 import { ownResolver } from './own.ts'
 import { Publisher } from './publisher.ts'
+import type { RegistryAddresses } from './registry-address.ts'
 import { Reconciler } from './reconciler.ts'
 import { StatusView } from './status.ts'
 import { backoffMs } from './trouble.ts'
@@ -29,6 +30,7 @@ export interface DaemonOptions {
   /** The last-known-good store, and what was in it. */
   readonly known: KnownInput
   readonly registry: Registry
+  readonly registryAddresses: RegistryAddresses
   /** For people, e.g. its URL. */
   readonly registryText: string
   readonly kernel: Kernel
@@ -51,6 +53,7 @@ const tickEveryMs = 60_000
 /** Runs until `stop` aborts; the data plane stays as it is. */
 export async function runDaemon(options: DaemonOptions, stop: AbortController): Promise<void> {
   const { config, keys, kernel, registry, events, ids, saveIds, notifier, runDirectory, version } = options
+  const { registryAddresses } = options
   const { gateway } = config.own
   const { signal } = stop
   const startedAt = performance.now()
@@ -62,7 +65,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     ids,
     saveIds,
     events,
-    ownOf: ownResolver(config),
+    ownOf: ownResolver(config, () => registryAddresses.all),
     onInputs: () => {
       publisher.look()
     },
@@ -76,6 +79,9 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     },
   })
   const { inputs, tally } = reconciler
+  registryAddresses.onNew(() => {
+    inputs.tick()
+  })
   const publisher = new Publisher({ config, keys, registry, inputs, events, tally, signal })
   const view = new StatusView({
     reconciler,

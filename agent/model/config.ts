@@ -1,3 +1,32 @@
+/** Files (PEM, or a secret on one line) that a registry is reached with. Absolute paths. */
+export interface RegistryFiles {
+  /** Authorities that may vouch for the server, instead of the well-known ones. */
+  readonly ca?: string
+  readonly certificate?: string
+  readonly key?: string
+}
+
+/** Where documents come from. */
+export type RegistryConfig =
+  | { readonly kind: 'file'; readonly directory: string }
+  | {
+      readonly kind: 'https'
+      /** Mirrors of one bundle, the preferred one first. */
+      readonly urls: readonly string[]
+      /** `token`: of a bearer. */
+      readonly files: RegistryFiles & { readonly token?: string }
+    }
+  | {
+      readonly kind: 'etcd'
+      /** `https://host:2379`, or http on this host. */
+      readonly endpoints: readonly string[]
+      /** Without a slash at its end. */
+      readonly prefix: string
+      readonly files: RegistryFiles
+      /** `password`: a file. */
+      readonly user?: { readonly name: string; readonly password: string }
+    }
+
 /**
  * This gateway's configuration, after /etc/linkspan/config.yml passed cli/config.ts: every prefix canonical, every name
  * checked, defaults filled. What depends on the fabric document or on the host (the default endpoint) is filled by ownOf.
@@ -18,7 +47,7 @@ export interface Config {
   readonly own: Omit<Own, 'endpoints'> & { readonly endpoints?: readonly OwnEndpoint[] }
   /** What this gateway asks to originate; requests until certified. */
   readonly prefixes: readonly Prefix[]
-  readonly registry: { readonly kind: 'file'; readonly directory: string }
+  readonly registry: RegistryConfig
   readonly metrics: { readonly address: Address; readonly port: number } | false
 }
 

@@ -86,12 +86,17 @@ export class EtcdContent {
     readonly changed: readonly string[]
     readonly gone: readonly string[]
   } {
-    const hasRoom = this.#bytes < this.#limits.bagBytes
-    const changed = [...present].flatMap(([name, revision]) => {
+    // What was left out may fit now; a sliver of room is none.
+    const hasRoom = this.#limits.bagBytes - this.#bytes > this.#limits.bagBytes / 64
+    const changed: string[] = []
+    this.#hasMore = false
+    for (const [name, revision] of present) {
       const known = this.#known.get(name)
-      if (known === undefined) return name.length > mostNameBytes || !hasRoom ? [] : [name]
-      return known.revision === revision && !(known.isRefused && hasRoom) ? [] : [name]
-    })
+      const isNews =
+        known === undefined ? hasRoom : known.revision !== revision || (known.isRefused && hasRoom)
+      if (isNews && name.length <= mostNameBytes) changed.push(name)
+      else if (known === undefined) this.#hasMore = true
+    }
     return { changed, gone: [...this.#known.keys()].filter((name) => !present.has(name)) }
   }
 

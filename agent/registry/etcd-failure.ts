@@ -152,7 +152,7 @@ const sayings: readonly (readonly [RegExp, (caller: Caller) => Saying])[] = [
     /SSL alert number (4[2-68]|116)/,
     ({ certificate }) =>
       certificate === undefined
-        ? { reason: 'asks for a client certificate', next: 'give cert and key' }
+        ? { reason: 'asks for a client certificate', next: 'give certificate and key' }
         : {
             reason: `refuses our client certificate (${certificate})`,
             next: 'is it in its time, and signed by the authority that etcd trusts (--trusted-ca-file)?',

@@ -35,6 +35,8 @@ export interface FollowerOptions {
   readonly pulse: Pulse
   /** Between two audits, in ms; a tenth of jitter either way. */
   readonly auditMs: number
+  /** The first connection comes within so many ms, at random. */
+  readonly spreadMs: number
   readonly random: () => number
 }
 
@@ -69,6 +71,7 @@ export class EtcdFollower {
   /** Until the signal aborts. Throws nothing. */
   async run(signal: AbortSignal): Promise<void> {
     const { endpoints } = this.#servers
+    await pause(this.#options.spreadMs * this.#options.random(), signal)
     while (!isAborted(signal)) {
       const endpoint = this.#servers.current
       let refused = false

@@ -44,6 +44,11 @@ export interface EtcdRegistryOptions {
   readonly coalesceMs?: number
   /** Between two audits, in ms; 300,000. */
   readonly auditMs?: number
+  /**
+   * The first connection of a watch comes within so many ms, at random; 0. For gateways that have last-known-good documents
+   * to live from, so that a fleet that starts together does not ask together.
+   */
+  readonly spreadMs?: number
   /** Keys listed at once; 500. */
   readonly pageKeys?: number
   /** For the first answer of a server, in ms; 4,000. */
@@ -129,7 +134,7 @@ export class EtcdRegistry implements Registry {
 
   async *watch(signal: AbortSignal): AsyncIterable<Bag> {
     if (signal.aborted) return
-    const { auditMs = 300_000, coalesceMs = 5, random = Math.random } = this.#options
+    const { auditMs = 300_000, spreadMs = 0, coalesceMs = 5, random = Math.random } = this.#options
     // Also where nobody asks for the next bag any more.
     const stop = new AbortController()
     const abort = (): void => {
@@ -139,7 +144,7 @@ export class EtcdRegistry implements Registry {
     const outbox = new EtcdOutbox(stop.signal)
     const follower = new EtcdFollower(
       this.#servers,
-      { place: this.#store.place, pulse, auditMs, random },
+      { place: this.#store.place, pulse, auditMs, spreadMs, random },
       outbox,
     )
     this.#follower = follower

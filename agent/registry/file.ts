@@ -20,6 +20,7 @@ import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { ChangeSignal, DirectoryWatch } from './directory-watch.ts'
 import { errorReason, folders, listRegistry, readDocument } from './directory.ts'
 import type { Listing } from './directory.ts'
+import { documentName } from './document-name.ts'
 import type { Registry } from './port.ts'
 
 export interface FileRegistryOptions {
@@ -91,11 +92,8 @@ export class FileRegistry implements Registry {
 }
 
 /** Where a document has its place in a registry directory. */
-export function documentPath(directory: string, { document, kid }: Signed): string {
-  if (document.type === 'fabric') return join(directory, 'fabric.jws')
-  if (document.type === 'authority') return join(directory, 'authority', `${kid}.jws`)
-  // The parser lets no name with a slash through, and none that begins with a dot.
-  return join(directory, `${document.type}s`, `${document.payload.gateway}.jws`)
+export function documentPath(directory: string, signed: Signed): string {
+  return join(directory, `${documentName(signed)}.jws`)
 }
 
 /** Puts a document in its place, whole or not at all; answers the path. */

@@ -201,7 +201,7 @@ async function tests(directory: string): Promise<void> {
 
   await t.test('a server that is frozen', async (t) => {
     const etcd = await etcdFor(t)
-    const following = new Following(t, { endpoints: [etcd.url] })
+    const following = new Following(t, { endpoints: [etcd.url], answerMs: 500 })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
     await pause(4000)
     t.equal(following.bags.length, 1, 'silence of a server that lives is no alarm')
@@ -212,7 +212,7 @@ async function tests(directory: string): Promise<void> {
     t.ok(ms < 10_000)
     t.match(following.unreadable, [{ object: etcd.url, reason: 'does not answer' }])
     // Each try is a connection that nobody answers; none may stay behind.
-    await pause(9000)
+    await pause(5000)
     t.ok(openSockets() <= sockets + 1, `${sockets} sockets were open, now ${openSockets()}`)
     etcd.thaw()
     await following.until('it is back', ({ unreadable }) => unreadable.length === 0)
@@ -301,18 +301,13 @@ async function tests(directory: string): Promise<void> {
     const count = 3000
     const { store } = new EtcdRegistry({ endpoints: [etcd.url], prefix })
     const names = Array.from({ length: count }, (_, i) => `records/g${i}`)
-    const queue = names.values()
-    await Promise.all(
-      Array.from({ length: 8 }, async () => {
-        for (const name of queue) await store.put(name, Buffer.from(`${name} ${'x'.repeat(2000)}`), signal())
-      }),
-    )
+    etcd.putAll(names.map((name) => [`${prefix}/${name}`, `${name}-${'x'.repeat(2000)}`]))
     const began = performance.now()
     const following = new Following(t, { endpoints: [etcd.url] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
     t.comment(`${count} documents of 2 KB are listed in ${Math.round(performance.now() - began)} ms`)
     t.equal(following.documents.size, count)
-    t.equal(following.documents.get('records/g2999')?.length, 'records/g2999 '.length + 2000)
+    t.equal(following.documents.get('records/g2999')?.length, 'records/g2999-'.length + 2000)
 
     // One that is too long, in the middle: by list and by watch.
     await store.put('records/g5', Buffer.alloc(17 * mebibyte), signal())
@@ -337,9 +332,8 @@ async function tests(directory: string): Promise<void> {
     const small = new Following(t, { endpoints: [etcd.url], bagBytes: mebibyte })
     await small.until('the first bag', ({ bags }) => bags.length === 1)
     t.ok(small.documents.size > 400 && small.documents.size < 520, `${small.documents.size} documents fit`)
-    t.equal(small.unreadable.length, 101)
-    t.match(small.unreadable[0], { reason: /left out/ })
-    t.match(small.unreadable.at(-1), { object: `etcd:${prefix}`, reason: /^\d{4} more keys/ })
+    t.match(small.unreadable[0], { object: /records.g/, reason: /left out/ })
+    t.match(small.unreadable.at(-1), { object: `etcd:${prefix}`, reason: /^more keys are left out/ })
   })
 
   await t.test('users and roles', async (t) => {

@@ -105,7 +105,7 @@ export function sweep(machine: Machine): void {
       ]),
       "ip -o nexthop show | awk '$2 >= 1275068416 && $2 <= 1291845631 { print $2 }' | while read -r id; do ip nexthop del id $id; done 2>/dev/null",
       ...restore,
-      'rm -f /var/lib/linkspan/*.json',
+      'rm -rf /var/lib/linkspan/*.json /var/lib/linkspan/known',
       'true',
     ].join('\n'),
   )

@@ -19,7 +19,7 @@ export interface TrioOptions {
   readonly fabric?: readonly string[]
   /** Before the agents start. */
   readonly prepare?: (gateway: Gateway, n: number, lab: Lab) => void
-  /** Of `registry add`, by gateway. */
+  /** Of `ca issue`, by gateway. */
   readonly add?: Readonly<Record<string, readonly string[]>>
 }
 

@@ -51,7 +51,7 @@ void t.test('the control socket', async (t) => {
     })
     rig.deliver(documents(3).filter(({ type }) => type === 'fabric'))
     await rig.turn()
-    t.match(await ask(directory, '/status'), { summary: /linkspan registry add g1/ })
+    t.match(await ask(directory, '/status'), { summary: /linkspan ca issue g1/ })
   })
 
   await t.test('with peers', async (t) => {
