@@ -53,7 +53,7 @@ export function issuedIn(delivered: readonly Delivered[], known: readonly Issued
 }
 
 function textOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).latin1Slice()
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
 }
 
 export class Book {

@@ -19,6 +19,8 @@ import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure, status } from './etcd-failure.ts'
 import type { Method } from './etcd-message.ts'
 import { isAborted } from './etcd-pause.ts'
+import { decode, encode } from './etcd-wire.ts'
+import type { Message, Partially, Shape } from './etcd-wire.ts'
 
 type Metadata = Readonly<Record<string, string>>
 
@@ -112,10 +114,14 @@ export class EtcdConnection {
   }
 
   /** Throws EtcdFailure, or the signal's reason. */
-  async unary<Q, A>(method: Method<Q, A>, request: Q, options: CallOptions): Promise<A> {
+  async unary<Q extends Shape, A extends Shape>(
+    method: Method<Q, A>,
+    request: Partially<Q>,
+    options: CallOptions,
+  ): Promise<Message<A>> {
     options.signal?.throwIfAborted()
     this.#mustStand()
-    const sent = (): Promise<A> => this.#send(method, request, options)
+    const sent = (): Promise<Message<A>> => this.#send(method, request, options)
     if (this.#open) return sent()
     openings++
     try {
@@ -129,12 +135,16 @@ export class EtcdConnection {
   }
 
   /** On a connection that has answered before. */
-  stream<Q, A>(method: Method<Q, A>, metadata: Metadata, handler: StreamHandler<A>): Stream<Q> {
+  stream<Q extends Shape, A extends Shape>(
+    method: Method<Q, A>,
+    metadata: Metadata,
+    handler: StreamHandler<Message<A>>,
+  ): Stream<Partially<Q>> {
     this.#mustStand()
     const call = this.#client.makeBidiStreamRequest(
       method.path,
-      method.encode,
-      method.decode,
+      (message: Partially<Q>) => encode(method.request, message),
+      (answer) => decode(method.response, answer),
       this.#metadata(metadata),
       {},
     )
@@ -146,7 +156,7 @@ export class EtcdConnection {
       over = true
       handler.end(new EtcdFailure(code, detail))
     }
-    call.on('data', (message: A) => {
+    call.on('data', (message: Message<A>) => {
       if (!over) handler.message(message)
     })
     call.on('error', (error: Partial<Grpc.ServiceError>) => {
@@ -174,13 +184,17 @@ export class EtcdConnection {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  #send<Q, A>(method: Method<Q, A>, request: Q, { deadlineMs, metadata, signal }: CallOptions): Promise<A> {
+  #send<Q extends Shape, A extends Shape>(
+    method: Method<Q, A>,
+    request: Partially<Q>,
+    { deadlineMs, metadata, signal }: CallOptions,
+  ): Promise<Message<A>> {
     return new Promise((resolve, reject) => {
       let late = false
       const call = this.#client.makeUnaryRequest(
         method.path,
-        method.encode,
-        method.decode,
+        (message: Partially<Q>) => encode(method.request, message),
+        (answer) => decode(method.response, answer),
         request,
         this.#metadata(metadata ?? {}),
         {},

@@ -2,7 +2,7 @@
  * The messages of etcd's API v3 that we send and read: those fields we use, under their numbers in etcd's
  * api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto. They have not changed since 3.4.
  */
-import { bytes, decode, encode, flag, id, int, list, message, text } from './etcd-wire.ts'
+import { bytes, flag, id, int, list, message, text } from './etcd-wire.ts'
 import type { Message, Partially, Shape } from './etcd-wire.ts'
 
 const responseHeader = {
@@ -78,23 +78,15 @@ export type KeyValue = Message<typeof keyValue>
 export type WatchRequest = Partially<typeof watchRequest>
 export type WatchResponse = Message<typeof watchResponse>
 
-/** A call: where it goes, and how its messages are written and read. */
-export interface Method<Q, A> {
+/** A call: where it goes, and what its messages look like. */
+export interface Method<Q extends Shape, A extends Shape> {
   readonly path: string
-  readonly encode: (request: Q) => Buffer
-  readonly decode: (bytes: Uint8Array) => A
+  readonly request: Q
+  readonly response: A
 }
 
-function method<Q extends Shape, A extends Shape>(
-  path: string,
-  request: Q,
-  response: A,
-): Method<Partially<Q>, Message<A>> {
-  return {
-    path: `/etcdserverpb.${path}`,
-    encode: (value) => encode(request, value),
-    decode: (answer) => decode(response, answer),
-  }
+function method<Q extends Shape, A extends Shape>(path: string, request: Q, response: A): Method<Q, A> {
+  return { path: `/etcdserverpb.${path}`, request, response }
 }
 
 export const range = method('KV/Range', rangeRequest, rangeResponse)

@@ -13,6 +13,7 @@ import { EtcdFailure, reasonOfFailure } from './etcd-failure.ts'
 import type { Caller } from './etcd-failure.ts'
 import { authenticate, range, watch } from './etcd-message.ts'
 import type { Header, Method, WatchRequest, WatchResponse } from './etcd-message.ts'
+import type { Message, Partially, Shape } from './etcd-wire.ts'
 
 export interface User {
   readonly name: string
@@ -41,7 +42,7 @@ export class EtcdSession {
   readonly #access: Access
   readonly #patience: Patience
   readonly #caller: Caller
-  /** Of the last call that carries nothing much, in ms. */
+  /** Of the last question that asks for nothing much, in ms. */
   roundTripMs: number | undefined
 
   /** `caller`: what messages may say of us. */
@@ -57,7 +58,12 @@ export class EtcdSession {
   }
 
   /** Throws EtcdFailure, or the signal's reason. */
-  async call<Q, A>(method: Method<Q, A>, request: Q, signal: AbortSignal, deadlineMs?: number): Promise<A> {
+  async call<Q extends Shape, A extends Shape>(
+    method: Method<Q, A>,
+    request: Partially<Q>,
+    signal: AbortSignal,
+    deadlineMs?: number,
+  ): Promise<Message<A>> {
     try {
       if (this.#access.user !== undefined && this.#access.token === undefined)
         await this.#authenticate(this.#access.user, signal)
@@ -110,12 +116,12 @@ export class EtcdSession {
     this.#connection.close()
   }
 
-  #once<Q, A>(
+  #once<Q extends Shape, A extends Shape>(
     method: Method<Q, A>,
-    request: Q,
+    request: Partially<Q>,
     signal: AbortSignal,
     deadlineMs = this.#patience.transferMs,
-  ): Promise<A> {
+  ): Promise<Message<A>> {
     return this.#connection.unary(method, request, { deadlineMs, signal, metadata: this.#tokenMetadata() })
   }
 

@@ -81,6 +81,8 @@ class Watch {
   readonly #closing = new AbortController()
   #settle: { readonly end: (end: WatchEnd) => void; readonly fail: (error: unknown) => void } | undefined
   #heardAt = performance.now()
+  /** Progress was asked for, and nothing came since. */
+  #askedAt: number | undefined
 
   constructor(session: EtcdSession, options: WatchOptions, handler: WatchHandler) {
     this.#session = session
@@ -121,6 +123,8 @@ class Watch {
 
   #hear(answer: WatchResponse): void {
     this.#heardAt = performance.now()
+    if (this.#askedAt !== undefined) this.#session.roundTripMs = this.#heardAt - this.#askedAt
+    this.#askedAt = undefined
     if (answer.canceled) {
       if (answer.compactRevision > 0) this.end('behind')
       else this.fail(cancellation(answer.cancelReason))
@@ -157,7 +161,7 @@ class Watch {
         await pause(quiet, signal)
         continue
       }
-      const askedAt = performance.now()
+      const askedAt = (this.#askedAt = performance.now())
       this.#stream.write({ progress: {} })
       await pause(progressMs, signal)
       if (isAborted(signal) || this.#heardAt >= askedAt) continue

@@ -17,6 +17,7 @@ import { isAborted, pause } from './etcd-pause.ts'
 import { EtcdServers } from './etcd-servers.ts'
 import type { User } from './etcd-session.ts'
 import { EtcdStore } from './etcd-store.ts'
+import type { Pulse } from './etcd-watch.ts'
 import { CredentialStore } from './https-credential.ts'
 import type { CredentialFiles } from './https-credential.ts'
 import { systemResolver } from './https-resolver.ts'
@@ -49,6 +50,8 @@ export interface EtcdRegistryOptions {
    * to live from, so that a fleet that starts together does not ask together.
    */
   readonly spreadMs?: number
+  /** How soon a dead server is noticed while nothing changes: after the sum at the latest; 4.5 s. */
+  readonly pulse?: Pulse
   /** Keys listed at once; 500. */
   readonly pageKeys?: number
   /** For the first answer of a server, in ms; 4,000. */
@@ -67,15 +70,14 @@ export interface EtcdRegistryOptions {
 export interface EtcdHealth {
   /** URL of the server in use; undefined while there is none. */
   readonly endpoint: string | undefined
-  /** Of the last small read, in ms. */
+  /** Of the last small question to it, in ms. */
   readonly roundTripMs: number | undefined
 }
 
 const mebibyte = 1024 * 1024
 /** Round a value in its message: key, revisions, lengths. */
 const framingBytes = 64 * 1024
-/** A dead server is noticed after their sum at the latest. */
-const pulse = { quietMs: 1500, progressMs: 1500, probeMs: 1500 }
+const steadyPulse = { quietMs: 1500, progressMs: 1500, probeMs: 1500 }
 
 export class EtcdRegistry implements Registry {
   /** Writes a document to its place. Nothing is written where the same bytes are there already. */
@@ -134,7 +136,13 @@ export class EtcdRegistry implements Registry {
 
   async *watch(signal: AbortSignal): AsyncIterable<Bag> {
     if (signal.aborted) return
-    const { auditMs = 300_000, spreadMs = 0, coalesceMs = 5, random = Math.random } = this.#options
+    const {
+      auditMs = 300_000,
+      spreadMs = 0,
+      pulse = steadyPulse,
+      coalesceMs = 5,
+      random = Math.random,
+    } = this.#options
     // Also where nobody asks for the next bag any more.
     const stop = new AbortController()
     const abort = (): void => {

@@ -101,6 +101,7 @@ const words: readonly (readonly [RegExp, Words])[] = [
     { reason: 'does not speak TLS', next: 'is the port right?' },
   ],
   [/^HPE_HEADER_OVERFLOW/, { reason: 'sends headers that are too large', next: atFault }],
+  [/^HPE_INTERIM/, { reason: 'announces an answer again and again', next: atFault }],
   [/^HPE_/, { reason: 'answers something that is no HTTP', next: atFault }],
   [/^Z_BUF_ERROR/, { reason: 'the gzip data of the body are cut off', next: atFault }],
   [/^Z_/, { reason: 'the body is no gzip data, though it is called so', next: atFault }],

@@ -53,6 +53,8 @@ type Options = RequestOptions &
   Pick<TcpSocketConnectOpts, 'autoSelectFamily' | 'autoSelectFamilyAttemptTimeout'>
 
 const maxRedirects = 3
+/** Answers of kind 1xx, before the one that counts. */
+const maxInterim = 8
 const maxHeaderBytes = 16 * 1024
 /** Node tries the next address after 250 ms, which is less than a handshake takes between continents. */
 const addressMs = 2500
@@ -175,6 +177,10 @@ function send(ask: Ask, { url, isAtHome }: Way, patience: Patience): Promise<Inc
     // Node says no more than this of an answer that wants another protocol.
     sent.once('close', () => {
       reject(connectionEnd())
+    })
+    let interim = 0
+    sent.on('information', () => {
+      if (++interim > maxInterim) sent.destroy(Object.assign(new Error('1xx'), { code: 'HPE_INTERIM' }))
     })
     sent.once('response', (answer) => {
       // Whoever reads it hears of it; who turned away need not.

@@ -40,6 +40,7 @@ export class Source {
   #digest: string | undefined
   #badLines: readonly Reason[] = []
   #unreadable: readonly Reason[] = []
+  #roundMs = 0
 
   constructor(setting: Setting) {
     this.#setting = setting
@@ -47,9 +48,9 @@ export class Source {
     this.#credentials = new CredentialStore(setting.files)
   }
 
-  /** Until the next round, in ms. */
+  /** Until the next round, in ms. As long as the last one took, at least: no server keeps us busy all the time. */
   get waitMs(): number {
-    return this.#mirrors.waitMs(performance.now())
+    return Math.max(this.#roundMs, this.#mirrors.waitMs(performance.now()))
   }
 
   get health(): readonly MirrorHealth[] {
@@ -70,6 +71,15 @@ export class Source {
 
   /** One round. Undefined: nothing to say. Throws the signal's reason. */
   async poll(signal: AbortSignal): Promise<Bag | undefined> {
+    const startedMs = performance.now()
+    try {
+      return await this.#poll(signal)
+    } finally {
+      this.#roundMs = performance.now() - startedMs
+    }
+  }
+
+  async #poll(signal: AbortSignal): Promise<Bag | undefined> {
     let credentials: Credentials
     try {
       credentials = await this.#credentials.current()

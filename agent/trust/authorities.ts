@@ -17,8 +17,11 @@ export interface Authorities {
   readonly retired: ReadonlySet<string>
 }
 
-/** Walks the chain from `root`. `documents`: authority documents in force, at most one a signer. */
-export function authoritiesOf(root: string, documents: Iterable<Signed>): Authorities {
+/**
+ * Walks the chain from `root`. `documents`: authority documents in force, at most one a signer. `before`: a key that was
+ * trusted and is no longer named counts as retired.
+ */
+export function authoritiesOf(root: string, documents: Iterable<Signed>, before?: Authorities): Authorities {
   const bySigner = new Map<string, Authority>()
   for (const { document, kid } of documents) {
     if (document.type === 'authority') bySigner.set(kid, document.payload)
@@ -33,7 +36,10 @@ export function authoritiesOf(root: string, documents: Iterable<Signed>): Author
       if (chain.indexOf(earlier) < at && chain.includes(earlier)) retired.add(earlier)
     if (said.next !== undefined && !chain.includes(said.next) && isProven(said, kid)) chain.push(said.next)
   }
-  return { trusted: new Set(chain.filter((kid) => !retired.has(kid))), retired }
+  const trusted = new Set(chain.filter((kid) => !retired.has(kid)))
+  for (const kid of [...(before?.trusted ?? []), ...(before?.retired ?? [])])
+    if (!trusted.has(kid)) retired.add(kid)
+  return { trusted, retired }
 }
 
 /** The next key's word for an authority document: that it is held, and for which fabric and key it follows. */

@@ -5,14 +5,14 @@
  * that of the change.
  *
  * A bag is taken in by rank, whatever its order: keys of the authority, fabric document, certificates, records. Who signed a
- * document that its signer may not (yet) sign waits (waiting room below): an authority document or a certificate that comes
- * later may let it in.
+ * document that its signer may not sign waits (entrance.ts).
  */
 import type { Bag, Delivered, Document, DocumentType, Signed } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { Gateway, Snapshot } from '../model/gateway.ts'
-import { authoritiesOf } from './authorities.ts'
 import type { Authorities } from './authorities.ts'
+import { Entrance } from './entrance.ts'
+import type { Arrival, Arrivals } from './entrance.ts'
 import { digestOf } from './envelope.ts'
 import type { Ground } from './ground.ts'
 import { isStale } from './moment.ts'
@@ -22,14 +22,7 @@ import { isRefusal, parseDocument } from './parse.ts'
 import { compareRefusals, compareText } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { Roster } from './roster.ts'
-import {
-  foreign,
-  refuseForgedRequest,
-  refuseSigner,
-  refuseStale,
-  refuseStranger,
-  succession,
-} from './rule.ts'
+import { foreign, refuseForgedRequest } from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
 import { behind, gatewayOf, markOf, nameOf, outranks, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
@@ -83,12 +76,6 @@ interface InForce {
   goneSinceMs?: number
 }
 
-interface Arrival {
-  readonly origin: string
-  readonly signed: Signed
-  readonly bytes?: Uint8Array
-}
-
 /** Documents taken in between two chances for the event loop. */
 const step = 64
 
@@ -98,17 +85,13 @@ export class Ledger {
   /** By subject. */
   readonly #inForce = new Map<string, InForce>()
   readonly #marks: Map<string, Mark>
-  /** Documents whose signer may not speak so, by origin: bounded by what the registry holds at the moment. */
-  readonly #waiting = new Map<string, Arrival>()
+  readonly #entrance: Entrance
   readonly #before: Marks
   /** Who signed the record in force of a gateway. */
   readonly #signers = new Map<Name, string>()
-  #authorities: Authorities
   #roster: Roster | undefined
   #snapshot: Snapshot | undefined
   #stale = false
-  /** The bag under way holds what counted in an earlier run. */
-  #isKnown = false
   #refusals: readonly Refusal[] = []
   #vanished: readonly Vanished[] = []
 
@@ -117,7 +100,7 @@ export class Ledger {
     this.#ground = ground
     this.#before = marks
     this.#marks = new Map(marks.documents)
-    this.#authorities = authoritiesOf(ground.authority, [])
+    this.#entrance = new Entrance(ground, this.#origins, this.#marks)
   }
 
   /** Takes in a bag at once, signatures checked here. */
@@ -153,12 +136,11 @@ export class Ledger {
     yield
     // First, so that what waited and is gone does not come in now.
     for (const origin of this.#origins.missing(bag, delivered)) {
-      this.#waiting.delete(origin)
+      this.#entrance.leave(origin)
       const subject = this.#origins.lose(origin)
       if (subject !== undefined) touched.add(subject)
     }
-    this.#isKnown = bag.isKnown === true
-    yield* this.#enter(arrivals, moment, touched, admitted)
+    yield* this.#enter(arrivals, moment, bag.isKnown === true, touched, admitted)
     for (const subject of touched) this.#place(subject, moment)
 
     const before = this.#snapshot
@@ -174,7 +156,7 @@ export class Ledger {
       vanished: this.#vanished,
       admitted,
       stale: this.#stale,
-      authorities: this.#authorities,
+      authorities: this.#entrance.authorities,
     }
   }
 
@@ -209,7 +191,7 @@ export class Ledger {
     const subject = isSame ? this.#origins.repeat(origin) : this.#origins.renew(origin, digest)
     if (subject !== undefined) touched.add(subject)
     if (isSame) return
-    this.#waiting.delete(origin)
+    this.#entrance.leave(origin)
     if (isRefusal(signed)) {
       this.#origins.refuse(origin, signed)
       return
@@ -226,63 +208,92 @@ export class Ledger {
   *#enter(
     arrivals: readonly Arrival[],
     moment: Moment,
+    isKnown: boolean,
     touched: Set<string>,
     admitted: Delivered[],
   ): Generator<void> {
-    // An empty bag only tells the time.
-    const byType = new Map<DocumentType, Map<string, Arrival[]>>()
-    const sort = (arrival: Arrival): void => {
-      const { type } = arrival.signed.document
-      const subjects = byType.get(type) ?? new Map<string, Arrival[]>()
-      byType.set(type, subjects)
-      const subject = subjectOf(arrival.signed)
-      subjects.set(subject, [...(subjects.get(subject) ?? []), arrival])
+    const entrance = this.#entrance
+    const of = entrance.queue(arrivals)
+    const elect = (subject: string, some: readonly Arrival[]): void => {
+      this.#elect(subject, some, touched, admitted)
     }
-    for (const arrival of arrivals) sort(arrival)
-    for (const arrival of this.#waiting.values()) sort(arrival)
-    this.#waiting.clear()
-    const of = (type: DocumentType): Map<string, Arrival[]> =>
-      byType.get(type) ?? new Map<string, Arrival[]>()
-    this.#enterAuthorities(of('authority'), touched, admitted)
+    this.#enterAuthorities(of('authority'), touched, elect)
     const incumbent = this.#snapshot?.fabric
     for (const [subject, some] of of('fabric')) {
-      this.#elect(
+      elect(
         subject,
-        some.filter((arrival) => this.#maySign(arrival) && this.#follows(arrival, incumbent)),
-        touched,
-        admitted,
+        some.filter((arrival) => entrance.isTrusted(arrival) && entrance.follows(arrival, incumbent)),
       )
     }
     const fabric = this.#inForce.get('fabric')?.signed.document
     this.#stale = fabric?.type === 'fabric' && isStale(fabric.payload, moment)
+    const unknownStay = this.#stale && !isKnown
     let count = 0
     for (const [subject, some] of of('certificate')) {
-      this.#elect(
+      elect(
         subject,
-        some.filter((arrival) => this.#maySign(arrival) && this.#isLetIn(arrival, subject)),
-        touched,
-        admitted,
+        some.filter((arrival) => entrance.isTrusted(arrival) && entrance.isKnown(arrival, unknownStay)),
       )
       if (++count % step === 0) yield
     }
     for (const subject of [...touched]) this.#disown(subject, touched)
     for (const [subject, some] of of('record')) {
-      const own = some.filter((arrival) => this.#isOwn(arrival))
-      this.#elect(subject, own, touched, admitted)
-      const [first] = own
-      if (first !== undefined) this.#signers.set(gatewayOf(first.signed.document) ?? '', first.signed.kid)
+      const [, gateway = ''] = subject.split(' ')
+      const identity = this.#identityOf(gateway)
+      const own = some.filter((arrival) => entrance.isOwn(arrival, identity))
+      elect(subject, own)
+      if (own.length > 0 && identity !== undefined) this.#signers.set(gateway, identity)
       if (++count % step === 0) yield
     }
+  }
+
+  /** From the root along the chain: whose turn it is depends on the documents only. */
+  #enterAuthorities(
+    arrivals: Arrivals,
+    touched: Set<string>,
+    elect: (subject: string, some: readonly Arrival[]) => void,
+  ): void {
+    if (arrivals.size === 0) return
+    const entrance = this.#entrance
+    const left = new Map(arrivals)
+    for (;;) {
+      const kid = [...entrance.authorities.trusted].find((trusted) => left.has(`authority ${trusted}`))
+      if (kid === undefined) break
+      const subject = `authority ${kid}`
+      elect(subject, left.get(subject) ?? [])
+      left.delete(subject)
+      entrance.rechain(this.#inForceOf('authority'))
+    }
+    for (const [subject, some] of left) {
+      elect(
+        subject,
+        some.filter((arrival) => entrance.isTrusted(arrival)),
+      )
+    }
+    // What a retired key signed counts no longer, but for the fabric document: without one there would be no fabric.
+    for (const [subject, { signed }] of this.#inForce) {
+      if (!subject.startsWith('certificate ') || entrance.authorities.trusted.has(signed.kid)) continue
+      this.#depose(subject, touched, (arrival) => entrance.isTrusted(arrival))
+    }
+  }
+
+  *#inForceOf(type: DocumentType): Generator<Signed> {
+    for (const { signed } of this.#inForce.values()) if (signed.document.type === type) yield signed
+  }
+
+  #identityOf(gateway: Name): string | undefined {
+    const certificate = this.documentOf('certificate', gateway)
+    return certificate?.type === 'certificate' ? certificate.payload.identity : undefined
   }
 
   /** A certificate for another identity ends what the one before said of the gateway. */
   #disown(certificate: string, touched: Set<string>): void {
     const [type, gateway = ''] = certificate.split(' ')
     const kid = type === 'certificate' ? this.#signers.get(gateway) : undefined
-    const now = this.documentOf('certificate', gateway)
-    if (kid === undefined || (now?.type === 'certificate' && now.payload.identity === kid)) return
+    const identity = this.#identityOf(gateway)
+    if (kid === undefined || identity === kid) return
     this.#signers.delete(gateway)
-    this.#depose(`record ${gateway} ${kid}`, touched, (arrival) => this.#isOwn(arrival))
+    this.#depose(`record ${gateway} ${kid}`, touched, (arrival) => this.#entrance.isOwn(arrival, identity))
   }
 
   /** Takes a document out of force; `why` tells each origin that still says it. */
@@ -292,81 +303,8 @@ export class Ledger {
     this.#inForce.delete(subject)
     touched.add(subject)
     for (const origin of this.#origins.speakersOf(subject)) {
-      if (this.#origins.isThere(origin)) why({ origin, signed: inForce.signed })
+      if (this.#origins.says(origin)) why({ origin, signed: inForce.signed })
     }
-  }
-
-  /** From the root along the chain: whose turn it is depends on the documents only. */
-  #enterAuthorities(waiting: Map<string, Arrival[]>, touched: Set<string>, admitted: Delivered[]): void {
-    const retired = this.#authorities.retired
-    for (let again = true; again;) {
-      again = false
-      for (const kid of this.#authorities.trusted) {
-        const subject = `authority ${kid}`
-        const some = waiting.get(subject)
-        if (some === undefined || retired.has(kid)) continue
-        waiting.delete(subject)
-        this.#elect(subject, some, touched, admitted)
-        this.#authorities = this.#chain()
-        again = true
-        break
-      }
-    }
-    for (const arrival of [...waiting.values()].flat()) this.#maySign(arrival)
-    // What a retired key signed counts no longer, but for the fabric document: without one there would be no fabric.
-    for (const [subject, { signed }] of this.#inForce) {
-      if (!subject.startsWith('certificate ') || this.#authorities.trusted.has(signed.kid)) continue
-      this.#depose(subject, touched, (arrival) => this.#maySign(arrival))
-    }
-  }
-
-  #chain(): Authorities {
-    const documents: Signed[] = []
-    for (const [subject, { signed }] of this.#inForce)
-      if (subject.startsWith('authority ')) documents.push(signed)
-    return authoritiesOf(this.#ground.authority, documents)
-  }
-
-  #maySign(arrival: Arrival): boolean {
-    const { origin, signed } = arrival
-    if (this.#authorities.trusted.has(signed.kid)) return true
-    const wasTrusted = this.#authorities.retired.has(signed.kid)
-    if (wasTrusted && signed.document.type === 'fabric' && this.#marks.get('fabric')?.hash === signed.hash)
-      return true
-    return this.#keepOut(arrival, refuseStranger(origin, signed, this.#ground.authority, wasTrusted))
-  }
-
-  /** Running gateways have addresses and devices that follow from the fabric document before. */
-  #follows(arrival: Arrival, incumbent: Fabric | undefined): boolean {
-    const { origin, signed } = arrival
-    const { document } = signed
-    const mark = this.#marks.get('fabric')
-    if (mark !== undefined && behind(origin, signed, mark) !== undefined) return true
-    const refusal =
-      incumbent && document.type === 'fabric' ? succession(origin, incumbent, document.payload) : undefined
-    return refusal === undefined || this.#keepOut(arrival, refusal)
-  }
-
-  /** With a stale fabric document, no gateway that was never seen. */
-  #isLetIn(arrival: Arrival, subject: string): boolean {
-    if (!this.#stale || this.#isKnown || this.#marks.has(subject)) return true
-    return this.#keepOut(arrival, refuseStale(arrival.origin, arrival.signed))
-  }
-
-  /** A record is signed by the identity that its gateway is certified for. */
-  #isOwn(arrival: Arrival): boolean {
-    const { origin, signed } = arrival
-    const { document, kid } = signed
-    const gateway = gatewayOf(document) ?? ''
-    const certificate = this.documentOf('certificate', gateway)
-    if (certificate?.type === 'certificate' && certificate.payload.identity === kid) return true
-    return this.#keepOut(arrival, refuseSigner(origin, gateway, certificate !== undefined))
-  }
-
-  #keepOut(arrival: Arrival, refusal: Refusal): false {
-    this.#origins.refuse(arrival.origin, refusal)
-    this.#waiting.set(arrival.origin, arrival)
-    return false
   }
 
   /** Finds the document of a subject that counts, and tells the others why they do not. */
@@ -463,7 +401,12 @@ export class Ledger {
     for (const { goneSinceMs, origin, signed } of this.#inForce.values()) {
       if (goneSinceMs === undefined) continue
       const gateway = gatewayOf(signed.document)
-      vanished.push({ origin, object: nameOf(signed.document), ...(gateway === undefined ? {} : { gateway }), sinceMs: goneSinceMs })
+      vanished.push({
+        origin,
+        object: nameOf(signed.document),
+        ...(gateway === undefined ? {} : { gateway }),
+        sinceMs: goneSinceMs,
+      })
     }
     return vanished.sort((a, b) => compareText(a.object, b.object))
   }

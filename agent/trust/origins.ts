@@ -39,8 +39,10 @@ export class Origins {
     return this.#sources.get(origin)?.digest === digest
   }
 
-  isThere(origin: string): boolean {
-    return this.#sources.get(origin)?.gone === false
+  /** True where the origin's word is what it says now. */
+  says(origin: string): boolean {
+    const source = this.#sources.get(origin)
+    return source !== undefined && source.saysIt && !source.gone
   }
 
   speakersOf(subject: string): Iterable<string> {

@@ -9,6 +9,7 @@ import type { Snapshot } from '../model/gateway.ts'
 import { familyOf, lengthOf } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
 import { authoritiesOf } from './authorities.ts'
+import type { Authorities } from './authorities.ts'
 import * as conflict from './conflict.ts'
 import { elsewhere, lowest, rivalsOf } from './conflict.ts'
 import type { Party } from './conflict.ts'
@@ -43,6 +44,7 @@ export interface Verdict {
   readonly refusals: readonly Refusal[]
   /** Who holds what now, and what counted: in for the next judgement. */
   readonly marks: Marks
+  readonly authorities: Authorities
   /** The documents that count, whether or not they stand by the rules that follow. */
   readonly inForce: readonly Held[]
 }
@@ -54,6 +56,8 @@ export interface Context extends Ground {
   readonly marks?: Marks
   /** The fabric document in force before. */
   readonly incumbent?: Fabric
+  /** Keys of the authority before: what one that was retired says anew does not count. */
+  readonly authorities?: Authorities
 }
 
 type Candidate = CertificateVerdict & {
@@ -112,25 +116,37 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     if (document.type === 'request' && document.payload.identity !== kid)
       refusals.push(refuseForgedRequest(origin, document.payload))
   }
+  const isMarked = (held: Held): boolean => marks.documents.get(subjectOf(held))?.hash === held.hash
+  const chained = of('authority').filter(
+    (held) => context.authorities?.retired.has(held.kid) !== true || isMarked(held),
+  )
   let authorities = authoritiesOf(authority, [])
-  for (const before = new Set<string>(); ;) {
-    const kid = [...authorities.trusted].find((trusted) => !before.has(trusted))
+  for (const heard = new Set<string>(); ;) {
+    const kid = [...authorities.trusted].find((trusted) => !heard.has(trusted))
     if (kid === undefined) break
-    before.add(kid)
-    const spoken = of('authority').filter((one) => before.has(one.kid))
+    heard.add(kid)
+    const spoken = chained.filter((held) => heard.has(held.kid))
     authorities = authoritiesOf(authority, newestOf(spoken, marks))
   }
-  const elected = elect(
-    of('authority').filter(({ kid }) => authorities.trusted.has(kid) || authorities.retired.has(kid)),
+  authorities = authoritiesOf(
+    authority,
+    newestOf(
+      chained.filter(({ kid }) => authorities.trusted.has(kid) || authorities.retired.has(kid)),
+      marks,
+    ),
+    context.authorities,
   )
+  const { trusted, retired } = authorities
   const signedByAuthority = (held: Held): boolean => {
-    const wasTrusted = authorities.retired.has(held.kid)
-    const isMarked = held.document.type === 'fabric' && marks.documents.get('fabric')?.hash === held.hash
-    if (authorities.trusted.has(held.kid) || (wasTrusted && isMarked)) return true
+    const { type } = held.document
+    const wasTrusted = retired.has(held.kid)
+    if (trusted.has(held.kid) || (wasTrusted && type !== 'certificate' && isMarked(held))) return true
     refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
     return false
   }
-  of('authority').forEach((held) => authorities.retired.has(held.kid) || signedByAuthority(held))
+  const inChain = (held: Held): boolean =>
+    chained.includes(held) && (trusted.has(held.kid) || retired.has(held.kid))
+  const elected = elect(of('authority').filter((held) => inChain(held) || signedByAuthority(held)))
   const follows = (held: Held): boolean => {
     const { origin, document } = held
     const mark = marks.documents.get('fabric')
@@ -170,6 +186,7 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     snapshot,
     refusals: refusals.sort(compareRefusals),
     marks: { ...(tenures ?? marks), documents: counting },
+    authorities,
     inForce: [...elected, ...(fabricHeld === undefined ? [] : [fabricHeld]), ...certificates, ...records],
   }
 }

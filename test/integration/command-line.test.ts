@@ -66,7 +66,7 @@ await isolated(import.meta.url, async (directory) => {
       ['gateway: gw-1', 'gateway: "gw/../1"', /:4:10: .*expected a name/],
       ['gateway: gw-1', 'gateway: "gw\\n1"', /:4:10: .*expected a name/],
       ['site: site-1', 'site: [', /:\d+:\d+: /],
-      ['registry: file', 'registry: etcd', /:5:11: .*not supported yet/],
+      ['registry: file', 'registry: etcd', /:5:11: .*expected hosts such as/],
     ] as const) {
       // Only the first prefix stays, so that columns are known.
       const simple = config.replace(/prefixes: .*/, 'prefixes: ["10.1.0.0/16"]')

@@ -143,6 +143,19 @@ void t.test('one bad line is reported alone', async (t) => {
   t.strictSame((await follower.next())?.unreadable, [])
 })
 
+void t.test('three redirects and no more', async (t) => {
+  const server = await started(t, (socket, asked) => {
+    const step = Number(asked.path.slice(1))
+    if (step === 0) serve(before, '"1"')(socket, asked)
+    else say(308, '', { Location: `/${step - 1}` })(socket, asked)
+  })
+  const { signal } = new AbortController()
+  t.strictSame(namesOf(await fetchBundle([server.url('/3')], quick, signal)), ['g1', 'g2', 'g3'])
+  t.equal(server.asked.length, 4)
+  await t.rejects(fetchBundle([server.url('/4')], quick, signal), { message: /redirects more than 3 times/ })
+  t.equal(server.asked.length, 8, 'the fifth is not asked for')
+})
+
 void t.test('gzip', async (t) => {
   const server = await started(t, serve(gzipSync(before), '"1"', { 'Content-Encoding': 'gzip' }))
   const follower = new Follower(t, [server.url()], quick)

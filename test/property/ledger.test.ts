@@ -10,6 +10,7 @@ import type { Snapshot } from '../../agent/model/gateway.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import { Ledger } from '../../agent/trust/ledger.ts'
 import type { Refusal } from '../../agent/trust/refusal.ts'
+import { proofOf } from '../../agent/trust/authorities.ts'
 import { kidOf } from '../../agent/trust/envelope.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import { subjectOf } from '../../agent/trust/subject.ts'
@@ -23,6 +24,7 @@ import {
   ground,
   identityKeyOf,
   identityOf,
+  keyOf,
   moment,
   nowMs,
   placeOf,
@@ -133,6 +135,32 @@ const recordDocument: fc.Arbitrary<Document> = fc
     payload: recordOf(gateway, { ...change, tunnelKeys: tunnelKeysOf(tunnelKeys ?? `g${gateway}`) }),
   }))
 
+/** Keys of the authority, the root first. */
+const chain = [authorityKey, keyOf('authority 2'), keyOf('authority 3')]
+const kids = chain.map(kidOf)
+
+/** One that adds the next key or retires others, by a key of the chain; its proof is missing or wrong at times. */
+const authorityFile: fc.Arbitrary<Delivered> = fc
+  .record({
+    by: fc.nat({ max: 2 }),
+    next: fc.option(fc.nat({ max: 2 }), { nil: undefined }),
+    retired: fc.subarray(kids, { maxLength: 1 }),
+    proven: pick(true, true, true, false),
+    serial,
+  })
+  .map(({ by, next, retired, proven, serial: number }) => {
+    const key = chain[by] ?? authorityKey
+    const nextKey = next === undefined ? undefined : chain[next]
+    const proof = nextKey && proven ? { proof: proofOf('prod', kidOf(key), nextKey) } : {}
+    const payload = {
+      fabric: 'prod',
+      serial: number,
+      retired,
+      ...(nextKey === undefined ? {} : { next: kidOf(nextKey), ...proof }),
+    }
+    return delivered({ type: 'authority', payload }, `authority/${by}.jws`, key)
+  })
+
 const document = fc.oneof(
   { weight: 1, arbitrary: fabricDocument },
   { weight: 4, arbitrary: certificateDocument },
@@ -142,6 +170,13 @@ const document = fc.oneof(
 /** One file of a bag: a good document in its place or in another, or nonsense where a document was. */
 const file: fc.Arbitrary<Delivered> = fc.oneof(
   { weight: 10, arbitrary: document.map((of) => delivered(of)) },
+  { weight: 2, arbitrary: authorityFile },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(document, pick(...chain))
+      .map(([of, key]) => delivered(of, placeOf(of), of.type === 'record' ? undefined : key)),
+  },
   {
     weight: 2,
     arbitrary: fc
@@ -198,6 +233,7 @@ class Model {
       moment,
       ...(before === undefined ? {} : { marks: before.marks }),
       ...(incumbent === undefined ? {} : { incumbent }),
+      ...(before === undefined ? {} : { authorities: before.authorities }),
     })
     // What counted and may not speak any longer is gone, and nobody is left to be told.
     const standing = others.filter((one) => verdict.inForce.some(({ hash }) => hash === one.hash))
@@ -210,7 +246,7 @@ class Model {
 }
 
 function keptOf(origin: string, document: Document, kid: string): Delivered {
-  const key = [authorityKey, ...names.map(identityKeyOf)].find((one) => kidOf(one) === kid)
+  const key = [...chain, ...names.map(identityKeyOf)].find((one) => kidOf(one) === kid)
   return delivered(document, origin, key)
 }
 

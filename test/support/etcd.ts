@@ -3,7 +3,8 @@
  * can be killed, frozen, restarted, compacted, and made to ask for certificates and users.
  *
  * It never outlives the test: the kernel kills it with the process that started it, and a watchman, who waits for the end of
- * a pipe that only that process holds, removes the directory.
+ * a pipe that only that process holds, removes the directory. A watchman of a PID namespace dies with it, so there `parent`
+ * is a directory that somebody outside removes.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -24,6 +25,8 @@ export interface EtcdOptions {
     /** Asks for client certificates of this authority. */
     readonly clientCa?: string
   }
+  /** Where its directory is made; the system's for temporary files. */
+  readonly parent?: string
   /** Listens on so many, all of the same server; 1. */
   readonly ports?: number
   /** More arguments: `--max-request-bytes=…`. */
@@ -46,7 +49,7 @@ export class Etcd {
   #root: string | undefined
 
   private constructor(peerPort: number, ownPort: number, ports: readonly number[], options: EtcdOptions) {
-    this.directory = mkdtempSync(join(tmpdir(), 'linkspan-etcd-'))
+    this.directory = mkdtempSync(join(options.parent ?? tmpdir(), 'linkspan-etcd-'))
     this.#options = options
     this.peerPort = peerPort
     this.#ownPort = ownPort

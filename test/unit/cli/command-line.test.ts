@@ -47,7 +47,8 @@ void t.test('what is mistyped does not run', (t) => {
       /--state-directory needs a value/,
     ],
     ['an empty value', ['registry', 'list', '--registry', ''], /--registry needs a value/],
-    ['an empty value', ['registry', 'add', 'g1', '--prefix', ''], /--prefix needs a value/],
+    ['an empty value', ['ca', 'issue', 'g1', '--prefix', ''], /--prefix needs a value/],
+    ['an option twice', ['ca', 'issue', 'g1', '--ca=/a', '--ca=/b'], /--ca: is given twice/],
     ['an empty word', ['status', ...at, ''], /<gateway> needs a value/],
     ['a file without an end', ['plan', ...at, '--config', '/dev/zero'], /zero: is not a regular file/],
     ['a flag twice', ['status', ...at, '--json', '--json'], /--json: is given twice/],
@@ -58,6 +59,8 @@ void t.test('what is mistyped does not run', (t) => {
     ['an option twice', ['keys', 'show', '--json', '--json'], /--json: is given twice/],
     ['a wrong choice', ['agent', '--wireguard', 'kernle'], /kernel/],
     ['a command without its command', ['registry'], /need|Which/],
+    ['a command without its command', ['ca'], /need|Which/],
+    ['a mistyped flag of a command below', ['ca', 'issue', 'g1', '--plan', '0'], /plan/],
     ['a mistyped flag of a command below', ['registry', 'list', '--registy', directory], /registy/],
   ]
   for (const [name, args, said] of cases) {
@@ -90,6 +93,7 @@ void t.test('exit codes', (t) => {
     'routes',
     'events',
     'down',
+    'ca',
     'registry',
     'keys',
   ]) {

@@ -1,4 +1,4 @@
-/** config.yml: what is accepted, and how each mistake is shown. */
+/** config.yml: what is accepted, and how each mistake is shown. `registry:` is in config-registry.test.ts. */
 import t from 'tap'
 import { configOf, readConfig } from '../../../agent/cli/config.ts'
 import { YamlFile } from '../../../agent/cli/yaml.ts'
@@ -59,7 +59,7 @@ metrics: "[::1]:9100"
   ])
   t.same(all.own.interfaces, ['eth2'])
   t.same(all.metrics, { address: '::1', port: 9100 })
-  t.equal(all.registry.directory, '/srv/registry')
+  t.same(all.registry, { kind: 'file', directory: '/srv/registry' })
   t.equal(config(`${least}metrics: false\n`).metrics, false)
   t.end()
 })
@@ -238,19 +238,6 @@ void t.test('the key of the authority', (t) => {
   t.end()
 })
 
-for (const [registry, says] of [
-  ['https://registry.example/', /not supported yet/],
-  ['etcd://host:2379', /not supported yet/],
-  ['/srv/registry', /did you mean "file:\/\/\/srv\/registry"/],
-  ['file://host/srv', /expected a URL such as/],
-  ['srv', /expected a URL such as/],
-] as const) {
-  void t.test(`registry ${registry}`, (t) => {
-    t.match(errorOf(least.replace('file:///srv/registry', registry)).message, says)
-    t.end()
-  })
-}
-
 void t.test('texts that are no configuration', (t) => {
   t.match(errorOf('').message, /the key "fabric" is missing/)
   t.match(errorOf('[]').message, /expected keys and values, found \[\]/)
@@ -280,18 +267,5 @@ void t.test('files that would exhaust the parser, and more than one document', (
   t.match(object, /:6:1$/)
   t.match(reason, /^a second document begins here\n[^]*hint: keep one/)
   t.notMatch(reason, /YAML\.|parseAll/)
-  t.end()
-})
-
-void t.test('a registry that is no path', (t) => {
-  for (const [url, says] of [
-    ['file:///x%00', /zero byte/],
-    ['file:///x%2Fy', /names no path/],
-  ] as const) {
-    const { code, object, reason } = errorOf(least.replace('file:///srv/registry', url))
-    t.equal(code, 'config-invalid')
-    t.match(object, /:4:11$/)
-    t.match(reason, says)
-  }
   t.end()
 })

@@ -4,14 +4,15 @@ import { YamlFile } from '../../../agent/cli/yaml.ts'
 import { LinkspanError } from '../../../agent/errors.ts'
 import type { Fabric } from '../../../agent/model/fabric.ts'
 
-const read = (text: string, last?: number): Fabric =>
-  fabricOf(YamlFile.parse('f.yml', Buffer.from(text)), last, 1000)
+const issue = { serial: 1000, freshUntil: 2000 }
+const read = (text: string, incumbent?: Fabric): Fabric =>
+  fabricOf(YamlFile.parse('f.yml', Buffer.from(text)), incumbent, issue)
 
 void t.test('defaults', (t) => {
   t.same(read('fabric: prod\n'), {
     fabric: 'prod',
     serial: 1000,
-    freshUntil: 1000 + 90 * 86_400_000,
+    freshUntil: 2000,
     overlay: { ipv4: '100.127.0.0/16', ipv6: 'fd4c:53aa:bb00::/48' },
     underlays: [{ name: 'internet' }],
     prefer: ['internet'],
@@ -23,7 +24,6 @@ void t.test('defaults', (t) => {
     removed: [],
     revoked: { serials: [], identities: [] },
   })
-  t.equal(read('fabric: prod', 5000).serial, 5001, 'serials only grow')
   const some = read(
     'fabric: prod\nunderlays: [{ name: dx }, { name: internet }]\nprobe: { intervalMs: 50 }\n',
   )
@@ -47,6 +47,8 @@ for (const [name, text, says] of [
     'overlay: { ipv4: 100.127.0.1/16 }',
     /f\.yml:2:18: overlay\.ipv4: .*host bits.*did you mean "100\.127\.0\.0\/16"/s,
   ],
+  ['a serial', 'serial: 5', /f\.yml:2:1: serial is set by linkspan\n.*\n.*\n.*leave it out/],
+  ['freshness', 'freshUntil: 5', /f\.yml:2:1: freshUntil is set by linkspan/],
   ['duplicate key', 'fabric: b', /f\.yml:2:1: this key is given twice/],
   ['a list', '', undefined],
 ] as const) {
@@ -57,3 +59,14 @@ for (const [name, text, says] of [
     t.end()
   })
 }
+
+void t.test('what ended stays ended', (t) => {
+  const before = read('fabric: prod\nremoved: [g1]\nrevoked: { serials: [7], identities: [] }\n')
+  const silent = read('fabric: prod\n', before)
+  t.same(silent.removed, ['g1'])
+  t.same(silent.revoked, { serials: [7], identities: [] })
+  const more = read('fabric: prod\nremoved: [g2, g1]\nrevoked: { serials: [8] }\n', before)
+  t.same(more.removed, ['g1', 'g2'])
+  t.same(more.revoked.serials, [7, 8])
+  t.end()
+})

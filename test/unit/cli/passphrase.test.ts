@@ -37,7 +37,7 @@ void t.test('files that hold none', async (t) => {
       name,
     )
   }
-  await t.rejects(newPassphrase({ file: '/dev/zero', none: false }, 'the key'), { reason: /neither/ })
+  await t.rejects(newPassphrase({ file: '/dev/zero', none: false }, 'the key'), { message: /neither/ })
   await t.rejects(newPassphrase({ file: join(directory, 'long'), none: true }, 'the key'), {
     reason: /contradicts/,
   })

@@ -8,12 +8,13 @@ import { certificateDocument, fabricDocument, keyOf, signed } from '../../suppor
 import { tailsOf } from '../../support/jws.ts'
 
 /** Keys by a letter. */
-const kid = (name: string): string => kidOf(keyOf(name))
+const kid = (name: string): string => known.get(name) ?? kidOf(keyOf(name))
+const known: ReadonlyMap<string, string> = new Map(
+  Array.from('ABCDEFXYZ', (name) => [name, kidOf(keyOf(name))]),
+)
 const kids = (names: string): string[] => Array.from(names, kid)
 const named = (some: ReadonlySet<string>): string =>
-  Array.from('ABCDEFXYZ')
-    .filter((name) => some.has(kid(name)))
-    .join('')
+  [...known.keys()].filter((name) => some.has(kid(name))).join('')
 
 /** What `by` says: who is next, with that one's proof, and who is retired. */
 function said(by: string, next?: string, retired = '', change: Partial<Authority> = {}): Signed {
@@ -189,8 +190,7 @@ void t.test('a proof is by the next key, for this fabric and the key before, and
   for (const [name, proof] of Object.entries(wrong)) {
     t.equal(isProven(says(proof), kid('A')), false, name)
     const document: Document = { type: 'authority', payload: says(proof) }
-    const known: Signed = { document, kid: kid('A'), hash: '' }
-    t.equal(seen([known]), 'A', name)
+    t.equal(seen([{ document, kid: kid('A'), hash: '' }]), 'A', name)
   }
   t.end()
 })
@@ -244,7 +244,7 @@ void t.test('the order of documents is irrelevant, and the chain ends', (t) => {
       // Somebody always speaks for the authority, and nobody is trusted and retired.
       return trusted.size > 0 && [...retired].every((each) => !trusted.has(each))
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   )
   t.pass('the same')
   t.end()

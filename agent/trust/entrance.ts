@@ -1,0 +1,118 @@
+/**
+ * Who may come in. A document whose form and signature hold is let in where its signer may say such a thing: the authority a
+ * fabric document or a certificate, a gateway's certified identity its record. One that may not waits, because an authority
+ * document or a certificate that comes later may let it in; it waits for as long as its origin delivers it and no longer, so
+ * what waits is never more than the registry holds.
+ */
+import type { DocumentType, Signed } from '../model/document.ts'
+import type { Fabric } from '../model/fabric.ts'
+import { authoritiesOf } from './authorities.ts'
+import type { Authorities } from './authorities.ts'
+import type { Ground } from './ground.ts'
+import type { Origins } from './origins.ts'
+import type { Refusal } from './refusal.ts'
+import { refuseSigner, refuseStale, refuseStranger, succession } from './rule.ts'
+import { behind, gatewayOf, subjectOf } from './subject.ts'
+import type { Mark } from './subject.ts'
+
+export interface Arrival {
+  readonly origin: string
+  readonly signed: Signed
+  /** Absent where it was in force before. */
+  readonly bytes?: Uint8Array
+}
+
+/** Arrivals of one type by subject. */
+export type Arrivals = ReadonlyMap<string, readonly Arrival[]>
+
+export class Entrance {
+  readonly #ground: Ground
+  readonly #origins: Origins
+  /** By subject: what counted last. */
+  readonly #marks: ReadonlyMap<string, Mark>
+  readonly #waiting = new Map<string, Arrival>()
+  #authorities: Authorities
+
+  constructor(ground: Ground, origins: Origins, marks: ReadonlyMap<string, Mark>) {
+    this.#ground = ground
+    this.#origins = origins
+    this.#marks = marks
+    this.#authorities = authoritiesOf(ground.authority, [])
+  }
+
+  get authorities(): Authorities {
+    return this.#authorities
+  }
+
+  /** The authority documents in force are others. */
+  rechain(inForce: Iterable<Signed>): void {
+    this.#authorities = authoritiesOf(this.#ground.authority, inForce, this.#authorities)
+  }
+
+  /** An origin says something else now, or is gone. */
+  leave(origin: string): void {
+    this.#waiting.delete(origin)
+  }
+
+  /** Those that arrive and those that wait, by type and subject. All of them are judged now. */
+  queue(arrivals: readonly Arrival[]): (type: DocumentType) => Arrivals {
+    const byType = new Map<DocumentType, Map<string, Arrival[]>>()
+    for (const arrival of [...arrivals, ...this.#waiting.values()]) {
+      const { type } = arrival.signed.document
+      const subjects = byType.get(type) ?? new Map<string, Arrival[]>()
+      byType.set(type, subjects)
+      const subject = subjectOf(arrival.signed)
+      const some = subjects.get(subject)
+      if (some === undefined) subjects.set(subject, [arrival])
+      else some.push(arrival)
+    }
+    this.#waiting.clear()
+    return (type) => byType.get(type) ?? new Map<string, Arrival[]>()
+  }
+
+  /** What the authority says is signed by a key that is trusted. What counted before its key was retired may be said again. */
+  isTrusted(arrival: Arrival): boolean {
+    const { origin, signed } = arrival
+    const { trusted, retired } = this.#authorities
+    if (trusted.has(signed.kid)) return true
+    const wasTrusted = retired.has(signed.kid)
+    // But for certificates: those must have been issued anew before the key went.
+    const { type } = signed.document
+    if (wasTrusted && type !== 'certificate' && this.#marks.get(subjectOf(signed))?.hash === signed.hash)
+      return true
+    return this.#keepOut(arrival, refuseStranger(origin, signed, this.#ground.authority, wasTrusted))
+  }
+
+  /** Running gateways have addresses and devices that follow from the fabric document before. */
+  follows(arrival: Arrival, incumbent: Fabric | undefined): boolean {
+    const { origin, signed } = arrival
+    const { document } = signed
+    const mark = this.#marks.get('fabric')
+    if (incumbent === undefined || document.type !== 'fabric') return true
+    if (mark !== undefined && behind(origin, signed, mark) !== undefined) return true
+    const refusal = succession(origin, incumbent, document.payload)
+    return refusal === undefined || this.#keepOut(arrival, refusal)
+  }
+
+  /** While the fabric document is stale, only a gateway that was seen before. */
+  isKnown(arrival: Arrival, isStale: boolean): boolean {
+    if (!isStale || this.#marks.has(subjectOf(arrival.signed))) return true
+    return this.#keepOut(arrival, refuseStale(arrival.origin, arrival.signed))
+  }
+
+  /** A record is signed by the identity that its gateway is certified for: undefined where it is not certified. */
+  isOwn(arrival: Arrival, identity: string | undefined): boolean {
+    const { origin, signed } = arrival
+    if (identity === signed.kid) return true
+    return this.#keepOut(
+      arrival,
+      refuseSigner(origin, gatewayOf(signed.document) ?? '', identity !== undefined),
+    )
+  }
+
+  #keepOut(arrival: Arrival, refusal: Refusal): false {
+    this.#origins.refuse(arrival.origin, refusal)
+    this.#waiting.set(arrival.origin, arrival)
+    return false
+  }
+}
