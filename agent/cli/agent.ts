@@ -142,9 +142,13 @@ async function start(
       config,
       keys,
       known: { store, ...known },
-      registry: await openRegistry(config.registry, (address) => {
-        addresses.add(address)
-      }),
+      registry: await openRegistry(
+        config.registry,
+        (address) => {
+          addresses.add(address)
+        },
+        known.documents.length > 0 ? 5000 : 0,
+      ),
       registryAddresses: addresses,
       registryText: registryText(config.registry),
       kernel,

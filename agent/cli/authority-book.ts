@@ -93,7 +93,10 @@ export class Book {
     const authorities = authoritiesOf(root, newest([...own, ...credible]).values())
     const { trusted, retired } = authorities
     const isOurs = ({ kid }: Issued): boolean => trusted.has(kid) || retired.has(kid)
-    const counting = [...own.filter(isOurs), ...credible.filter(({ kid }) => trusted.has(kid))]
+    // The links of the chain stay, whoever signed them: without them it would begin nowhere.
+    const counts = (issued: Issued): boolean =>
+      trusted.has(issued.kid) || (retired.has(issued.kid) && issued.document.type === 'authority')
+    const counting = [...own.filter(isOurs), ...credible.filter(counts)]
     return new Book(root, authorities, newest(counting), contradicting.filter(isOurs))
   }
 

@@ -53,10 +53,21 @@ export function rebuilt({ directory, keys, own, there, bag, fabric, say }: Remai
     fabric: named,
     root: book.root,
     serial: 0,
-    numbers: new Map(certificates.map(({ gateway, number }) => [gateway, number])),
+    numbers: numbersOf(book, [...own, ...there]),
     above,
     pending: [],
   }
+}
+
+/** By gateway; of certificates by a retired key, too: somebody may have kept such a one, though it counts no more. */
+function numbersOf(book: Book, documents: readonly Issued[]): Map<Name, number> {
+  const { trusted, retired } = book.authorities
+  const numbers = new Map<Name, number>()
+  for (const { document, kid } of [...documents, ...book.all('certificate')]) {
+    if (document.type !== 'certificate' || !(trusted.has(kid) || retired.has(kid))) continue
+    numbers.set(document.payload.gateway, document.payload.number)
+  }
+  return numbers
 }
 
 /**

@@ -29,6 +29,8 @@ export interface AuthorityView {
   readonly state: AuthorityState
   readonly book: Book
   readonly registry: AuthorityRegistry
+  /** False where the state on disk does not name this registry yet. */
+  readonly isKept: boolean
   /** Its own copies, as they were. */
   readonly own: readonly Issued[]
   /** What the registry holds. */
@@ -71,7 +73,19 @@ export async function readAuthority(
       `note: the registry of this authority is ${remembered.registry ?? ''}; --remember makes it this one`,
     )
   }
-  return { directory, keys, state: absorbed(remembered, book), book, registry, own, bag, there, remarks }
+  const isKept = before !== undefined && before.registry === remembered.registry
+  return {
+    directory,
+    keys,
+    state: absorbed(remembered, book),
+    book,
+    registry,
+    isKept,
+    own,
+    bag,
+    there,
+    remarks,
+  }
 }
 
 /** What gateways would refuse of a book, by the names of documents (nameOf). */

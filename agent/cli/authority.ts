@@ -96,9 +96,9 @@ export class Authority {
     return proofOf(this.#state.fabric, kidOf(this.#key), next)
   }
 
-  /** Puts what earlier commands could not, and takes what was signed elsewhere into the book. */
+  /** Puts what earlier commands could not, and keeps what was learned on the way: documents, and the registry's place. */
   async settle(): Promise<void> {
-    const { own: kept, there } = this.view
+    const { own: kept, there, isKept } = this.view
     const own = new Set(kept.map(({ hash }) => hash))
     const learned = this.#book.documents.filter(({ hash }) => !own.has(hash))
     const held = new Set(there.map(({ hash }) => hash))
@@ -112,7 +112,7 @@ export class Authority {
     }
     if (pending.length > 0)
       say(`note: an earlier command could not put ${pending.map(nameOf).join(', ')}: now it is`)
-    if (learned.length > 0 || pending.length > 0) await this.#bringOut(pending)
+    if (learned.length > 0 || pending.length > 0 || !isKept) await this.#bringOut(pending)
   }
 
   /** Documents that the registry lost, put there again as they are. */

@@ -2,9 +2,12 @@
 import { LinkspanError } from '../errors.ts'
 import { didYouMean } from '../trust/spelling.ts'
 import { withAuthority } from './authority.ts'
+import type { Authority } from './authority.ts'
 import type { SigningOptions } from './ca-option.ts'
+import { stands } from './certify.ts'
 import { editFabric } from './fabric-edit.ts'
-import { print } from './output.ts'
+import { print, say } from './output.ts'
+import { describeOverlap, overlapsOf } from './overlap.ts'
 
 export interface RemoveOptions extends SigningOptions {
   readonly gateway: string
@@ -26,7 +29,9 @@ export async function remove(options: RemoveOptions): Promise<void> {
       return
     }
     const after = undo ? removed.filter((name) => name !== gateway) : [...removed, gateway]
-    const { path, fabric } = await editFabric(authority, { removed: after }, Date.now())
+    const nowMs = Date.now()
+    const { path, fabric } = await editFabric(authority, { removed: after }, nowMs)
+    if (undo) for (const clash of clashesOf(authority, gateway, nowMs)) say(`note: ${clash}`)
     const lines = undo
       ? [
           `${gateway} is not removed any more: wrote ${path}, serial ${fabric.serial}`,
@@ -39,4 +44,15 @@ export async function remove(options: RemoveOptions): Promise<void> {
         ]
     print(options, { gateway, removed: !undo, path, serial: fabric.serial }, lines.join('\n'))
   })
+}
+
+/** Prefixes that others were given while it was away. */
+function clashesOf({ book, fabric }: Authority, gateway: string, nowMs: number): string[] {
+  const certificate = book.certificate(gateway)?.document.payload
+  if (certificate === undefined) return []
+  const others = book.all('certificate').map(({ document }) => document.payload)
+  const standing = others.filter((other) => stands(fabric, other, nowMs))
+  return overlapsOf(certificate, standing)
+    .filter(({ kind }) => kind === 'taken')
+    .map((overlap) => `${describeOverlap(overlap)}, too: the lower number has it`)
 }

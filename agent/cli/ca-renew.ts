@@ -18,6 +18,7 @@ import { stands, validDays } from './certify.ts'
 import { exitCode } from './exit-code.ts'
 import { freshMsOf, renewed } from './fabric-edit.ts'
 import { print, say } from './output.ts'
+import { describeOverlap, overlapsOf } from './overlap.ts'
 import { count } from './table.ts'
 
 export interface RenewOptions extends SigningOptions {
@@ -81,18 +82,16 @@ function draftsOf(
 ): { drafts: Certificate[]; skipped: Skipped[] } {
   const { fabric, state, book } = authority
   const skipped: Skipped[] = []
+  const certificates = book.all('certificate').map(({ document }) => document.payload)
+  const standing = certificates.filter((certificate) => stands(fabric, certificate, nowMs))
   const wanted = chosen.flatMap(({ document: { payload } }): Certificate[] => {
-    if (stands(fabric, { ...payload, notAfter: Infinity }, nowMs)) {
-      const validMs = days === undefined ? spanOf(payload) : days * dayMs
-      return [{ ...payload, serial: authority.serial(nowMs), notBefore: nowMs, notAfter: nowMs + validMs }]
+    const reason = hindrance(payload, fabric, standing, nowMs)
+    if (reason !== undefined) {
+      skipped.push({ gateway: payload.gateway, reason })
+      return []
     }
-    const { gateway } = payload
-    const removed = fabric.removed.includes(gateway)
-    const reason = removed
-      ? `is removed: linkspan ca remove ${gateway} --undo`
-      : `is revoked: linkspan ca issue ${gateway} --replace`
-    skipped.push({ gateway, reason })
-    return []
+    const validMs = days === undefined ? spanOf(payload) : days * dayMs
+    return [{ ...payload, serial: authority.serial(nowMs), notBefore: nowMs, notAfter: nowMs + validMs }]
   })
   // What gateways refuse already is no worse afterwards; what they would refuse newly is not signed.
   const name = ({ rule, object }: Refusal): string => `${rule} ${object}`
@@ -109,6 +108,22 @@ function draftsOf(
   })
   for (const refusal of after.filter((one) => before.has(name(one)))) say(`note: ${formatRefusal(refusal)}`)
   return { drafts, skipped }
+}
+
+/** Why a certificate is not renewed. */
+function hindrance(
+  certificate: Certificate,
+  fabric: Fabric,
+  standing: readonly Certificate[],
+  nowMs: number,
+): string | undefined {
+  const { gateway } = certificate
+  if (fabric.removed.includes(gateway)) return `is removed: linkspan ca remove ${gateway} --undo`
+  if (!stands(fabric, { ...certificate, notAfter: Infinity }, nowMs))
+    return `is revoked: linkspan ca issue ${gateway} --replace`
+  if (certificate.notAfter > nowMs) return undefined
+  const taken = overlapsOf(certificate, standing).find(({ kind }) => kind === 'taken')
+  return taken && `has expired, and ${describeOverlap(taken)} meanwhile`
 }
 
 /** As long as it was made for. */

@@ -101,7 +101,7 @@ const renewCommand: CommandModule<object, RenewOptions> = {
   command: 'renew [gateways..]',
   describe: 'Certificates with the same grants and new dates; gateways find them by themselves',
   builder: (yargs) =>
-    withSigning(yargs)
+    repeatable(withSigning(yargs), ['gateways'])
       .positional('gateways', { type: 'string', array: true, describe: 'Whose' })
       .option('all', {
         type: 'boolean',

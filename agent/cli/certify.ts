@@ -6,9 +6,10 @@ import { LinkspanError } from '../errors.ts'
 import type { Request } from '../model/document.ts'
 import { namePattern, planes } from '../model/fabric.ts'
 import type { Attachment, Certificate, Fabric, Grant, Name } from '../model/fabric.ts'
-import { familyOf, isMalformed, lengthOf, overlaps, parsePrefix } from '../model/prefix.ts'
+import { familyOf, isMalformed, lengthOf, parsePrefix } from '../model/prefix.ts'
 import { prefixHint } from '../trust/cidr.ts'
 import { didYouMean } from '../trust/spelling.ts'
+import { describeOverlap, overlapsOf, unshared } from './overlap.ts'
 
 /** Days that a certificate is valid where nobody says otherwise. */
 export const validDays = 398
@@ -160,46 +161,10 @@ export function certify(
     networks,
     grants: options.grants ?? before?.grants ?? [],
   }
-  return { certificate, warnings: overlapsOf(certificate, standing, refuse) }
-}
-
-/** Prefixes that touch those of other sites. Throws where one belongs to another site. */
-function overlapsOf(
-  { site, prefixes, grants, gateway }: Certificate,
-  others: readonly Certificate[],
-  refuse: (reason: string, next?: string) => LinkspanError,
-): string[] {
-  const warnings: string[] = []
-  for (const { prefix } of prefixes) {
-    for (const other of others) {
-      if (other.site.name === site.name) continue
-      const theirs = `${other.gateway} of site ${other.site.name}`
-      for (const { prefix: held } of other.prefixes) {
-        if (held === prefix) {
-          if (grants.includes('shared') && other.grants.includes('shared')) {
-            warnings.push(
-              `${prefix} is shared with ${theirs}: one site at a time has it, that of the lowest number`,
-            )
-            continue
-          }
-          const missing = [
-            ...(grants.includes('shared') ? [] : [gateway]),
-            ...(other.grants.includes('shared') ? [] : [other.gateway]),
-          ]
-          throw refuse(
-            `${prefix} is certified to ${theirs}`,
-            `a prefix belongs to one site, unless both have --grant shared: ${missing.join(' and ')} has not`,
-          )
-        }
-        if (overlaps(held, prefix)) {
-          warnings.push(
-            `${prefix} overlaps ${held} of ${other.gateway} (site ${other.site.name}): the longer one wins`,
-          )
-        }
-      }
-    }
-  }
-  return warnings
+  const found = overlapsOf(certificate, standing)
+  const elsewhere = found.find(({ kind }) => kind === 'taken')
+  if (elsewhere !== undefined) throw refuse(describeOverlap(elsewhere), unshared(certificate, elsewhere))
+  return { certificate, warnings: found.map(describeOverlap) }
 }
 
 function withRequested(wanted: Attachment, { networks }: Request): Attachment {

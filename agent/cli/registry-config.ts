@@ -98,7 +98,7 @@ function registryOf(fields: Fields, context: z.RefinementCtx): RegistryOf {
       const urls = [value, ...mirrors]
       const wrong = urls.find((each) => !/^https:\/\//i.test(each) || !URL.canParse(each))
       if (wrong !== undefined)
-        return refuse(`expected a URL such as "https://HOST/PATH", found ${quoted(wrong)}`)
+        return refuse('expected a URL such as "https://HOST/PATH" for each mirror')
       return () => ({ kind, urls, files: token === undefined ? files : { ...files, token } })
     }
     case 'etcd': {

@@ -9,6 +9,7 @@ import type { Bag } from '../model/document.ts'
 import type { Address } from '../model/prefix.ts'
 import { isMalformed, parseAddress } from '../model/prefix.ts'
 import { documentName } from '../registry/document-name.ts'
+import { shownUrl } from '../registry/https-url.ts'
 import type { Registry } from '../registry/port.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 
@@ -18,16 +19,20 @@ export function registryText(of: RegistryConfig): string {
     case 'file':
       return `file://${of.directory}`
     case 'https':
-      return of.urls.join(', ')
+      return of.urls.map((url) => shownUrl(new URL(url))).join(', ')
     case 'etcd':
       return `${of.endpoints.join(', ')} ${of.prefix}`
   }
 }
 
-/** `onAddress`: told of every address of the registry before the first packet goes there. */
+/**
+ * `onAddress`: told of every address of the registry before the first packet goes there. `spreadMs`: within which the first
+ * request comes, at random, so that a fleet that starts together does not ask together.
+ */
 export async function openRegistry(
   of: RegistryConfig,
   onAddress: (address: Address) => void = () => undefined,
+  spreadMs = 0,
 ): Promise<Registry> {
   if (of.kind === 'file') {
     const { FileRegistry } = await import('../registry/file.ts')
@@ -49,7 +54,7 @@ export async function openRegistry(
   }
   if (of.kind === 'https') {
     const { HttpsRegistry } = await import('../registry/https.ts')
-    return new HttpsRegistry(of.urls, { files: of.files, resolve, spreadMs: 0 })
+    return new HttpsRegistry(of.urls, { files: of.files, resolve, spreadMs })
   }
   const { EtcdRegistry } = await import('../registry/etcd.ts')
   const { endpoints, prefix, files, user } = of

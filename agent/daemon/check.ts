@@ -6,7 +6,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Delivered } from '../model/document.ts'
 import { digestOf } from '../trust/envelope.ts'
-import type { Checked, Ledger } from '../trust/ledger.ts'
+import type { Checked } from '../trust/admission.ts'
+import type { Ledger } from '../trust/ledger.ts'
 import { parseDocumentLater } from '../trust/parse.ts'
 
 /** Checks under way at the same time: the pool has four threads. */

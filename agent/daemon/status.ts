@@ -1,7 +1,7 @@
 /** The answers of the control socket: status, peers, routes, plan. Plain JSON, with a schema number that only grows. */
 import type { Kernel } from '../kernel/port.ts'
 import type { Note } from '../plan/input.ts'
-import type { Vanished } from '../trust/ledger.ts'
+import type { Vanished } from '../trust/admission.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import type { Reason } from '../errors.ts'
 import type { PeerView, Seen } from './peer-view.ts'

@@ -206,7 +206,7 @@ const sayings: readonly (readonly [RegExp, (caller: Caller) => Saying])[] = [
     }),
   ],
   [
-    /Received HTTP status code|Bad Gateway|text\/html/i,
+    /Protocol error|HTTP status code|invalid content[- ]type/i,
     () => ({ reason: 'is something else than etcd', next: 'is there a proxy in between?' }),
   ],
 ]
@@ -217,7 +217,7 @@ function printable(text: string): string {
     .replace(/ \(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
     .replace(/^No connection established\. Last error: (Error: )?/, '')
     .replace(/\. Resolution note: .*$/s, '')
-    .replace(/[^\x20-\x7e]+/g, ' ')
+    .replace(/[^\x21-\x7e]+/g, ' ')
     .trim()
   return plain.length > 200 ? `${plain.slice(0, 200)}…` : plain === '' ? 'failed without a word' : plain
 }

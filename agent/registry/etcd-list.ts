@@ -29,16 +29,17 @@ interface Page {
   readonly tooLarge?: KeyValue
 }
 
-/** Keys in a registry: 65,534 gateways with four documents each. */
-const mostKeys = 1 << 18
+/** Documents are longer than this, on average: else there are too many keys. 64 MiB: 65,534 gateways with four each. */
+const leastBytes = 256
 
 /** Throws EtcdFailure, or the signal's reason. */
 async function* pages(
   session: EtcdSession,
-  keys: KeyRange,
+  { keys, limits }: Place,
   { keysOnly, pageKeys }: PageOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Page, void> {
+  const mostKeys = limits.bagBytes / leastBytes
   let start = keys.start
   let header: Header | undefined
   let limit = pageKeys
@@ -96,11 +97,11 @@ export async function listDocuments(
   place: Place,
   signal: AbortSignal,
 ): Promise<Listing> {
-  const { prefix, keys, limits, pageKeys } = place
+  const { prefix, limits, pageKeys } = place
   const content = new EtcdContent(prefix, limits)
   const documents = new Map<string, Uint8Array>()
   let header: Header | undefined
-  for await (const page of pages(session, keys, { keysOnly: false, pageKeys }, signal)) {
+  for await (const page of pages(session, place, { keysOnly: false, pageKeys }, signal)) {
     header = page.header
     for (const { key, modRevision, value } of page.kvs) {
       const name = nameOfKey(key)
@@ -117,13 +118,14 @@ export async function listDocuments(
 /** Of all keys, the revision each was written at. */
 export async function listRevisions(
   session: EtcdSession,
-  { keys, pageKeys }: Place,
+  place: Place,
   signal: AbortSignal,
 ): Promise<{ readonly revisions: ReadonlyMap<string, number>; readonly header: Header }> {
   const revisions = new Map<string, number>()
   let header: Header | undefined
   // They are short.
-  for await (const page of pages(session, keys, { keysOnly: true, pageKeys: pageKeys * 8 }, signal)) {
+  const options = { keysOnly: true, pageKeys: place.pageKeys * 8 }
+  for await (const page of pages(session, place, options, signal)) {
     header = page.header
     for (const { key, modRevision } of page.kvs) revisions.set(nameOfKey(key), modRevision)
   }

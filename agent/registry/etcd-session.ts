@@ -96,8 +96,7 @@ export class EtcdSession {
 
   /** On a session that has made a call. */
   watch(handler: StreamHandler<WatchResponse>): Stream<WatchRequest> {
-    const metadata = { ...this.#tokenMetadata(), hasleader: 'true' }
-    return this.#connection.stream(watch, metadata, {
+    return this.#connection.stream(watch, this.#metadata(), {
       message: (message) => {
         handler.message(message)
       },
@@ -122,7 +121,7 @@ export class EtcdSession {
     signal: AbortSignal,
     deadlineMs = this.#patience.transferMs,
   ): Promise<Message<A>> {
-    return this.#connection.unary(method, request, { deadlineMs, signal, metadata: this.#tokenMetadata() })
+    return this.#connection.unary(method, request, { deadlineMs, signal, metadata: this.#metadata() })
   }
 
   async #authenticate({ name, password }: User, signal: AbortSignal): Promise<void> {
@@ -142,9 +141,10 @@ export class EtcdSession {
     }
   }
 
-  #tokenMetadata(): { token?: string } {
+  /** etcd refuses at once where its cluster has no leader, instead of trying, or of telling old news. */
+  #metadata(): Record<string, string> {
     const { token } = this.#access
-    return token === undefined || token === '' ? {} : { token }
+    return { hasleader: 'true', ...(token === undefined || token === '' ? {} : { token }) }
   }
 
   #named(error: unknown): unknown {

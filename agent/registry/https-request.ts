@@ -7,7 +7,8 @@
  *
  * The environment has no say. Proxy variables are not read: a gateway's registry traffic leaves by the underlay, by routes
  * and marks that the agent sets, and a variable that some login shell exports must not send it and its token elsewhere. Nor
- * can NODE_TLS_REJECT_UNAUTHORIZED and NODE_OPTIONS make TLS or the parser lenient: all that matters is given here.
+ * can NODE_TLS_REJECT_UNAUTHORIZED and NODE_OPTIONS make TLS or the parser lenient: all that matters is given here. (With
+ * no `ca` file the authorities are those that Node knows, and NODE_EXTRA_CA_CERTS adds to them.)
  */
 import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'

@@ -91,7 +91,9 @@ export class KnownStore implements LastKnown {
 
   /** Keeps the marks, where they are others than those kept. */
   saveMarks(marks: Marks, floorMs: number): Promise<void> {
-    const text = `${JSON.stringify({ ...Object.fromEntries(Object.entries(marks).map(([of, map]) => [of, [...map]])), floorMs })}\n`
+    const { identities, numbers, tunnelKeys, documents } = marks
+    const lists = { identities: [...identities], numbers: [...numbers], tunnelKeys: [...tunnelKeys] }
+    const text = `${JSON.stringify({ ...lists, documents: [...documents], floorMs })}\n`
     if (text === this.#marks) return this.#work
     this.#marks = text
     return this.#next(() => writeAtomically(join(this.#directory, 'marks.json'), text, 0o600, 'next'))
@@ -161,29 +163,33 @@ export class KnownStore implements LastKnown {
 function parseMarks(value: unknown): { marks: Marks; floorMs: number } | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const content = value as Readonly<Record<string, unknown>>
-  const names = (of: string): Map<unknown, string> | undefined => {
+  const names = <K>(of: string, isKey: (key: unknown) => key is K): Map<K, string> | undefined => {
     const list = content[of]
     if (!Array.isArray(list)) return undefined
     const pairs = list.filter(
-      (pair): pair is [string | number, string] => Array.isArray(pair) && typeof pair[1] === 'string',
+      (pair): pair is [K, string] => Array.isArray(pair) && isKey(pair[0]) && typeof pair[1] === 'string',
     )
     return pairs.length === list.length ? new Map(pairs) : undefined
   }
-  const [identities, numbers, tunnelKeys] = [names('identities'), names('numbers'), names('tunnelKeys')]
+  const [identities, numbers, tunnelKeys] = [
+    names('identities', isText),
+    names('numbers', isCount),
+    names('tunnelKeys', isText),
+  ]
   const { documents, floorMs } = content
-  if (!identities || !numbers || !tunnelKeys || !Array.isArray(documents) || typeof floorMs !== 'number')
+  if (!identities || !numbers || !tunnelKeys || !Array.isArray(documents) || !isCount(floorMs))
     return undefined
   const marks = documents.filter(isMark)
   if (marks.length < documents.length) return undefined
-  return {
-    marks: {
-      identities: identities as Map<string, string>,
-      numbers: numbers as Map<number, string>,
-      tunnelKeys: tunnelKeys as Map<string, string>,
-      documents: new Map(marks),
-    },
-    floorMs,
-  }
+  return { marks: { identities, numbers, tunnelKeys, documents: new Map(marks) }, floorMs }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0
 }
 
 function isMark(value: unknown): value is [string, { serial: number; hash: string }] {

@@ -44,6 +44,11 @@ export class Entrance {
     return this.#authorities
   }
 
+  /** How far along the chain of the authority's keys a signer is; -1 where it is none of the trusted ones. */
+  rank({ kid }: Signed): number {
+    return [...this.#authorities.trusted].indexOf(kid)
+  }
+
   /** The authority documents in force are others. */
   rechain(inForce: Iterable<Signed>): void {
     this.#authorities = authoritiesOf(this.#ground.authority, inForce, this.#authorities)

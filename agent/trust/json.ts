@@ -5,6 +5,7 @@
  * place. This one refuses all of that and says where. It makes plain values and no positions, because 100,000 prefixes are
  * read at start; where a decoder later objects to a value, locateJson reads the same text again and finds its place.
  */
+import { quoted } from './excerpt.ts'
 
 /** What is wrong with a text, and at which character (UTF-16 offset). */
 export interface JsonFault {
@@ -130,7 +131,7 @@ class Parser {
       const key = this.#string()
       if (key === '__proto__') this.#fail('the field name "__proto__" is not allowed', undefined, start)
       if (Object.hasOwn(object, key)) {
-        this.#fail(`the field ${JSON.stringify(key)} is given twice`, 'keep one of the two', start)
+        this.#fail(`the field ${quoted(key)} is given twice`, 'keep one of the two', start)
       }
       this.#space()
       if (!this.#take(58)) this.#fail(`expected ":" after the field name, found ${this.#seen()}`)
@@ -258,9 +259,8 @@ class Parser {
   #seen(): string {
     const code = this.#text.codePointAt(this.#at)
     if (code === undefined) return 'the end of the file'
-    if (code < 32 || (code > 126 && code < 160) || code === 0xfeff)
-      return `U+${code.toString(16).padStart(4, '0')}`
-    return JSON.stringify(String.fromCodePoint(code))
+    const shown = quoted(String.fromCodePoint(code))
+    return code < 32 || shown.includes('\ufffd') ? `U+${code.toString(16).padStart(4, '0')}` : shown
   }
 
   #fail(reason: string, hint?: string, offset: number = this.#at): never {

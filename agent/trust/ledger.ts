@@ -8,9 +8,9 @@
  * document that its signer may not sign waits (entrance.ts).
  */
 import type { Bag, Delivered, Document, DocumentType, Signed } from '../model/document.ts'
+import type { Admission, Checked, CheckedBag, Vanished } from './admission.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { Gateway, Snapshot } from '../model/gateway.ts'
-import type { Authorities } from './authorities.ts'
 import { Entrance } from './entrance.ts'
 import type { Arrival, Arrivals } from './entrance.ts'
 import { digestOf } from './envelope.ts'
@@ -28,47 +28,6 @@ import { behind, gatewayOf, markOf, nameOf, outranks, subjectOf } from './subjec
 import type { Mark } from './subject.ts'
 import { noMarks } from './tenure.ts'
 import type { Marks } from './tenure.ts'
-
-/** A delivered document after its form and signature were checked; without `signed`, as this origin said it before. */
-export interface Checked {
-  readonly origin: string
-  readonly digest: string
-  readonly signed?: Signed | Refusal
-  readonly bytes: Uint8Array
-}
-
-export type CheckedBag = Omit<Bag, 'documents'> & {
-  readonly documents: readonly Checked[]
-  /** These counted in an earlier run: no gateway among them is unknown. */
-  readonly isKnown?: boolean
-}
-
-/** A document in force that the registry no longer holds. */
-export interface Vanished {
-  readonly origin: string
-  /** `record aws-a`. */
-  readonly object: string
-  /** Absent for a document that is not about a gateway. */
-  readonly gateway?: Name
-  /** Unix ms of the bag that first lacked it. */
-  readonly sinceMs: number
-}
-
-export interface Admission {
-  /** The snapshot is another object than before. */
-  readonly changed: boolean
-  /** Undefined until a fabric document is in force. */
-  readonly snapshot: Snapshot | undefined
-  /** In order of origin and rule; the same array while nothing changed. */
-  readonly refusals: readonly Refusal[]
-  /** In order of origin; the same array while nothing changed. */
-  readonly vanished: readonly Vanished[]
-  /** Documents that came into force with this bag. */
-  readonly admitted: readonly Delivered[]
-  /** The fabric document should have been renewed. */
-  readonly stale: boolean
-  readonly authorities: Authorities
-}
 
 interface InForce {
   readonly signed: Signed
@@ -271,9 +230,11 @@ export class Ledger {
       )
     }
     // What a retired key signed counts no longer, but for the fabric document: without one there would be no fabric.
+    const why = (arrival: Arrival): boolean => entrance.isTrusted(arrival)
     for (const [subject, { signed }] of this.#inForce) {
-      if (!subject.startsWith('certificate ') || entrance.authorities.trusted.has(signed.kid)) continue
-      this.#depose(subject, touched, (arrival) => entrance.isTrusted(arrival))
+      if (!subject.startsWith('certificate ')) continue
+      if (entrance.authorities.trusted.has(signed.kid)) this.#tell(subject, why)
+      else this.#depose(subject, touched, why)
     }
   }
 
@@ -298,12 +259,15 @@ export class Ledger {
 
   /** Takes a document out of force; `why` tells each origin that still says it. */
   #depose(subject: string, touched: Set<string>, why: (arrival: Arrival) => boolean): void {
-    const inForce = this.#inForce.get(subject)
-    if (inForce === undefined) return
-    this.#inForce.delete(subject)
+    if (!this.#inForce.delete(subject)) return
     touched.add(subject)
+    this.#tell(subject, why)
+  }
+
+  #tell(subject: string, why: (arrival: Arrival) => boolean): void {
     for (const origin of this.#origins.speakersOf(subject)) {
-      if (this.#origins.says(origin)) why({ origin, signed: inForce.signed })
+      const signed = this.#origins.wordOf(origin)
+      if (signed !== undefined) why({ origin, signed })
     }
   }
 
@@ -313,7 +277,12 @@ export class Ledger {
     for (const arrival of arrivals) {
       const mark = this.#marks.get(subject)
       if (mark !== undefined && behind(arrival.origin, arrival.signed, mark) !== undefined) continue
-      if (best === undefined || outranks(markOf(arrival.signed), markOf(best.signed))) best = arrival
+      if (
+        best === undefined ||
+        outranks(markOf(arrival.signed), markOf(best.signed)) ||
+        this.#outlasts(arrival.signed, best.signed)
+      )
+        best = arrival
     }
     if (best !== undefined) {
       const { signed, origin, bytes } = best
@@ -321,6 +290,9 @@ export class Ledger {
       if (before === undefined || before.signed.hash !== signed.hash) {
         this.#marks.set(subject, markOf(signed))
         this.#inForce.set(subject, { signed, origin })
+        if (bytes !== undefined) admitted.push({ origin, bytes })
+      } else if (this.#outlasts(signed, before.signed)) {
+        this.#inForce.set(subject, { ...before, signed: { ...before.signed, kid: signed.kid } })
         if (bytes !== undefined) admitted.push({ origin, bytes })
       }
     }
@@ -331,11 +303,18 @@ export class Ledger {
     if (arrivals.length > 0) touched.add(subject)
   }
 
+  /** The same words, signed by a later key of the authority's: they still count when the earlier one is retired. */
+  #outlasts(a: Signed, b: Signed): boolean {
+    return a.hash === b.hash && a.kid !== b.kid && this.#entrance.rank(a) > this.#entrance.rank(b)
+  }
+
   /** Where the document of a subject is now, and since when it is nowhere. */
   #place(subject: string, { likelyMs }: Moment): void {
+    const mark = this.#marks.get(subject)
+    if (mark === undefined) return
+    const { origin, isThere } = this.#origins.place(subject, mark)
     const inForce = this.#inForce.get(subject)
     if (inForce === undefined) return
-    const { origin, isThere } = this.#origins.place(subject, markOf(inForce.signed))
     if (origin !== undefined) inForce.origin = origin
     if (isThere) {
       delete inForce.goneSinceMs

@@ -39,10 +39,10 @@ export class Origins {
     return this.#sources.get(origin)?.digest === digest
   }
 
-  /** True where the origin's word is what it says now. */
-  says(origin: string): boolean {
+  /** The origin's word, where it is what it says now. */
+  wordOf(origin: string): Signed | undefined {
     const source = this.#sources.get(origin)
-    return source !== undefined && source.saysIt && !source.gone
+    return source?.saysIt === true && !source.gone ? source.word : undefined
   }
 
   speakersOf(subject: string): Iterable<string> {
@@ -67,7 +67,9 @@ export class Origins {
 
   refuse(origin: string, refusal: Refusal): void {
     const source = this.#sources.get(origin)
-    if (source !== undefined) source.refusal = refusal
+    if (source === undefined) return
+    source.refusal = refusal
+    source.saysIt = false
   }
 
   /** What an origin says counts, or counted. Answers the subject that it spoke of before. */

@@ -83,7 +83,7 @@ function open({ origin, bytes }: Delivered): Opened | Refusal {
   if ('malformed' in envelope) return refuse(envelope.malformed, envelope.hint)
   const type = documentTypes.find((known) => known === envelope.type)
   if (type === undefined) {
-    const hint = didYouMean(envelope.type, documentTypes) ?? `known are: ${documentTypes.join(', ')}`
+    const hint = didYouMean(envelope.type, documentTypes)
     return refuse(`has the type linkspan-${envelope.type}, which is none of a document`, hint)
   }
   const { length } = envelope.payload

@@ -26,6 +26,8 @@ import { array, dictionary, expected, fail, integer, object, oneOf, text, unique
 import type { Decoder } from './decode.ts'
 
 const most = Number.MAX_SAFE_INTEGER
+/** Unix ms, up to the last that a Date can name: messages say when something ended. */
+const time = integer(0, 8_640_000_000_000_000)
 
 export const nameRule = 'a name of 1 to 63 lower-case letters, digits, "-" and "."'
 
@@ -44,14 +46,19 @@ const labels = dictionary(
   words,
 )
 
+/** What may be repeated in a message: a stranger's text can be long, and move the cursor of a terminal. */
+const speakable = /^[\x20-\x7e]{0,64}$/
+
 export const prefix: Decoder<Prefix> = (value, at, key) => {
-  if (typeof value !== 'string') return expected(at, key, 'a prefix such as "10.1.0.0/16"', value)
+  if (typeof value !== 'string' || !speakable.test(value))
+    return expected(at, key, 'a prefix such as "10.1.0.0/16"', value)
   const parsed = parsePrefix(value)
   return isMalformed(parsed) ? fail(at, key, parsed.malformed, prefixHint(value, parsed)) : parsed
 }
 
 const address: Decoder<Address> = (value, at, key) => {
-  if (typeof value !== 'string') return expected(at, key, 'an address such as "192.0.2.1"', value)
+  if (typeof value !== 'string' || !speakable.test(value))
+    return expected(at, key, 'an address such as "192.0.2.1"', value)
   const parsed = parseAddress(value)
   if (isMalformed(parsed)) return fail(at, key, parsed.malformed)
   return parsed === value
@@ -102,7 +109,7 @@ export const fabric: Decoder<Fabric> = where(
   object({
     fabric: name,
     serial: integer(0, most),
-    freshUntil: integer(0, most),
+    freshUntil: time,
     overlay: where(object({}, { ipv4: overlayRange(4, 16), ipv6: overlayRange(6, 112) }), ({ ipv4, ipv6 }) =>
       (ipv4 ?? ipv6) === undefined ? { reason: 'expected a range: ipv4, ipv6 or both' } : undefined,
     ),
@@ -181,8 +188,8 @@ export const certificate: Decoder<Certificate> = object({
   site,
   plane: integer(0, planes - 1),
   identity,
-  notBefore: integer(0, most),
-  notAfter: integer(0, most),
+  notBefore: time,
+  notAfter: time,
   prefixes: unique(array(grant), 'the prefix', (granted: Grant) => granted.prefix),
   networks: attachments,
   grants: array(oneOf('defaultRoute', 'shared')),
@@ -247,12 +254,12 @@ export const authority: Decoder<Authority> = object(
   { next: identity, proof: text(/^[\w.-]{1,1024}$/, 'a signed text') },
 )
 
-/** True for an address no other host can send to: unspecified, loopback, link-local, multicast. */
+/** True for an address no other host can send to: unspecified, loopback, link-local, multicast, IPv4 written as IPv6. */
 export function isUnreachable(at: Address): boolean {
   const bytes = addressBytes(at)
   const [first = 0, second = 0] = bytes
   if (bytes.length === 4)
     return first === 0 || first === 127 || first >= 224 || (first === 169 && second === 254)
-  const low = bytes.subarray(0, 15).every((byte) => byte === 0)
+  const low = bytes.subarray(0, 10).every((byte) => byte === 0)
   return low || first === 0xff || (first === 0xfe && (second & 0xc0) === 0x80)
 }

@@ -12,50 +12,15 @@ import type { Family, Prefix } from '../model/prefix.ts'
 import { Claims } from './claims.ts'
 import * as conflict from './conflict.ts'
 import { elsewhere, lowest } from './conflict.ts'
+import { newEntry } from './roster-entry.ts'
+import type { Entry, Sourced, Stage } from './roster-entry.ts'
 import { validityOf } from './moment.ts'
-import type { Moment, Validity } from './moment.ts'
+import type { Moment } from './moment.ts'
 import type { Refusal } from './refusal.ts'
 import { judgeCertificate, judgePrefixes, judgeRecord, Objections } from './rule.ts'
-import type { CertificateVerdict, RecordVerdict } from './rule.ts'
 import { gatewayOf, sameGateway } from './snapshot.ts'
 import { Tenure } from './tenure.ts'
 import type { Tenures } from './tenure.ts'
-
-export interface Sourced<P> {
-  readonly origin: string
-  readonly payload: P
-}
-
-/** A gateway while it is judged: its documents, what it claims at each stage, and what was refused at each. */
-interface Entry {
-  readonly name: Name
-  certificate?: Sourced<Certificate>
-  record?: Sourced<GatewayRecord>
-  /** As judged last. */
-  validity?: Validity
-  verdict?: CertificateVerdict
-  /** Keys held in the indexes. */
-  identity: readonly string[]
-  numbers: readonly number[]
-  planes: readonly string[]
-  grants: readonly Prefix[]
-  /** Lengths of the grants with a maxLength, and the site for which the grants are held. */
-  open: readonly number[]
-  grantedTo: Name
-  keys: readonly string[]
-  advertised: readonly Prefix[]
-  /** As Party, while the certificate stands. */
-  number: number
-  site: Name
-  distinct: boolean
-  certified: boolean
-  alive: boolean
-  own?: RecordVerdict
-  gateway?: Gateway
-  readonly refusals: Record<Stage, readonly Refusal[]>
-}
-
-type Stage = 'certificate' | 'distinct' | 'plane' | 'keys' | 'prefixes' | 'sites'
 
 /** Gateways judged between two chances for the event loop. */
 const step = 8
@@ -355,22 +320,6 @@ export class Roster {
     entry.refusals[stage] = refusals
     if (Object.values(entry.refusals).some((list) => list.length > 0)) this.#refusing.add(entry)
     else this.#refusing.delete(entry)
-  }
-}
-
-function newEntry(name: Name): Entry {
-  const none = { identity: [], numbers: [], planes: [], grants: [], open: [], keys: [], advertised: [] }
-  const refusals = { certificate: [], distinct: [], plane: [], keys: [], prefixes: [], sites: [] }
-  return {
-    name,
-    ...none,
-    number: 0,
-    site: '',
-    grantedTo: '',
-    distinct: false,
-    certified: false,
-    alive: false,
-    refusals,
   }
 }
 

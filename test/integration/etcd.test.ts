@@ -14,7 +14,7 @@ import { EtcdRegistry } from '../../agent/registry/etcd.ts'
 import { authorityRole } from '../../agent/registry/etcd-role.ts'
 import { CertificateAuthority } from '../support/certificate-authority.ts'
 import { run } from '../support/command.ts'
-import { Etcd, hasEtcd } from '../support/etcd.ts'
+import { Etcd, hasEtcd, hasIpv6 } from '../support/etcd.ts'
 import type { EtcdOptions } from '../support/etcd.ts'
 import { Following, prefix } from '../support/etcd-following.ts'
 import type { Options } from '../support/etcd-following.ts'
@@ -139,7 +139,7 @@ async function tests(directory: string): Promise<void> {
     const etcd = await etcdFor(t)
     const following = new Following(t, { endpoints: [etcd.url], answerMs: 500 })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
-    await pause(4000)
+    await pause(2500)
     t.equal(following.bags.length, 1, 'silence of a server that lives is no alarm')
     const sockets = openSockets()
     etcd.freeze()
@@ -182,6 +182,27 @@ async function tests(directory: string): Promise<void> {
     ])
     dropNothing()
     await following.until('it is back', ({ unreadable }) => unreadable.length === 0)
+  })
+
+  await t.test('a member without the others', async (t) => {
+    const [one, two] = await Etcd.cluster(2, { parent })
+    if (one === undefined || two === undefined) throw new Error('no cluster')
+    t.teardown(() => Promise.all([one.end(), two.end()]))
+    one.put(`${prefix}/records/a`, 'a1')
+    const following = new Following(t, { endpoints: [one.url] })
+    await following.until('the first bag', ({ bags }) => bags.length === 1)
+    await two.kill()
+    // It is alive, and knows that it may have missed something.
+    const ms = await following.until('it is missed', ({ unreadable }) => unreadable.length > 0)
+    t.comment(`a member that lost its cluster is noticed after ${Math.round(ms)} ms`)
+    t.match(following.unreadable, [
+      { code: 'registry-unreadable', object: one.url, reason: 'its cluster has no leader' },
+    ])
+    await two.start()
+    two.put(`${prefix}/records/a`, 'a2')
+    await following.until('it is back', ({ documents, unreadable }) => {
+      return documents.get('records/a') === 'a2' && unreadable.length === 0
+    })
   })
 
   await t.test('compaction while cut off', async (t) => {
@@ -379,7 +400,7 @@ async function tests(directory: string): Promise<void> {
     }
     const files = filesOf(own) ?? {}
     const endpoints = [etcd.url]
-    for (const host of ['127.0.0.1', '[::1]', 'localhost']) {
+    for (const host of ['127.0.0.1', 'localhost', ...(hasIpv6 ? ['[::1]'] : [])]) {
       const at = new EtcdRegistry({ endpoints: [`https://${host}:${etcd.port}`], prefix, files })
       t.equal((await at.store.list(signal())).documents.length, 1, host)
     }

@@ -34,6 +34,8 @@ interface Fault {
 const ok = (headers: Record<string, string | number> = {}): string => head(200, headers)
 const impatient: HttpsRegistryOptions = { ...quick, idleMs: 700, totalMs: 20_000 }
 const hasty: HttpsRegistryOptions = { ...quick, totalMs: 900 }
+/** Stored blocks of no bytes (RFC 1951, section 3.2.4). */
+const emptyBlocks = Buffer.concat(Array<Buffer>(10_000).fill(Buffer.from('000000ffff', 'hex')))
 /** 100 MB of one byte. */
 const bomb = gzipSync(Buffer.concat([before, Buffer.alloc(100_000_000, 'a')]))
 const expired = await authority.issue({ name: 'expired', hosts, days: -1 })
@@ -101,6 +103,16 @@ const faults: readonly Fault[] = [
     conduct: say(200, bomb, { 'Content-Encoding': 'gzip' }),
     reason: /the body is larger than 10000000 bytes/,
     options: { ...quick, maxBytes: 10_000_000 },
+  },
+  {
+    name: 'endless gzip data that unpack to nothing',
+    conduct: (socket, asked) => {
+      socket.write(ok({ 'Content-Encoding': 'gzip' }))
+      socket.write(gzipSync('').subarray(0, 10))
+      trickle('', emptyBlocks, 1)(socket, asked)
+    },
+    reason: /the body is larger than 1000000 bytes/,
+    options: { ...quick, maxBytes: 1_000_000 },
   },
   {
     name: 'gzip, cut off',

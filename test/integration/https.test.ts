@@ -293,6 +293,19 @@ void t.test('a server that asks for time is given it, within limits', async (t) 
   t.ok(performance.now() - since > 300, 'not an hour, and not at once')
 })
 
+void t.test('a server that takes its time does not keep us busy', async (t) => {
+  const askedAt: number[] = []
+  const server = await started(t, (socket, asked) => {
+    askedAt.push(performance.now())
+    setTimeout(() => {
+      serve(before, '"1"')(socket, asked)
+    }, 200)
+  })
+  new Follower(t, [server.url()], { ...quick, times: { ...quickTimes, pollMs: 1 } })
+  await server.more(4)
+  t.ok(askedAt[3]! - askedAt[0]! > 1100, 'three times an answer and as long a pause')
+})
+
 void t.test('stop, whatever it waits for', async (t) => {
   const conducts: readonly Conduct[] = [
     () => undefined,

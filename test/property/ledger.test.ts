@@ -276,6 +276,7 @@ function report(run: fc.RunDetails<[Bag[]]>): void {
   throw new Error(`seed ${seed} path ${counterexamplePath ?? ''}\n${bags.join('\n')}\n${error}`)
 }
 
+t.setTimeout(0)
 const runs = Number(process.env['LINKSPAN_RUNS'] ?? 300)
 
 void t.test('after any sequence of bags the outcome is that of verify()', (t) => {

@@ -1,7 +1,9 @@
 /** An authority on the command line: its directory, a registry, and `linkspan` as a process. */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Document, DocumentType, Signed } from '../../agent/model/document.ts'
 import { documentPath } from '../../agent/registry/file.ts'
@@ -17,21 +19,16 @@ export interface Said {
 }
 
 /** Runs `linkspan`. `input`: its stdin. No terminal is in its reach. */
-export function linkspan(line: readonly string[], input = ''): Promise<Said> {
-  return new Promise((resolve) => {
-    const child = execFile(
-      process.execPath,
-      [main, ...line],
-      // In a session of its own: else it would ask the developer's terminal for passphrases.
-      { timeout: 60_000, maxBuffer: 1 << 24, detached: true } as object,
-      (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
-        resolve({ code, stdout: String(stdout), stderr: String(stderr) })
-      },
-    )
-    child.stdin?.on('error', () => undefined) // it may not read any
-    child.stdin?.end(input)
-  })
+export async function linkspan(line: readonly string[], input = ''): Promise<Said> {
+  // In a session of its own: else it would ask the developer's terminal for passphrases.
+  const child = spawn(process.execPath, [main, ...line], { detached: true })
+  const tooLong = setTimeout(() => child.kill('SIGKILL'), 60_000)
+  const exit = once(child, 'close') as Promise<[number | null]>
+  child.stdin.on('error', () => undefined) // it may not read any
+  child.stdin.end(input)
+  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), exit])
+  clearTimeout(tooLong)
+  return { code: code ?? -1, stdout, stderr }
 }
 
 export class AuthorityRig {

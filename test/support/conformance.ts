@@ -11,11 +11,10 @@ import type { Snapshot } from '../../agent/model/gateway.ts'
 import { prefix } from '../../agent/model/prefix.ts'
 import { digestOf, seal } from '../../agent/trust/envelope.ts'
 import { Ledger } from '../../agent/trust/ledger.ts'
-import type { Checked } from '../../agent/trust/ledger.ts'
+import type { Checked } from '../../agent/trust/admission.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import type { Refusal } from '../../agent/trust/refusal.ts'
 import type { RuleId } from '../../agent/trust/rulebook.ts'
-import { subjectOf } from '../../agent/trust/subject.ts'
 import { verify } from '../../agent/trust/verify.ts'
 import type { Context, Verdict } from '../../agent/trust/verify.ts'
 import {
@@ -159,30 +158,25 @@ function judged(
   if (before === undefined) return verify(documents, here)
   const earlier = verify(before, { ...here, moment })
   const incumbent = earlier.snapshot?.fabric
-  const context = { ...here, marks: earlier.marks, ...(incumbent === undefined ? {} : { incumbent }) }
-  const hashes = (some: readonly Delivered[]): string[] =>
-    some
-      .map((each) => parseDocument(each))
-      .flatMap((each) => (isRefusal(each) ? [] : [`${each.kid} ${each.hash}`]))
-  const said = hashes(documents)
-  let kept = before.filter((each) => {
-    const parsed = parseDocument(each)
-    if (isRefusal(parsed) || said.includes(`${parsed.kid} ${parsed.hash}`)) return false
-    return earlier.inForce.some(({ hash, kid }) => hash === parsed.hash && kid === parsed.kid)
-  })
+  const { marks, authorities } = earlier
+  const context = { ...here, marks, authorities, ...(incumbent === undefined ? {} : { incumbent }) }
+  const said = documents.map(wordsOf)
+  const isIn = ({ inForce }: Verdict, each: Delivered): boolean =>
+    inForce.some(({ hash, kid }) => `${hash} ${kid}` === wordsOf(each))
+  let kept = before.filter((each) => isIn(earlier, each) && !said.includes(wordsOf(each)))
   for (;;) {
     const verdict = verify([...documents, ...kept], context)
     // Nobody is left to be told why what nobody delivers counts no longer.
-    const standing = kept.filter((each) => {
-      const parsed = parseDocument(each)
-      return (
-        !isRefusal(parsed) &&
-        verdict.inForce.some((held) => held.hash === parsed.hash && subjectOf(held) === subjectOf(parsed))
-      )
-    })
+    const standing = kept.filter((each) => isIn(verdict, each))
     if (standing.length === kept.length) return verdict
     kept = standing
   }
+}
+
+/** What a document says, and by whose key. */
+function wordsOf(said: Delivered): string {
+  const parsed = parseDocument(said)
+  return isRefusal(parsed) ? said.origin : `${parsed.hash} ${parsed.kid}`
 }
 
 /** What is kept on disk comes in first, under names of its own. */

@@ -134,9 +134,17 @@ export function signerOf({ type, payload }: Document): KeyObject {
   return type === 'record' || type === 'request' ? identityKeyOf(payload.gateway) : authorityKey
 }
 
+/** Signing is slow, and properties make the same few documents again and again. */
+const known = new Map<string, Buffer>()
+
 /** As it travels. */
 export function sealed(document: Document, key = signerOf(document)): Buffer {
-  return Buffer.from(sealDocument(document, key))
+  const what = `${kidOf(key)} ${document.type} ${JSON.stringify(document.payload)}`
+  const before = known.get(what)
+  if (before !== undefined) return before
+  const made = Buffer.from(sealDocument(document, key))
+  if (known.size < 4096 && made.length < 65_536) known.set(what, made)
+  return made
 }
 
 /** As a file registry delivers it; `origin` defaults to the document's own place. */

@@ -6,15 +6,16 @@
  * a pipe that only that process holds, removes the directory. A watchman of a PID namespace dies with it, so there `parent`
  * is a directory that somebody outside removes.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { gatewayRoles, registryRoles } from '../../agent/registry/etcd-role.ts'
 
 export interface EtcdOptions {
@@ -35,25 +36,32 @@ export interface EtcdOptions {
   readonly client?: { readonly ca: string; readonly cert?: string; readonly key?: string }
 }
 
+/** False where the kernel has none, or none for the loopback. */
+export const hasIpv6 = networkInterfaces()['lo']?.some(({ address }) => address === '::1') === true
 export const hasEtcd = existsSync('/usr/bin/etcd') && existsSync('/usr/bin/etcdctl')
+
+interface Ports {
+  readonly peer: number
+  /** For etcdctl: a test may block the others. */
+  readonly own: number
+  readonly clients: readonly number[]
+}
 
 export class Etcd {
   readonly directory: string
-  readonly peerPort: number
-  /** For etcdctl: a test may block the others. */
-  readonly #ownPort: number
-  readonly #ports: readonly number[]
+  readonly #ports: Ports
+  /** All members: `n0=http://…,n1=http://…`. */
+  readonly #cluster: string
   readonly #options: EtcdOptions
   readonly #watchman: ChildProcess
   #server: ChildProcess | undefined
   #root: string | undefined
 
-  private constructor(peerPort: number, ownPort: number, ports: readonly number[], options: EtcdOptions) {
+  private constructor(ports: Ports, cluster: string, options: EtcdOptions) {
     this.directory = mkdtempSync(join(options.parent ?? tmpdir(), 'linkspan-etcd-'))
-    this.#options = options
-    this.peerPort = peerPort
-    this.#ownPort = ownPort
     this.#ports = ports
+    this.#cluster = cluster
+    this.#options = options
     this.#watchman = spawn('sh', ['-c', 'cat >/dev/null; sleep 0.2; rm -rf -- "$1"', 'sh', this.directory], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
@@ -63,22 +71,39 @@ export class Etcd {
 
   /** Ready for calls. */
   static async start(options: EtcdOptions = {}): Promise<Etcd> {
+    const [etcd] = await Etcd.cluster(1, options)
+    if (etcd === undefined) throw new Error('no etcd')
+    return etcd
+  }
+
+  /** So many that are one cluster. */
+  static async cluster(size: number, options: EtcdOptions = {}): Promise<Etcd[]> {
     for (let tries = 3; ; tries--) {
-      const [peerPort = 0, ownPort = 0, ...ports] = await freePorts((options.ports ?? 1) + 2)
-      const etcd = new Etcd(peerPort, ownPort, ports, options)
+      const each = (options.ports ?? 1) + 2
+      const ports = await freePorts(size * each)
+      const members = Array.from({ length: size }, (_, i): Ports => {
+        const [peer = 0, own = 0, ...clients] = ports.slice(i * each, (i + 1) * each)
+        return { peer, own, clients }
+      })
+      const cluster = members.map(({ peer }) => `n${peer}=http://127.0.0.1:${peer}`).join()
+      const etcds = members.map((member) => new Etcd(member, cluster, options))
       try {
-        await etcd.start()
-        return etcd
+        await Promise.all(etcds.map((etcd) => etcd.start()))
+        return etcds
       } catch (error) {
-        // Somebody else took the port meanwhile.
-        await etcd.end()
+        // Somebody else took a port meanwhile.
+        await Promise.all(etcds.map((etcd) => etcd.end()))
         if (tries === 1) throw error
       }
     }
   }
 
   get port(): number {
-    return this.#ports[0] ?? 0
+    return this.#ports.clients[0] ?? 0
+  }
+
+  get peerPort(): number {
+    return this.#ports.peer
   }
 
   get url(): string {
@@ -86,7 +111,7 @@ export class Etcd {
   }
 
   get urls(): readonly string[] {
-    return this.#ports.map((port) => this.#urlOf(port))
+    return this.#ports.clients.map((port) => this.#urlOf(port))
   }
 
   get pid(): number | undefined {
@@ -97,12 +122,12 @@ export class Etcd {
   async start(): Promise<void> {
     const { tls, args = [] } = this.#options
     const peer = `http://127.0.0.1:${this.peerPort}`
-    // Names and addresses of this machine; the first port of IPv6, too.
+    // The first port also for other names and addresses of this machine.
+    const others = hasIpv6 ? ['[::1]', '127.0.0.2'] : ['127.0.0.2']
     const listen = [
-      this.#urlOf(this.#ownPort),
+      this.#urlOf(this.#ports.own),
       ...this.urls,
-      this.url.replace('127.0.0.1', '[::1]'),
-      this.url.replace('127.0.0.1', '127.0.0.2'),
+      ...others.map((host) => this.url.replace('127.0.0.1', host)),
     ]
     const log = openSync(join(this.directory, 'log'), 'a', 0o600)
     const files = [
@@ -113,7 +138,11 @@ export class Etcd {
       'setpriv',
       [
         ...['--pdeathsig', 'KILL', 'etcd', '--logger=zap', '--log-level=warn'],
-        ...[`--data-dir=${this.directory}/data`, '--name=test', `--initial-cluster=test=${peer}`],
+        ...[
+          `--data-dir=${this.directory}/data`,
+          `--name=n${this.peerPort}`,
+          `--initial-cluster=${this.#cluster}`,
+        ],
         ...[`--listen-client-urls=${listen.join()}`, `--advertise-client-urls=${this.url}`],
         ...[`--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`],
         ...files,
@@ -123,11 +152,10 @@ export class Etcd {
     )
     closeSync(log)
     const server = this.#server
-    for (let i = 0; i < 600 && server.exitCode === null; i++) {
-      if (await listens(this.port)) {
-        this.ctl('endpoint', 'health')
-        return
-      }
+    server.unref()
+    const deadline = Date.now() + 60_000
+    while (server.exitCode === null && Date.now() < deadline) {
+      if ((await listens(this.port)) && (await this.#isHealthy())) return
       await pause(50)
     }
     throw new Error(`etcd does not start:\n${readFileSync(join(this.directory, 'log'), 'utf8').slice(-2000)}`)
@@ -140,23 +168,12 @@ export class Etcd {
 
   /** The same with stdin. */
   ctlWith(input: string, ...args: readonly string[]): string {
-    const { client } = this.#options
-    const files = [
-      ...(client === undefined ? [] : [`--cacert=${client.ca}`]),
-      ...(client?.cert === undefined ? [] : [`--cert=${client.cert}`]),
-      ...(client?.key === undefined ? [] : [`--key=${client.key}`]),
-      ...(this.#root === undefined ? [] : [`--user=root:${this.#root}`]),
-    ]
-    return execFileSync(
-      'etcdctl',
-      [`--endpoints=${this.#urlOf(this.#ownPort)}`, '--command-timeout=10s', ...files, ...args],
-      {
-        encoding: 'utf8',
-        input,
-        stdio: ['pipe', 'pipe', 'pipe'],
-        env: { PATH: process.env['PATH'], ETCDCTL_API: '3' },
-      },
-    )
+    return execFileSync('etcdctl', this.#ctlArgs('20s', args), {
+      encoding: 'utf8',
+      input,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: ctlEnvironment,
+    })
   }
 
   put(key: string, value: string): void {
@@ -212,6 +229,7 @@ export class Etcd {
     this.#server = undefined
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
     const gone = once(server, 'exit')
+    server.ref()
     server.kill('SIGKILL')
     await gone
   }
@@ -228,10 +246,37 @@ export class Etcd {
     rmSync(this.directory, { recursive: true, force: true })
   }
 
+  /** A server that just came up may keep the first to ask waiting. */
+  async #isHealthy(): Promise<boolean> {
+    try {
+      await promisify(execFile)('etcdctl', this.#ctlArgs('3s', ['endpoint', 'health']), {
+        env: ctlEnvironment,
+      })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #ctlArgs(timeout: string, args: readonly string[]): string[] {
+    const { client } = this.#options
+    return [
+      `--endpoints=${this.#urlOf(this.#ports.own)}`,
+      `--command-timeout=${timeout}`,
+      ...(client === undefined ? [] : [`--cacert=${client.ca}`]),
+      ...(client?.cert === undefined ? [] : [`--cert=${client.cert}`]),
+      ...(client?.key === undefined ? [] : [`--key=${client.key}`]),
+      ...(this.#root === undefined ? [] : [`--user=root:${this.#root}`]),
+      ...args,
+    ]
+  }
+
   #urlOf(port: number): string {
     return `${this.#options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   }
 }
+
+const ctlEnvironment = { PATH: process.env['PATH'], ETCDCTL_API: '3' }
 
 async function listens(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')

@@ -1,195 +1,80 @@
-/** `linkspan registry` and `linkspan keys` as processes: files, output, exit codes. */
-import { execFile } from 'node:child_process'
-import { mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises'
+/** `linkspan registry list` and `linkspan keys` as processes: files, output, exit codes. */
+import { mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { KeyStore } from '../../../agent/daemon/key-store.ts'
-import { formatDocument } from '../../../agent/model/document.ts'
-import { recordDocument, requestDocument } from '../../support/documents.ts'
+import { seal } from '../../../agent/trust/envelope.ts'
+import { AuthorityRig, linkspan } from '../../support/authority.ts'
+import { identityKeyOf, identityOf, keyOf, recordDocument, requestDocument } from '../../support/documents.ts'
 
-const main = fileURLToPath(new URL('../../../agent/main.js', import.meta.url))
+t.setTimeout(300_000) // a process for each command, and slow machines
 
-function linkspan(...line: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...line], { timeout: 20_000 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
-      resolve({ code, stdout, stderr })
-    })
-  })
-}
-
-void t.test('from nothing to a registry', async (t) => {
-  const directory = join(
-    t.testdir({ 'fabric.yml': 'fabric: prod\nnetworks: [{ name: lan, vni: 7001, kind: l2 }]\n' }),
-    'registry',
-  )
-  const at = ['--registry', directory]
-  const yaml = join(directory, '../fabric.yml')
-
-  const fabric = await linkspan('registry', 'fabric', yaml, ...at)
-  t.equal(fabric.code, 0)
-  t.match(fabric.stdout, /^wrote .*fabric\.json: fabric prod, serial \d+, underlays internet\n$/)
-  t.equal(fabric.stderr, '')
-
-  await mkdir(join(directory, 'requests'))
-  for (const number of [1, 2]) {
-    await writeFile(join(directory, `requests/g${number}.json`), formatDocument(requestDocument(number)))
-  }
-  const added = await linkspan(
-    'registry',
-    'add',
-    'g1',
-    ...at,
-    '--prefix',
-    '10.1.0.0/16:24',
-    '--prefix',
-    'fd00::/48',
-    '--network',
-    'lan',
-    '--json',
-  )
-  t.equal(added.code, 0)
-  t.match(JSON.parse(added.stdout), {
-    schema: 1,
-    type: 'certificate',
-    payload: {
-      number: 1,
-      plane: 0,
-      prefixes: [{ prefix: '10.1.0.0/16', maxLength: 24 }, { prefix: 'fd00::/48' }],
-      networks: [{ name: 'lan' }],
-    },
-  })
-  const byFile = await linkspan('registry', 'add', join(directory, 'requests/g2.json'), ...at)
-  t.equal(byFile.code, 0)
-  t.same(JSON.parse(await readFile(join(directory, 'numbers.json'), 'utf8')), { g1: 1, g2: 2 })
-
-  await mkdir(join(directory, 'records'))
-  await writeFile(join(directory, 'records/g1.json'), formatDocument(recordDocument(1)))
-  const list = await linkspan('registry', 'list', ...at)
-  t.equal(list.code, 0)
+void t.test('what is there, and what gateways make of it', async (t) => {
+  const rig = new AuthorityRig(t.testdir())
+  await rig.begin([1, 2, 3])
+  const { path: certificate } = (await rig.json('issue', 'g1')) as { path: string }
+  await rig.json('issue', 'g2')
+  rig.put(recordDocument(1))
+  const authority = rig.documents('fabric')[0]?.kid ?? ''
+  const at = ['registry', 'list', '--registry', rig.registry]
+  const list = await linkspan([...at, '--authority', authority])
+  t.match(list, { code: 0, stderr: '' })
   t.match(list.stdout, /^fabric prod, serial \d+, 1 gateways in force\n/)
   t.match(list.stdout, /\ng1 +1 +s1 +0 +1 +in force\n/)
   t.match(list.stdout, /\ng2 +2 +s2 +0 +0 +no record yet\n/)
+  t.match(list.stdout, /\ng3 +- +- +- +0 +asks for a certificate\n/)
+  t.match(await linkspan(at), {
+    code: 0,
+    stdout: list.stdout,
+    stderr: /judged by the key that signed its fabric document/,
+  })
+  t.match(await linkspan([...at, '--authority', 'x']), {
+    code: 2,
+    stderr: /--authority: expected an Ed25519/,
+  })
 
-  await writeFile(
-    join(directory, 'records/g2.json'),
-    '{"typ": "linkspan-record",\n "payload": {"fabrik": 1}}',
-  )
-  const refused = await linkspan('registry', 'list', ...at)
+  const other = await linkspan([...at, '--authority', identityOf('other')])
+  t.match(other, { code: 3, stdout: /no fabric document in force/, stderr: /which is not the authority's/ })
+
+  const wrong = seal('record', '{\n "fabrik": 1}', identityKeyOf('g2'))
+  writeFileSync(join(rig.registry, 'records/g2.jws'), wrong)
+  const refused = await linkspan([...at, '--authority', authority])
   t.equal(refused.code, 3)
   t.match(
     refused.stderr,
-    /records\/g2\.json:2:14: payload\.fabrik: unknown field "fabrik"\n.*\n +\| +\^\n +hint: did you mean "fabric"/,
+    /records\/g2\.jws:2:2: .*unknown field "fabrik"\n.*\n +\| +\^\n +hint: did you mean "fabric"/,
   )
-  const json = await linkspan('registry', 'list', ...at, '--json')
-  t.equal(json.code, 3)
+  const json = await linkspan([...at, '--authority', authority, '--json'])
+  t.match(json, { code: 3, stderr: '' })
   t.match(JSON.parse(json.stdout), {
     schema: 1,
-    gateways: [{ gateway: 'g1' }, { state: 'refused' }],
+    authority,
+    gateways: [{ gateway: 'g1' }, { state: 'refused' }, {}],
     refusals: [{ rule: 'document' }],
   })
-  t.equal(json.stderr, '')
-})
 
-void t.test('mistakes change nothing', async (t) => {
-  const directory = t.testdir({
-    'fabric.yml': 'fabric: prod\n',
-    'other.yml': 'fabric: prod\noverlay: { ipv4: 100.64.0.0/16 }\n',
-    'bad.yml': 'fabric: prod\nunderlay: []\n',
-    requests: { 'g1.json': formatDocument(requestDocument(1)) },
-  })
-  const at = ['--registry', directory]
-  const early = await linkspan('registry', 'add', 'g1', ...at)
-  t.equal(early.code, 2)
-  t.match(early.stderr, /no fabric document.*registry fabric FILE\.yml/)
-  t.equal((await linkspan('registry', 'fabric', join(directory, 'fabric.yml'), ...at)).code, 0)
-  const before = await readFile(join(directory, 'fabric.json'), 'utf8')
-  for (const [line, says] of [
-    [['fabric', join(directory, 'bad.yml')], /bad\.yml:2:1: unknown field "underlay"/],
-    [['fabric', join(directory, 'other.yml')], /overlay ranges cannot change/],
-    [['fabric', join(directory, 'none.yml')], /cannot be read/],
-    [['add', 'g2'], /there is no request.*requests are there of: g1/],
-    [['add', join(directory, 'fabric.json')], /is a fabric, expected a request/],
-    [['add', 'g1', '--prefix', '127.0.0.0/8'], /loopback/],
-    [['add', 'g1', '--prefix', '0.0.0.0/0'], /needs the grant/],
-    [['add', 'g1', '--prefix', '100.127.1.0/24'], /overlay range/],
-    [['add', 'g1', '--prefix', '10.0.0.1/8'], /host bits/],
-    [['add', 'g1', '--plane', '4'], /0 to 3, found "4"/],
-    [['add', 'g1', '--number', '0'], /1 to 65534, found "0"/],
-    [['add', 'g1', '--plane', '1', '--plane', '2'], /--plane: is given twice/],
-    [['add', '/dev/zero'], /is not a regular file/],
-    [['add', 'g1', '--prefx', '10.0.0.0/8'], /Unknown argument/],
-  ] as const) {
-    const result = await linkspan('registry', ...line, ...at)
-    t.equal(result.code, 2, line.join(' '))
-    t.match(result.stderr, says)
-    t.equal(result.stdout, '')
-  }
-  t.equal(await readFile(join(directory, 'fabric.json'), 'utf8'), before)
-  await t.rejects(stat(join(directory, 'certificates')))
-  await t.rejects(stat(join(directory, 'numbers.json')))
-  t.equal((await linkspan('registry', 'list', '--registry', join(directory, 'none'))).code, 1)
-})
+  rmSync(join(rig.registry, 'records/g2.jws'))
+  mkdirSync(join(rig.registry, 'certificates/g7.jws'))
+  const unreadable = await linkspan([...at, '--authority', authority])
+  t.match(unreadable, { code: 1, stderr: /^unreadable: .*certificates\/g7\.jws: is not a regular file/ })
+  const told = await linkspan([...at, '--authority', authority, '--json'])
+  t.match(JSON.parse(told.stdout), { unreadable: [{ object: join(rig.registry, 'certificates/g7.jws') }] })
+  rmdirSync(join(rig.registry, 'certificates/g7.jws'))
 
-void t.test('several at once, each with its own number', async (t) => {
-  const numbers = [1, 2, 3, 4, 5, 6]
-  const directory = t.testdir({
-    'fabric.yml': 'fabric: prod\n',
-    requests: Object.fromEntries(
-      numbers.map((number) => [`g${number}.json`, formatDocument(requestDocument(number))]),
-    ),
-  })
-  const at = ['--registry', directory]
-  t.equal((await linkspan('registry', 'fabric', join(directory, 'fabric.yml'), ...at)).code, 0)
-  const added = await Promise.all(
-    numbers.map((number) => linkspan('registry', 'add', `g${number}`, ...at, '--json')),
-  )
-  const given = added.map(({ code, stdout, stderr }) => {
-    t.equal(code, 0, stderr)
-    return (JSON.parse(stdout) as { payload: { number: number } }).payload.number
-  })
-  t.same(given.toSorted(), numbers)
-  const kept = JSON.parse(await readFile(join(directory, 'numbers.json'), 'utf8')) as object
-  t.same(Object.values(kept).toSorted(), numbers, 'and no number is forgotten')
-  t.same(
-    (await readdir(directory)).filter((name) => name.startsWith('.')),
-    [],
-  )
-})
-
-void t.test('what cannot be read is told, and nothing is given out', async (t) => {
-  const directory = t.testdir({
-    'fabric.yml': 'fabric: prod\n',
-    requests: { 'g1.json': formatDocument(requestDocument(1)) },
-    certificates: { 'g7.json': {} },
-  })
-  const at = ['--registry', directory]
-  const fabric = await linkspan('registry', 'fabric', join(directory, 'fabric.yml'), ...at)
-  t.match(fabric, { code: 0, stderr: /^unreadable: .*g7\.json: is not a regular file/ })
-  const list = await linkspan('registry', 'list', ...at)
-  t.match(list, { code: 1, stderr: /^unreadable: .*certificates\/g7\.json: is not a regular file/ })
-  const json = await linkspan('registry', 'list', ...at, '--json')
-  t.equal(json.code, 1)
-  t.match(JSON.parse(json.stdout), { unreadable: [{ object: join(directory, 'certificates/g7.json') }] })
-  const add = await linkspan('registry', 'add', 'g1', ...at)
-  t.match(add, {
-    code: 1,
-    stdout: '',
-    stderr: /needs all documents, and 1 cannot be read:\n .*g7\.json: is not/,
-  })
-  await t.rejects(stat(join(directory, 'numbers.json')))
-  await rmdir(join(directory, 'certificates/g7.json'))
-  t.equal((await linkspan('registry', 'add', 'g1', ...at)).code, 0)
+  rig.put(requestDocument(4), keyOf('thief'))
+  rmSync(certificate)
+  const forged = await linkspan([...at, '--authority', authority])
+  t.match(forged, { code: 3, stderr: /request g4: is not signed by the identity/ })
+  t.equal((await linkspan(['registry', 'list', '--registry', join(rig.registry, 'none')])).code, 1)
 })
 
 void t.test('keys show: public keys, and nothing else', async (t) => {
   const directory = t.testdir()
-  const none = await linkspan('keys', 'show', '--state-directory', directory)
+  const none = await linkspan(['keys', 'show', '--state-directory', directory])
   t.equal(none.code, 1)
   t.match(none.stderr, /makes them at its first start|no such file/)
   const keys = await KeyStore.open(directory)
-  const { stdout, code } = await linkspan('keys', 'show', '--state-directory', directory, '--json')
+  const { stdout, code } = await linkspan(['keys', 'show', '--state-directory', directory, '--json'])
   t.equal(code, 0)
   t.strictSame(JSON.parse(stdout), {
     schema: 1,
@@ -197,7 +82,7 @@ void t.test('keys show: public keys, and nothing else', async (t) => {
     generation: 0,
     tunnelKeys: keys.tunnelKeys(4),
   })
-  const text = await linkspan('keys', 'show', '--state-directory', directory)
+  const text = await linkspan(['keys', 'show', '--state-directory', directory])
   t.match(text.stdout, `identity    ${keys.identity}\n`)
   for (let i = 0; i < 32; i++) t.notMatch(`${stdout}${text.stdout}`, keys.privateKey(i).slice(0, 40))
 })
