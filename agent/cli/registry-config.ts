@@ -76,7 +76,7 @@ function registryOf(fields: Fields, context: z.RefinementCtx): RegistryOf {
   const stray = foreign[kind].find((field) => fields[field] !== undefined)
   if (stray !== undefined)
     return refuse(`${stray} is nothing that ${kind}: registries know`, undefined, [stray])
-  if (value.includes('@') && kind !== 'file')
+  if ([value, ...mirrors].some((each) => each.includes('@')) && kind !== 'file')
     return refuse('a URL holds no user and no password', 'give them as user: and password:')
   if ((certificate === undefined) !== (key === undefined))
     return refuse('certificate and key go together', 'give both or neither')
@@ -97,8 +97,7 @@ function registryOf(fields: Fields, context: z.RefinementCtx): RegistryOf {
     case 'https': {
       const urls = [value, ...mirrors]
       const wrong = urls.find((each) => !/^https:\/\//i.test(each) || !URL.canParse(each))
-      if (wrong !== undefined)
-        return refuse('expected a URL such as "https://HOST/PATH" for each mirror')
+      if (wrong !== undefined) return refuse('expected a URL such as "https://HOST/PATH" for each mirror')
       return () => ({ kind, urls, files: token === undefined ? files : { ...files, token } })
     }
     case 'etcd': {

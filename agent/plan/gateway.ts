@@ -32,13 +32,17 @@ export function gatewayShare(
   if (paths.length === 0) {
     const why = missing.map(({ underlay, reason }) => `${underlay}: ${reason}`).join('; ')
     const reason = why === '' ? 'neither end has an endpoint' : why
-    const notes: Note[] = [{ ...about, kind: 'no-path', reason }]
-    if (local.self.barred !== true) return { objects: [], notes }
-    // What led to it stays, and leads nowhere: when we are let in again, nothing but the group is different.
-    const closed = groupOf(local, gatewayGroupKey(gateway.name), [])
-    return { objects: [closed.object, ...overlayRoutes(local, gateway, closed)], notes }
+    return { objects: [], notes: [{ ...about, kind: 'no-path', reason }] }
   }
   const group = groupOf(local, gatewayGroupKey(gateway.name), [{ gateway, paths }])
+  if (local.self.barred === true) {
+    // What led to it stays, and leads nowhere: when we are let in again, nothing but the group is different.
+    const reason = 'our own certificate ended'
+    return {
+      objects: [group.object, ...overlayRoutes(local, gateway, group)],
+      notes: [{ ...about, kind: 'no-path', reason }],
+    }
+  }
   return {
     objects: [...peerObjects(local, gateway, paths), group.object, ...overlayRoutes(local, gateway, group)],
     notes: missing.map(({ underlay, reason }) => ({

@@ -57,7 +57,7 @@ export interface Group {
 export function groupOf(local: Local, key: string, vias: readonly Via[]): Group {
   const { device, blackhole } = ids(local)
   const up = vias.flatMap(({ gateway, paths }) => {
-    const path = choose(paths, gateway, local.input.paths)
+    const path = local.self.barred === true ? undefined : choose(paths, gateway, local.input.paths)
     return path === undefined ? [] : [{ gateway, id: device(path.device), weight: weightOf(gateway) }]
   })
   const active = up.filter(({ gateway }) => gateway.state !== 'draining')

@@ -40,12 +40,6 @@ export interface Paths {
 export function pathsTo(local: Local, gateway: Gateway): Paths {
   const paths: Path[] = []
   const missing: { underlay: Name; reason: string }[] = []
-  if (local.self.barred === true) {
-    return {
-      paths,
-      missing: local.sides.map(({ name }) => ({ underlay: name, reason: 'our own certificate ended' })),
-    }
-  }
   for (const side of local.sides) {
     const found = pathOver(local, side, gateway)
     if (typeof found === 'string') missing.push({ underlay: side.name, reason: found })

@@ -122,7 +122,7 @@ function remotesOf(
     const twin = attached.find((other) => other !== gateway && other.site.name === site)
     const reason = !isPeer(local, gateway)
       ? 'the mesh does not join it with us'
-      : paths.length === 0
+      : paths.length === 0 || local.self.barred === true
         ? 'we have no path to it'
         : twin !== undefined
           ? `${twin.name} of its site is attached to the network too: one gateway a site may be`

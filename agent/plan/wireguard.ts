@@ -37,6 +37,7 @@ export function isPeer({ fabric, self }: Local, gateway: Gateway): boolean {
 /** Devices that hold a peer, in order of index. */
 export function heldDevices(local: Local): readonly HeldDevice[] {
   const mtus = new Map<number, number>()
+  if (local.self.barred === true) return []
   for (const gateway of local.input.snapshot.gateways.values()) {
     if (!isPeer(local, gateway)) continue
     for (const { device, mtu } of pathsTo(local, gateway).paths) {

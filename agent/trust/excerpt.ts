@@ -29,7 +29,7 @@ export function excerptOf(text: string, offset: number): string {
   const { line, column } = placeOf(text, offset)
   const start = Math.min(offset, text.length) - column + 1
   const end = text.indexOf('\n', start)
-  const source = printable(text.slice(start, end < 0 ? text.length : end).replace(/\r$/, ''))
+  const source = printable(hidden(text.slice(start, end < 0 ? text.length : end).replace(/\r$/, '')))
   const from = column > width - 16 ? column - (width >> 1) : 0
   const cutLeft = from > 0 ? '…' : ''
   const cutRight = source.length > from + width ? '…' : ''
@@ -43,6 +43,14 @@ export function excerptOf(text: string, offset: number): string {
 export function quoted(value: unknown): string {
   const text = value === undefined ? 'nothing' : printable(JSON.stringify(value))
   return text.length > 72 ? `${text.slice(0, 70)}…` : text
+}
+
+/** A password that somebody wrote into a URL, one character for one. */
+function hidden(line: string): string {
+  return line.replace(
+    /(:\/\/)([^/@\s"']+)(?=@)/g,
+    (_, slashes: string, user: string) => slashes + '*'.repeat(user.length),
+  )
 }
 
 function printable(text: string): string {

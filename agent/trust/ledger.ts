@@ -206,7 +206,10 @@ export class Ledger {
     }
   }
 
-  /** From the root along the chain: whose turn it is depends on the documents only. */
+  /**
+   * Of the keys that are trusted the latest first: what it retires speaks no more, so that a stolen key that was given up
+   * cannot turn its successor out by what it says in the same breath.
+   */
   #enterAuthorities(
     arrivals: Arrivals,
     touched: Set<string>,
@@ -216,7 +219,7 @@ export class Ledger {
     const entrance = this.#entrance
     const left = new Map(arrivals)
     for (;;) {
-      const kid = [...entrance.authorities.trusted].find((trusted) => left.has(`authority ${trusted}`))
+      const kid = [...entrance.authorities.trusted].findLast((trusted) => left.has(`authority ${trusted}`))
       if (kid === undefined) break
       const subject = `authority ${kid}`
       elect(subject, left.get(subject) ?? [])

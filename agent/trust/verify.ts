@@ -120,22 +120,22 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
   const chained = of('authority').filter(
     (held) => context.authorities?.retired.has(held.kid) !== true || isMarked(held),
   )
-  let authorities = authoritiesOf(authority, [])
+  // Of the keys that are trusted the latest first: one that it retires speaks no more.
+  let authorities = context.authorities ?? authoritiesOf(authority, [])
+  const spoken = new Map(chained.filter(isMarked).map((held) => [held.kid, held]))
   for (const heard = new Set<string>(); ;) {
-    const kid = [...authorities.trusted].find((trusted) => !heard.has(trusted))
+    const kid = [...authorities.trusted].findLast((trusted) => !heard.has(trusted))
     if (kid === undefined) break
     heard.add(kid)
-    const spoken = chained.filter((held) => heard.has(held.kid))
-    authorities = authoritiesOf(authority, newestOf(spoken, marks))
-  }
-  authorities = authoritiesOf(
-    authority,
-    newestOf(
-      chained.filter(({ kid }) => authorities.trusted.has(kid) || authorities.retired.has(kid)),
+    const [newest] = newestOf(
+      chained.filter((held) => held.kid === kid),
       marks,
-    ),
-    context.authorities,
-  )
+    )
+    if (newest === undefined) continue
+    spoken.set(kid, newest)
+    authorities = authoritiesOf(authority, spoken.values(), context.authorities)
+  }
+  const counted = [...spoken.values()]
   const { trusted, retired } = authorities
   const signedByAuthority = (held: Held): boolean => {
     const { type } = held.document
@@ -144,8 +144,12 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
     return false
   }
-  const inChain = (held: Held): boolean =>
-    chained.includes(held) && (trusted.has(held.kid) || retired.has(held.kid))
+  const inChain = (held: Held): boolean => {
+    if (!trusted.has(held.kid) && !retired.has(held.kid)) return false
+    const said = counted.find(({ kid }) => kid === held.kid)
+    // A key that was retired here, before it was heard, says nothing new.
+    return said !== undefined && (said.hash === held.hash || outranks(markOf(said), markOf(held)))
+  }
   const elected = elect(of('authority').filter((held) => inChain(held) || signedByAuthority(held)))
   const follows = (held: Held): boolean => {
     const { origin, document } = held

@@ -90,7 +90,9 @@ void t.test('a vanished document stays in force and is listed', (t) => {
     .map((document) => delivered(document))
   const after = ledger.admit({ documents: left, complete: true, unreadable: [] }, at(5000))
   t.equal(after.snapshot, admission.snapshot)
-  t.same(after.vanished, [{ origin: "records/g2.jws", object: "record g2", gateway: "g2", sinceMs: nowMs + 5000 }])
+  t.same(after.vanished, [
+    { origin: 'records/g2.jws', object: 'record g2', gateway: 'g2', sinceMs: nowMs + 5000 },
+  ])
   const later = ledger.admit({ documents: left, complete: true, unreadable: [] }, at(9000))
   t.equal(later.vanished, after.vanished, 'the same list: nothing to say again')
   const back = change(ledger, recordDocument(2))
