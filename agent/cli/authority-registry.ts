@@ -3,15 +3,21 @@
  * only. Nothing that a registry says is trusted; authority-book.ts checks it.
  */
 import { mkdir } from 'node:fs/promises'
-import { dirname, isAbsolute, resolve } from 'node:path'
+import { dirname } from 'node:path'
 import { LinkspanError } from '../errors.ts'
+import type { RegistryConfig } from '../model/config.ts'
 import type { Bag, Signed } from '../model/document.ts'
 import { errorReason } from '../registry/directory.ts'
-import { readRegistry, writeDocument } from '../registry/file.ts'
-import { pathOfUrl } from './file-url.ts'
+import { documentName } from '../registry/document-name.ts'
+import { documentPath } from '../registry/file.ts'
+import type { Registry } from '../registry/port.ts'
+import { openRegistry, readAll, registryText } from './registry-driver.ts'
+
+/** A document that is not taken in this time will not be, in ms. */
+const putMs = 30_000
 
 export interface AuthorityRegistry {
-  /** As messages and the authority's state name it. */
+  /** As messages name it. */
   readonly place: string
   /** Throws `registry-unreadable` where nothing can be read. */
   read(): Promise<Bag>
@@ -21,13 +27,28 @@ export interface AuthorityRegistry {
   create(): Promise<boolean>
 }
 
-/** `place`: as placeOf answers it. */
-export function openRegistry(place: string): AuthorityRegistry {
+/** Throws `usage` for a registry that cannot be written to. */
+export function openAuthorityRegistry(of: RegistryConfig): AuthorityRegistry {
+  if (of.kind === 'https') {
+    const reason = 'an https: registry is read-only: its bundle is made from another one'
+    const next = 'give that one by --registry, and make the bundle anew afterwards: linkspan registry bundle'
+    throw new LinkspanError({ code: 'usage', object: registryText(of), reason, next })
+  }
+  const place = of.kind === 'file' ? of.directory : registryText(of)
+  let opened: Promise<Registry> | undefined
   return {
     place,
-    read: () => readRegistry(place),
-    put: (document, bytes) => writeDocument(place, document, bytes),
-    create: () => makeDirectory(place),
+    read: () => readAll(of),
+    put: async (document, bytes) => {
+      opened ??= openRegistry(of)
+      const registry = await opened
+      await registry.publish?.(bytes, AbortSignal.timeout(putMs))
+      return of.kind === 'file'
+        ? documentPath(of.directory, document)
+        : `${of.prefix}/${documentName(document)}`
+    },
+    // Keys of etcd need no place to be made for them.
+    create: () => (of.kind === 'file' ? makeDirectory(of.directory) : Promise.resolve(false)),
   }
 }
 
@@ -45,19 +66,4 @@ async function makeDirectory(directory: string): Promise<boolean> {
     const next = 'is the path right? only its last directory is made'
     throw new LinkspanError({ code: 'usage', object: directory, reason, next }, { cause: error })
   }
-}
-
-/** The registry that `--registry` names: the directory, absolute. Throws `usage` for what there is no driver for. */
-export function placeOf(given: string): string {
-  const refuse = (reason: string): LinkspanError => {
-    const next = 'give a directory or file:///DIRECTORY'
-    return new LinkspanError({ code: 'usage', object: '--registry', reason: `"${given}" ${reason}`, next })
-  }
-  if (/^file:/i.test(given)) {
-    const at = pathOfUrl(given)
-    if ('path' in at) return at.path
-    throw refuse(at.malformed)
-  }
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(given)) throw refuse('is not supported yet')
-  return isAbsolute(given) ? given : resolve(given)
 }

@@ -4,6 +4,7 @@
  */
 import { mkdir, stat } from 'node:fs/promises'
 import { LinkspanError, reasonOf } from '../errors.ts'
+import type { RegistryConfig } from '../model/config.ts'
 import type { Bag, Delivered } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
 import { momentOf } from '../trust/moment.ts'
@@ -15,13 +16,14 @@ import type { Issued } from './authority-book.ts'
 import { keyFiles } from './authority-key.ts'
 import type { KeyFile } from './authority-key.ts'
 import { rebuilt } from './authority-recovery.ts'
-import { openRegistry, placeOf } from './authority-registry.ts'
+import { openAuthorityRegistry } from './authority-registry.ts'
 import type { AuthorityRegistry } from './authority-registry.ts'
 import { readState } from './authority-state.ts'
 import type { AuthorityState } from './authority-state.ts'
 import { directoryOf } from './ca-option.ts'
 import type { CaOptions } from './ca-option.ts'
 import { readConfig } from './config.ts'
+import { registryOf, registryOption } from './registry-option.ts'
 
 export interface AuthorityView {
   readonly directory: string
@@ -59,7 +61,8 @@ export async function readAuthority(
   const directory = directoryOf(options)
   const keys = await authorityKeys(directory)
   const before = await readState(directory)
-  const registry = openRegistry(await registryPlace(options, before))
+  const named = await registryNamed(options, before, before?.fabric ?? fabric)
+  const registry = openAuthorityRegistry(named.of)
   const own = await readIssued(directory)
   const bag = await readBag(registry, lenient === true)
   const there = issuedIn(bag.documents, own)
@@ -67,8 +70,8 @@ export async function readAuthority(
   const state =
     before ?? rebuilt({ directory, keys, own, there, bag, fabric, say: (remark) => remarks.push(remark) })
   const book = Book.of(state.root, own, there)
-  const remembered = remember(state, registry.place, options)
-  if (remembered.registry !== registry.place) {
+  const remembered = remember(state, named.text, options)
+  if (options.registry !== undefined && remembered.registry !== named.text) {
     remarks.push(
       `note: the registry of this authority is ${remembered.registry ?? ''}; --remember makes it this one`,
     )
@@ -124,17 +127,24 @@ async function refuseWritable(directory: string): Promise<void> {
   throw new LinkspanError({ code: 'permission', object: directory, reason, next: `chmod 700 ${directory}` })
 }
 
-async function registryPlace(options: CaOptions, state: AuthorityState | undefined): Promise<string> {
-  if (options.registry !== undefined) return placeOf(options.registry)
-  if (state?.registry !== undefined) return state.registry
+interface Named {
+  readonly of: RegistryConfig
+  /** As it is remembered; undefined where config.yml remembers it. */
+  readonly text?: string
+}
+
+async function registryNamed(
+  options: CaOptions,
+  state: AuthorityState | undefined,
+  fabric: Name | undefined,
+): Promise<Named> {
+  const given = options.registry ?? state?.registry
+  if (given !== undefined) {
+    const option = await registryOption(given)
+    return { of: registryOf(option, fabric), text: option.text }
+  }
   try {
-    const { registry } = await readConfig(options.config)
-    if (registry.kind === 'file') return registry.directory
-    throw new LinkspanError({
-      code: 'unsupported',
-      object: options.config,
-      reason: `has an ${registry.kind}: registry`,
-    })
+    return { of: (await readConfig(options.config)).registry }
   } catch (error) {
     const reason = `no registry is known: ${error instanceof Error ? error.message : String(error)}`
     throw new LinkspanError(
@@ -155,11 +165,11 @@ async function readBag(registry: AuthorityRegistry, lenient: boolean): Promise<B
 
 function remember(
   state: AuthorityState,
-  place: string,
+  text: string | undefined,
   { registry, remember: anew }: CaOptions,
 ): AuthorityState {
-  const known = state.registry
-  return known === undefined || (anew && registry !== undefined) ? { ...state, registry: place } : state
+  const changes = state.registry === undefined || (anew && registry !== undefined)
+  return changes && text !== undefined ? { ...state, registry: text } : state
 }
 
 /** The state with what the book says: numbers and serials, whoever signed. */

@@ -120,7 +120,7 @@ function sayKept({ removed, revoked }: Fabric, yaml: YamlFile | undefined): void
 
 /** Somebody else's fabric document is not written over; one that is broken is. */
 function refuseOthers({ book, view }: Authority): void {
-  const isFabric = ({ origin }: Delivered): boolean => /(^|\/)fabric\.jws$/.test(origin)
+  const isFabric = ({ origin }: Delivered): boolean => /(^|\/)fabric(\.jws)?$/.test(origin)
   for (const delivered of view.bag.documents.filter(isFabric)) {
     const parsed = parseDocument(delivered)
     if (isRefusal(parsed)) say(`replacing a fabric document that is refused:\n${formatRefusal(parsed)}`)

@@ -5,13 +5,14 @@ import { quoted } from '../trust/excerpt.ts'
 import { nameHint, nameRule } from '../trust/payload.ts'
 import { readIssued } from './authority-book.ts'
 import { keyFiles, makeKey, writeKey } from './authority-key.ts'
-import { placeOf } from './authority-registry.ts'
+import { openAuthorityRegistry } from './authority-registry.ts'
 import { readState, writeState } from './authority-state.ts'
 import { makeDirectory } from './authority-view.ts'
 import { directoryOf, passphraseOf } from './ca-option.ts'
 import type { KeyMakingOptions } from './ca-option.ts'
 import { print, say } from './output.ts'
 import { newPassphrase } from './passphrase.ts'
+import { registryOf, registryOption } from './registry-option.ts'
 import { withAuthorityLock } from './authority-lock.ts'
 
 export interface InitOptions extends KeyMakingOptions {
@@ -30,7 +31,8 @@ export async function initAuthority(options: InitOptions): Promise<void> {
       ...(hint === undefined ? {} : { next: hint }),
     })
   }
-  const registry = options.registry === undefined ? undefined : placeOf(options.registry)
+  const option = options.registry === undefined ? undefined : await registryOption(options.registry)
+  if (option !== undefined) openAuthorityRegistry(registryOf(option, fabric))
   const directory = directoryOf(options)
   // Looked at before a passphrase is asked for, and again when nobody else can do the same.
   await refuseExisting(directory)
@@ -42,7 +44,7 @@ export async function initAuthority(options: InitOptions): Promise<void> {
     await lock.check()
     const state = { fabric, root: made.kid, serial: 0, numbers: new Map<string, number>(), pending: [] }
     // The state first: without its key it binds nobody, and is written over.
-    await writeState(directory, registry === undefined ? state : { ...state, registry })
+    await writeState(directory, option === undefined ? state : { ...state, registry: option.text })
     await writeKey(made.path, made.key, passphrase)
     return made
   })

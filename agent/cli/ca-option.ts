@@ -33,7 +33,7 @@ export function withCa<T>(yargs: Argv<T>): Argv<T & CaOptions> {
     .option('registry', {
       type: 'string',
       requiresArg: true,
-      describe: 'Registry (default: the one used first, else that of config.yml)',
+      describe: 'Directory, URL, or YAML file with registry: (default: the one used first, else config.yml)',
     })
     .option('remember', {
       type: 'boolean',

@@ -10,12 +10,12 @@ import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { identityPattern } from '../trust/payload.ts'
 import { formatRefusal } from '../trust/refusal.ts'
 import { verify } from '../trust/verify.ts'
-import { placeOf } from './authority-registry.ts'
 import { readConfig } from './config.ts'
 import { exitCode } from './exit-code.ts'
 import { print, say } from './output.ts'
 import { readAll, registryText } from './registry-driver.ts'
 import { listing } from './registry-list.ts'
+import { registryOf, registryOption } from './registry-option.ts'
 
 interface Common {
   registry?: string
@@ -45,7 +45,7 @@ function common<T>(yargs: Argv<T>): Argv<T & Common> {
     .option('registry', {
       type: 'string',
       requiresArg: true,
-      describe: 'Directory (default: that of config.yml)',
+      describe: 'Directory, URL, or YAML file with registry: (default: config.yml)',
     })
     .option('authority', {
       type: 'string',
@@ -66,7 +66,7 @@ async function list(options: ArgumentsCamelCase<Common>): Promise<void> {
   const of: RegistryConfig =
     registry === undefined
       ? (await readConfig(options.config)).registry
-      : { kind: 'file', directory: placeOf(registry) }
+      : registryOf(await registryOption(registry), undefined)
   const directory = registryText(of)
   const { documents, unreadable } = await readAll(of)
   const ground = await groundOf(options, documents)

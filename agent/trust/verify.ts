@@ -56,7 +56,7 @@ export interface Context extends Ground {
   readonly marks?: Marks
   /** The fabric document in force before. */
   readonly incumbent?: Fabric
-  /** Keys of the authority before: what one that was retired says anew does not count. */
+  /** Keys of the authority before. */
   readonly authorities?: Authorities
 }
 
@@ -117,13 +117,12 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
       refusals.push(refuseForgedRequest(origin, document.payload))
   }
   const isMarked = (held: Held): boolean => marks.documents.get(subjectOf(held))?.hash === held.hash
-  const chained = of('authority').filter(
-    (held) => context.authorities?.retired.has(held.kid) !== true || isMarked(held),
-  )
+  const chained = of('authority')
   // Of the keys that are trusted the latest first: one that it retires speaks no more.
   let authorities = context.authorities ?? authoritiesOf(authority, [])
   const spoken = new Map(chained.filter(isMarked).map((held) => [held.kid, held]))
-  for (const heard = new Set<string>(); ;) {
+  const heard = new Set<string>()
+  for (;;) {
     const kid = [...authorities.trusted].findLast((trusted) => !heard.has(trusted))
     if (kid === undefined) break
     heard.add(kid)
@@ -135,7 +134,6 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     spoken.set(kid, newest)
     authorities = authoritiesOf(authority, spoken.values(), context.authorities)
   }
-  const counted = [...spoken.values()]
   const { trusted, retired } = authorities
   const signedByAuthority = (held: Held): boolean => {
     const { type } = held.document
@@ -144,13 +142,7 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
     return false
   }
-  const inChain = (held: Held): boolean => {
-    if (!trusted.has(held.kid) && !retired.has(held.kid)) return false
-    const said = counted.find(({ kid }) => kid === held.kid)
-    // A key that was retired here, before it was heard, says nothing new.
-    return said !== undefined && (said.hash === held.hash || outranks(markOf(said), markOf(held)))
-  }
-  const elected = elect(of('authority').filter((held) => inChain(held) || signedByAuthority(held)))
+  const elected = elect(of('authority').filter((held) => heard.has(held.kid) || signedByAuthority(held)))
   const follows = (held: Held): boolean => {
     const { origin, document } = held
     const mark = marks.documents.get('fabric')

@@ -150,6 +150,18 @@ const payloads: readonly Row[] = [
   ),
   later('a certificate with number 0', certificateOf, '"number":9', '"number":0'),
   later('a certificate with number 65535', certificateOf, '"number":9', '"number":65535'),
+  later(
+    'a certificate that begins after the last date there is',
+    certificateOf,
+    /"notBefore":\d+/,
+    '"notBefore":9007199254740991',
+  ),
+  later(
+    'a certificate with more faults than anybody lists',
+    certificateOf,
+    '"prefixes":[',
+    `"prefixes":[${'{"prefix":"10","maxLength":99},'.repeat(99)}`,
+  ),
   later('a certificate with plane 4', certificateOf, '"plane":0', '"plane":4'),
   later(
     'a certificate with a maxLength shorter than its prefix',

@@ -202,7 +202,8 @@ void t.test('mistakes change nothing', async (t) => {
     [['issue', 'g1', '--prefix', ''], /--prefix needs a value/],
     [['issue', '-'], /stdin: is empty/],
     [['init', 'Prod'], /expected a name of 1 to 63.*\(did you mean "prod"\?\)/],
-    [['init', 'prod', '--registry', 'ftp://x'], /is not supported/],
+    [['init', 'prod', '--registry', 'ftp://x'], /expected a URL such as .*found "ftp:\/\/x"/],
+    [['init', 'prod', '--registry', 'https://bundles.example.com/prod'], /an https: registry is read-only/],
   ]
   for (const [line, says] of cases) {
     const result = await rig.run(...line)

@@ -126,13 +126,13 @@ void t.test('another history: everything is listed again', async (t) => {
   const following = await followingFor(t, fake)
   const changes: readonly (() => void)[] = [
     () => {
+      fake.raftTerm = 1
+    },
+    () => {
       fake.clusterId = 2n
     },
     () => {
       fake.revision = 2
-    },
-    () => {
-      fake.raftTerm = 1
     },
   ]
   for (const [i, change] of changes.entries()) {

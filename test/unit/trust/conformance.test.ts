@@ -11,6 +11,9 @@ import { space } from '../../support/conformance-space.ts'
 import { standing } from '../../support/conformance-standing.ts'
 import { judge } from '../../support/conformance.ts'
 
+// Seconds, on a machine that has nothing else to do.
+t.setTimeout(600_000)
+
 const table = [...form, ...signer, ...standing, ...claim, ...space]
 for (const row of table) judge(row)
 
