@@ -62,6 +62,7 @@ export class Book {
   /** What the registry holds by our keys and against our own copies: somebody else signs with a key of ours. */
   readonly contradictions: readonly Issued[]
   readonly #bySubject: ReadonlyMap<string, Issued>
+  readonly #certificates: ReadonlyMap<Name, IssuedCertificate>
 
   private constructor(
     root: string,
@@ -73,6 +74,7 @@ export class Book {
     this.authorities = authorities
     this.#bySubject = bySubject
     this.contradictions = contradictions
+    this.#certificates = new Map(this.all('certificate').map((one) => [one.document.payload.gateway, one]))
   }
 
   /** `root`: the key the authority began with. `own`: its own copies. `there`: what the registry holds. */
@@ -100,7 +102,7 @@ export class Book {
     return new Book(root, authorities, newest(counting), contradicting.filter(isOurs))
   }
 
-  /** The key that signs: the last of the chain. */
+  /** The key that signs: the last of the chain, in whose order they are. */
   get signer(): string {
     return [...this.authorities.trusted].at(-1) ?? this.root
   }
@@ -111,7 +113,7 @@ export class Book {
   }
 
   certificate(gateway: Name): IssuedCertificate | undefined {
-    return this.all('certificate').find(({ document }) => document.payload.gateway === gateway)
+    return this.#certificates.get(gateway)
   }
 
   all<T extends 'fabric' | 'certificate' | 'authority'>(type: T): Issued<Of<T>>[] {
@@ -126,10 +128,6 @@ export class Book {
   /** By name (nameOf). */
   named(name: string): Issued | undefined {
     return this.documents.find((issued) => nameOf(issued) === name)
-  }
-
-  has(issued: Signed): boolean {
-    return this.#bySubject.get(subjectOf(issued))?.hash === issued.hash
   }
 
   /** The book with these in it. */

@@ -31,6 +31,12 @@ import { say } from './output.ts'
 /** Documents put at the same time. */
 const concurrency = 8
 
+/** A document, and where it is now. */
+export interface Brought {
+  readonly document: Document
+  readonly place: string
+}
+
 export class Authority {
   readonly view: AuthorityView
   readonly #key: KeyObject
@@ -87,8 +93,8 @@ export class Authority {
    * Signs documents and brings them out. Answers each with its place. Throws where the registry does not take them all: they
    * are signed and kept then, and the next command tries again.
    */
-  async commit(drafts: readonly Document[]): Promise<{ document: Document; place: string }[]> {
-    return this.#bringOut(drafts.map((draft) => this.#seal(draft)))
+  async commit(drafts: readonly Document[]): Promise<Brought[]> {
+    return this.#deliver(drafts.map((draft) => this.#seal(draft)))
   }
 
   /** The word of another key that it follows this one (authorities.ts). */
@@ -96,28 +102,35 @@ export class Authority {
     return proofOf(this.#state.fabric, kidOf(this.#key), next)
   }
 
-  /** Puts what earlier commands could not, and keeps what was learned on the way: documents, and the registry's place. */
+  /**
+   * Puts what earlier commands could not, and keeps what was learned on the way: documents, and the registry's place. A
+   * document that still cannot be put holds up nothing: a revocation must not wait for somebody's certificate.
+   */
   async settle(): Promise<void> {
     const { own: kept, there, isKept } = this.view
     const own = new Set(kept.map(({ hash }) => hash))
     const learned = this.#book.documents.filter(({ hash }) => !own.has(hash))
     const held = new Set(there.map(({ hash }) => hash))
-    const pending = this.#state.pending.flatMap((name) => {
+    const due = this.#state.pending.flatMap((name) => {
       const issued = this.#book.named(name)
       return issued === undefined || held.has(issued.hash) ? [] : [issued]
     })
+    this.#state = { ...this.#state, pending: due.map(nameOf) }
     for (const issued of this.#book.contradictions) say(`note: ${alarm(issued)}`)
     if (own.size > 0 && learned.length > 0) {
       say(`note: ${learned.length} documents in the registry were signed elsewhere with this key: taken over`)
     }
-    if (pending.length > 0)
-      say(`note: an earlier command could not put ${pending.map(nameOf).join(', ')}: now it is`)
-    if (learned.length > 0 || pending.length > 0 || !isKept) await this.#bringOut(pending)
+    if (learned.length === 0 && due.length === 0 && isKept) return
+    const { failures } = await this.#bringOut(due)
+    for (const { object } of failures)
+      say(`note: ${object} could not be put into the registry before, and still cannot`)
+    const done = due.map(nameOf).filter((name) => !this.#state.pending.includes(name))
+    if (done.length > 0) say(`note: an earlier command could not put ${done.join(', ')}: now it is`)
   }
 
   /** Documents that the registry lost, put there again as they are. */
   async restore(issued: readonly Issued[]): Promise<void> {
-    if (issued.length > 0) await this.#bringOut(issued)
+    if (issued.length > 0) await this.#deliver(issued)
   }
 
   #seal(draft: Document): Issued {
@@ -127,36 +140,47 @@ export class Authority {
     return { ...signed, bytes }
   }
 
-  async #bringOut(issued: readonly Issued[]): Promise<{ document: Document; place: string }[]> {
+  /** Keeps documents and puts them. What could not be put stays pending. */
+  async #bringOut(
+    issued: readonly Issued[],
+  ): Promise<{ places: Map<Issued, string>; failures: readonly Reason[] }> {
     const { directory, registry } = this.view
     await this.#lock.check()
-    this.#state = { ...this.#state, pending: issued.map(nameOf) }
+    const names = issued.map(nameOf)
+    this.#state = { ...this.#state, pending: [...new Set([...this.#state.pending, ...names])] }
     await writeState(directory, this.#state)
     this.#book = this.#book.with(issued)
     await writeIssued(directory, this.#book.documents)
     const failures: Reason[] = []
     const queue = issued.values()
-    const placed = new Map<Issued, string>()
+    const places = new Map<Issued, string>()
     const worker = async (): Promise<void> => {
       for (const one of queue) {
         try {
           await this.#lock.check()
-          placed.set(one, await registry.put(one, one.bytes))
+          places.set(one, await registry.put(one, one.bytes))
         } catch (error) {
-          failures.push(reasonOf(error, nameOf(one)))
+          const { code, ...reason } = reasonOf(error, nameOf(one))
+          failures.push({ code, object: nameOf(one), reason: formatReason({ code, ...reason }) })
         }
       }
     }
     await Promise.all(Array.from({ length: concurrency }, worker))
-    this.#state = { ...this.#state, pending: issued.filter((one) => !placed.has(one)).map(nameOf) }
+    const placed = new Set([...places.keys()].map(nameOf))
+    this.#state = { ...this.#state, pending: this.#state.pending.filter((name) => !placed.has(name)) }
     await writeState(directory, this.#state)
+    return { places, failures }
+  }
+
+  /** The same; throws where the registry does not take them all. */
+  async #deliver(issued: readonly Issued[]): Promise<Brought[]> {
+    const { places, failures } = await this.#bringOut(issued)
     const [failure] = failures
-    if (failure !== undefined) {
-      const reason = `${failures.length} of ${issued.length} documents are signed but not in the registry: ${formatReason(failure)}`
-      const next = 'put the registry right; the next command of linkspan ca puts them there'
-      throw new LinkspanError({ code: failure.code, object: registry.place, reason, next })
-    }
-    return issued.map((one) => ({ document: one.document, place: placed.get(one) ?? '' }))
+    if (failure === undefined)
+      return issued.map((one) => ({ document: one.document, place: places.get(one) ?? '' }))
+    const reason = `${failures.length} of ${issued.length} documents are signed but not in the registry: ${failure.reason}`
+    const next = 'put the registry right; the next command of linkspan ca puts them there'
+    throw new LinkspanError({ code: failure.code, object: this.view.registry.place, reason, next })
   }
 }
 

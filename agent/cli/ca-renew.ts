@@ -28,6 +28,9 @@ export interface RenewOptions extends SigningOptions {
   readonly days: string | undefined
 }
 
+/** Refusals that are remarked on one by one. */
+const listed = 8
+
 interface Skipped {
   readonly gateway: string
   readonly reason: string
@@ -46,11 +49,11 @@ export async function renewCertificates(options: RenewOptions): Promise<void> {
     const chosen = options.all
       ? dueOf(authority, within, nowMs)
       : named.map((name) => knownOf(authority, name))
-    const { drafts, skipped } = draftsOf(authority, [...new Set(chosen)], days, nowMs)
     const fabric =
       options.all && isFabricDue(authority, within, nowMs) ? renewed(authority, nowMs) : undefined
-    const documents: Document[] = drafts.map((payload) => ({ type: 'certificate', payload }))
-    if (fabric !== undefined) documents.unshift({ type: 'fabric', payload: fabric })
+    const before: Document[] = fabric === undefined ? [] : [{ type: 'fabric', payload: fabric }]
+    const { drafts, skipped } = draftsOf(authority, [...new Set(chosen)], before, { days, nowMs })
+    const documents = [...before, ...drafts.map(certificateOf)]
     if (documents.length > 0) await authority.commit(documents)
     if (options.all) await authority.restore(lostLinks(authority))
     tell(options, drafts, skipped, fabric)
@@ -73,12 +76,12 @@ function knownOf({ book }: Authority, gateway: string): IssuedCertificate {
   throw new LinkspanError({ code: 'usage', object: gateway, reason: 'has no certificate to renew', next })
 }
 
-/** Certificates as they will be, without those that gateways would refuse, now or after. */
+/** Certificates as they will be, without those that gateways would refuse. `others`: what is signed along with them. */
 function draftsOf(
   authority: Authority,
   chosen: readonly IssuedCertificate[],
-  days: number | undefined,
-  nowMs: number,
+  others: readonly Document[],
+  { days, nowMs }: { readonly days: number | undefined; readonly nowMs: number },
 ): { drafts: Certificate[]; skipped: Skipped[] } {
   const { fabric, state, book } = authority
   const skipped: Skipped[] = []
@@ -96,18 +99,21 @@ function draftsOf(
   // What gateways refuse already is no worse afterwards; what they would refuse newly is not signed.
   const name = ({ rule, object }: Refusal): string => `${rule} ${object}`
   const before = new Set(refusalsOf(book, state.fabric, nowMs).map(name))
-  const after = authority.refusals(
-    wanted.map((payload) => ({ type: 'certificate', payload })),
-    nowMs,
-  )
+  const after = authority.refusals([...others, ...wanted.map(certificateOf)], nowMs)
   const worse = new Map(after.filter((one) => !before.has(name(one))).map((one) => [one.gateway, one]))
   const drafts = wanted.filter(({ gateway }) => {
     const refusal = worse.get(gateway)
     if (refusal !== undefined) skipped.push({ gateway, reason: formatReason(refusal) })
     return refusal === undefined
   })
-  for (const refusal of after.filter((one) => before.has(name(one)))) say(`note: ${formatRefusal(refusal)}`)
+  const known = after.filter((one) => before.has(name(one)))
+  for (const refusal of known.slice(0, listed)) say(`note: ${formatRefusal(refusal)}`)
+  if (known.length > listed) say(`note: and ${known.length - listed} more that are refused`)
   return { drafts, skipped }
+}
+
+function certificateOf(payload: Certificate): Document {
+  return { type: 'certificate', payload }
 }
 
 /** Why a certificate is not renewed. */

@@ -70,8 +70,7 @@ async function begin(options: RolloverOptions): Promise<void> {
 
 async function finish(options: RolloverOptions, authority: Authority): Promise<void> {
   const { book, state, view } = authority
-  const { trusted, retired } = book.authorities
-  const older = [...trusted].filter((kid) => kid !== book.signer)
+  const older = [...book.authorities.trusted].filter((kid) => kid !== book.signer)
   if (older.length === 0) {
     const reason = 'no rollover is under way: one key is trusted'
     throw new LinkspanError({
@@ -94,7 +93,7 @@ async function finish(options: RolloverOptions, authority: Authority): Promise<v
   const payload = {
     ...(said ?? { fabric: state.fabric }),
     serial: authority.serial(Date.now()),
-    retired: [...new Set([...retired, ...older])],
+    retired: older,
   }
   const [written] = await authority.commit([{ type: 'authority', payload }])
   const path = written?.place ?? ''

@@ -177,7 +177,10 @@ export function configOf(yaml: YamlFile): Config {
   }
 }
 
-export function problemsOf(issues: readonly z.core.$ZodIssue[], within: readonly PropertyKey[] = []): Problem[] {
+export function problemsOf(
+  issues: readonly z.core.$ZodIssue[],
+  within: readonly PropertyKey[] = [],
+): Problem[] {
   return issues.flatMap((issue): Problem[] => {
     const path = [...within, ...issue.path].map((step) => (typeof step === 'number' ? step : String(step)))
     const problem = (reason: string, hint?: string): Problem[] => [

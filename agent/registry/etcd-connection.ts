@@ -86,8 +86,6 @@ export class EtcdConnection {
     const grpc = await import('@grpc/grpc-js')
     // Its log would go to stderr, and at its most talkative holds passwords.
     grpc.setLogVerbosity(grpc.logVerbosity.NONE)
-    diagnostics.unsubscribe('net.client.socket', catchSocket)
-    diagnostics.subscribe('net.client.socket', catchSocket)
     const { host, port } = endpoint
     const credentials =
       context === undefined
@@ -123,14 +121,17 @@ export class EtcdConnection {
     this.#mustStand()
     const sent = (): Promise<Message<A>> => this.#send(method, request, options)
     if (this.#open) return sent()
-    openings++
+    if (openings++ === 0) diagnostics.subscribe('net.client.socket', catchSocket)
     try {
       const answer = await opening.run(this.#sockets, sent)
       this.#open = true
       return answer
     } finally {
-      // Contexts make every promise of the process dearer.
-      if (--openings === 0) opening.disable()
+      if (--openings === 0) {
+        diagnostics.unsubscribe('net.client.socket', catchSocket)
+        // Contexts make every promise of the process dearer.
+        opening.disable()
+      }
     }
   }
 

@@ -87,7 +87,7 @@ export interface Place {
 export interface Listing {
   readonly content: EtcdContent
   /** By origin. */
-  readonly documents: ReadonlyMap<string, Uint8Array>
+  readonly documents: Map<string, Uint8Array>
   readonly header: Header
 }
 

@@ -23,9 +23,9 @@ export class EtcdOutbox {
     signal.addEventListener('abort', () => this.#wake?.(), { once: true })
   }
 
-  /** All there is: what came before is void. */
-  all(documents: ReadonlyMap<string, Uint8Array>, refused: () => readonly Reason[]): void {
-    this.#documents = new Map(documents)
+  /** All there is, by origin: what came before is void. The map is the outbox's from now on. */
+  all(documents: Map<string, Uint8Array>, refused: () => readonly Reason[]): void {
+    this.#documents = documents
     this.#gone.clear()
     this.#complete = true
     this.#refused = refused

@@ -3,9 +3,9 @@
  * stand for several addresses, and each try takes the next of them.
  */
 import { X509Certificate } from 'node:crypto'
+import type { LookupAddress } from 'node:dns'
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import type { LookupAddress } from 'node:dns'
 import { EtcdConnection } from './etcd-connection.ts'
 import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure, status } from './etcd-failure.ts'

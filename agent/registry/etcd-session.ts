@@ -9,7 +9,7 @@ import type { Reason } from '../errors.ts'
 import type { EtcdConnection } from './etcd-connection.ts'
 import type { Stream, StreamHandler } from './etcd-connection.ts'
 import type { Endpoint } from './etcd-endpoint.ts'
-import { EtcdFailure, reasonOfFailure } from './etcd-failure.ts'
+import { EtcdFailure, reasonOfFailure, status } from './etcd-failure.ts'
 import type { Caller } from './etcd-failure.ts'
 import { authenticate, range, watch } from './etcd-message.ts'
 import type { Header, Method, WatchRequest, WatchResponse } from './etcd-message.ts'
@@ -168,7 +168,7 @@ async function readPassword(file: string): Promise<string> {
 
 /** An answer that etcd does not give. */
 export function malformed(detail: string): EtcdFailure {
-  return new EtcdFailure(13, `answers what etcd does not: ${detail}`)
+  return new EtcdFailure(status.internal, `answers what etcd does not: ${detail}`)
 }
 
 /** Anything thrown on the way to an endpoint as a reason. */

@@ -116,13 +116,16 @@ async function tests(directory: string): Promise<void> {
     const following = new Following(t, { endpoints: [etcd.url] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
     await etcd.kill()
-    await following.until('it is missed', ({ unreadable }) => unreadable.length > 0)
-    t.match(following.unreadable, [
-      { code: 'registry-unreadable', object: etcd.url, reason: 'refuses the connection', next: /running/ },
-    ])
+    // A connection may break once more on the way.
+    await following.until(
+      'it is missed',
+      ({ unreadable }) => unreadable[0]?.reason === 'refuses the connection',
+    )
+    t.match(following.unreadable, [{ code: 'registry-unreadable', object: etcd.url, next: /running/ }])
     t.same(following.names, ['records/a', 'records/b'], 'documents stay')
+    const { length } = following.bags
     await pause(1000)
-    t.equal(following.bags.length, 2, 'said once')
+    t.equal(following.bags.length, length, 'said once')
     const one = await refusalOf(following.registry.store.list(signal()))
     t.match(one, { code: 'registry-unreadable', object: etcd.url, reason: 'refuses the connection' })
 

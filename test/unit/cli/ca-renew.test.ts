@@ -46,7 +46,11 @@ void t.test('the same grants, new dates', async (t) => {
   t.equal(payloadOf('g2').serial, second)
   t.match(await rig.run('renew', '--all', '--within', '5'), { code: 0, stdout: 'nothing to renew\n' })
   t.match(await rig.json('renew', '--all'), { renewed: [{ gateway: 'g1' }, { gateway: 'g2' }], fabric: null })
-  t.not(payloadOf('g1').serial, payloadOf('g2').serial, 'each has a serial of its own, by which it can be revoked')
+  t.not(
+    payloadOf('g1').serial,
+    payloadOf('g2').serial,
+    'each has a serial of its own, by which it can be revoked',
+  )
   t.match(
     await rig.json('renew', '--all', '--within', '100'),
     { fabric: { freshUntil: Number } },

@@ -323,6 +323,13 @@ void t.test('what is signed and could not be put is put by the next command', as
   const failed = await rig.run('issue', 'g1')
   t.match(failed, { code: 1, stdout: '', stderr: /1 of 1 documents are signed but not in the registry/ })
   t.match(rig.state(), { pending: ['certificates/g1.jws'], numbers: { g1: 1 } })
+  const revoked = await rig.run('revoke', '--serial', '5')
+  t.match(
+    revoked,
+    { code: 0, stderr: /g1\.jws could not be put .* and still cannot/ },
+    'which holds up no revocation',
+  )
+  t.match(rig.state(), { pending: ['certificates/g1.jws'] })
   rmSync(folder)
   const next = await rig.run('issue', 'g2')
   t.match(next, { code: 0, stdout: /number 2/, stderr: /could not put certificates\/g1\.jws: now it is/ })

@@ -43,15 +43,11 @@ void t.test('a list, a watch from the next revision, and nothing else', async (t
 
 void t.test('changes that come together are one bag', async (t) => {
   const fake = await fakeFor(t)
-  const following = await followingFor(t, fake, { coalesceMs: 100 })
+  const following = await followingFor(t, fake, { coalesceMs: 1000 })
   for (let i = 0; i < 50; i++) fake.put(`${prefix}/records/a`, `a${i}`)
   fake.put(`${prefix}/records/c`, 'c1')
   await following.until('news', ({ documents }) => documents.has('records/c'))
-  t.equal(following.bags.length, 2)
-  t.same(
-    following.bags[1]?.documents.map(({ origin }) => origin),
-    [`etcd:${prefix}/records/a`, `etcd:${prefix}/records/c`],
-  )
+  t.ok(following.bags.length <= 3, `${following.bags.length} bags`)
   t.equal(following.documents.get('records/a'), 'a49')
 })
 
@@ -163,7 +159,7 @@ void t.test('an audit finds what no watch told', async (t) => {
     'what differs is read, and only that',
   )
   await following.until('another', () => fake.asked.at(-1) === `watch ${fake.revision + 1}`)
-  t.pass('the next watch begins behind the audit')
+  await following.until('the watch before it to end', () => fake.watching === 1)
 
   for (let i = 0; i < 100; i++) fake.put(`${prefix}/records/g${i}`, 'g', { told: false })
   await following.until('many', ({ documents }) => documents.size === 102)
@@ -192,21 +188,32 @@ void t.test('an answer in fragments counts when it is whole', async (t) => {
   t.equal(fake.asked.at(-1), 'watch 5')
 })
 
-void t.test('silence', async (t) => {
+void t.test('a watch that answers is alive', async (t) => {
   const fake = await fakeFor(t)
-  const following = await followingFor(t, fake, { pulse: quick })
+  const pulse = { quietMs: 50, progressMs: 1000, probeMs: 1000 }
+  const following = await followingFor(t, fake, { pulse })
   await following.until('questions', () => fake.asked.filter((word) => word === 'progress').length > 3)
-  t.notOk(fake.asked.slice(1).includes('touch'), 'progress is answer enough')
-  t.ok((following.registry.health.roundTripMs ?? Infinity) < 1000)
+  t.same([...new Set(fake.asked)], ['touch', 'list', 'watch 4', 'progress'], 'progress is answer enough')
+  t.ok((following.registry.health.roundTripMs ?? Infinity) < 5000)
+  t.equal(following.bags.length, 1)
+})
 
-  // A watch that catches up does not answer; the server does.
+void t.test('so is a server, while its watch catches up and answers nothing', async (t) => {
+  const fake = await fakeFor(t)
   fake.answersProgress = false
-  fake.asked.length = 0
-  await following.until('more questions', () => fake.asked.filter((word) => word === 'touch').length > 2)
-  t.notOk(fake.asked.some((word) => word.startsWith('watch')), 'the watch stays') // prettier-ignore
+  const following = await followingFor(t, fake, { pulse: { quietMs: 50, progressMs: 50, probeMs: 20_000 } })
+  const touches = (): number => fake.asked.filter((word) => word === 'touch').length
+  await following.until('more questions', () => touches() > 3)
+  t.equal(fake.asked.filter((word) => word.startsWith('watch')).length, 1, 'the watch stays')
   fake.put(`${prefix}/records/a`, 'a2')
   await following.until('news', ({ documents }) => documents.get('records/a') === 'a2')
+  t.equal(following.bags.length, 2)
+})
 
+void t.test('a server that answers nothing is dead', async (t) => {
+  const fake = await fakeFor(t)
+  fake.answersProgress = false
+  const following = await followingFor(t, fake, { pulse: quick })
   fake.onRange = () => 'silence'
   await following.until('it is missed', ({ unreadable }) => unreadable.length > 0)
   t.match(following.unreadable, [{ object: fake.url, reason: 'does not answer' }])
@@ -228,6 +235,21 @@ void t.test('a watch that is never made', async (t) => {
   fake.onRange = () => undefined
   await following.until('and why', ({ unreadable }) => unreadable[0]?.code === 'permission')
   t.match(following.unreadable, [{ object: fake.url, reason: 'our user has no permission' }])
+})
+
+void t.test('while one endpoint works, nothing is unreadable', async (t) => {
+  const [dead, alive] = [await fakeFor(t), await fakeFor(t)]
+  dead.end()
+  const following = await followingFor(t, alive, { endpoints: [dead.url, alive.url] })
+  alive.put(`${prefix}/records/c`, 'c1')
+  await following.until('news', ({ documents }) => documents.has('records/c'))
+  t.same(
+    following.bags.map(({ complete, unreadable }) => [complete, unreadable.length]),
+    [
+      [true, 0],
+      [false, 0],
+    ],
+  )
 })
 
 void t.test('endpoints in turn', async (t) => {
@@ -271,12 +293,16 @@ void t.test('tokens', async (t) => {
   t.same(following.bags.flatMap(({ unreadable }) => unreadable), []) // prettier-ignore
   t.equal(fake.tokens.at(-1), 'token 2')
 
+  valid = 'none'
+  t.equal((await following.registry.store.list(AbortSignal.timeout(10_000))).documents.length, 2)
+  t.equal(given, 3, 'for single acts, too')
+
   // A watch says nothing of tokens: it is denied (etcd 3.4).
   fake.onWatch = () => {
     fake.onWatch = () => undefined
     return { canceled: true, created: true, cancelReason: 'rpc error: code = PermissionDenied desc = etcdserver: permission denied' } // prettier-ignore
   }
-  await following.until('a third', () => given === 3)
+  await following.until('a fourth', () => given === 4)
 
   fake.onAuthenticate = () => ({
     code: 3,
