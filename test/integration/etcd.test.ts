@@ -1,70 +1,24 @@
 /**
- * The etcd registry against real servers: what etcd says, what it says when it is killed, frozen, cut off, compacted or made
- * anew, and who may do what. In a network namespace of its own, where packets can be dropped.
+ * The etcd registry against real servers: what etcd says, and what is made of it when it is killed, frozen, cut off, compacted
+ * or made anew. In a network namespace of its own, where packets can be dropped.
  */
-import { readdirSync, readlinkSync, writeFileSync } from 'node:fs'
-import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import type { Test } from 'tap'
-import { LinkspanError } from '../../agent/errors.ts'
-import type { Reason } from '../../agent/errors.ts'
 import { EtcdRegistry } from '../../agent/registry/etcd.ts'
-import { authorityRole } from '../../agent/registry/etcd-role.ts'
-import { CertificateAuthority } from '../support/certificate-authority.ts'
 import { run } from '../support/command.ts'
-import { Etcd, hasEtcd, hasIpv6 } from '../support/etcd.ts'
-import type { EtcdOptions } from '../support/etcd.ts'
-import { Following, prefix } from '../support/etcd-following.ts'
-import type { Options } from '../support/etcd-following.ts'
+import { Etcd, etcdFor, hasEtcd } from '../support/etcd.ts'
+import { Following, prefix, refusalOf, signal } from '../support/etcd-following.ts'
 import { isolated } from '../support/isolate.ts'
 
 const mebibyte = 1024 * 1024
 
-let parent = ''
-
-/** An etcd that goes with its test. */
-async function etcdFor(t: Test, options: EtcdOptions = {}): Promise<Etcd> {
-  const etcd = await Etcd.start({ parent, ...options })
-  t.teardown(() => etcd.end())
-  return etcd
-}
-
-function signal(): AbortSignal {
-  return AbortSignal.timeout(60_000)
-}
-
-async function refusalOf(act: Promise<unknown>): Promise<Reason> {
-  try {
-    await act
-  } catch (error) {
-    if (error instanceof LinkspanError) return error
-    throw error
-  }
-  throw new Error('was not refused')
-}
-
-/** The reason why a registry cannot be read, as its first bag has it. */
-async function unreadableOf(t: Test, options: Options): Promise<Reason> {
-  const following = new Following(t, options)
-  await following.until('a bag', ({ bags }) => bags.length > 0)
-  await following.end()
-  const [bag] = following.bags
-  const [reason] = bag?.unreadable ?? []
-  t.same(bag?.documents, [], 'without documents')
-  t.equal(bag?.complete, false, 'and not complete')
-  if (reason === undefined) throw new Error('nothing is unreadable')
-  return reason
-}
-
 if (!hasEtcd) t.pass('etcd', { skip: 'needs etcd-server and etcd-client' })
 else await isolated(import.meta.url, tests)
 
-async function tests(directory: string): Promise<void> {
-  parent = directory
+async function tests(parent: string): Promise<void> {
   await t.test('documents come, change and go', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     etcd.put(`${prefix}/fabric`, 'one')
     etcd.put(`${prefix}/records/a`, 'a1')
     etcd.put('/linkspan/production/fabric', 'of another')
@@ -92,7 +46,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('single acts', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     const registry = new EtcdRegistry({ endpoints: [etcd.url], prefix, keyOf: () => 'records/a' })
     const { store } = registry
     t.same(await store.list(signal()), { documents: [], complete: true, unreadable: [] })
@@ -110,7 +64,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('a server that is killed, and comes back', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     etcd.put(`${prefix}/records/a`, 'a1')
     etcd.put(`${prefix}/records/b`, 'b1')
     const following = new Following(t, { endpoints: [etcd.url] })
@@ -139,7 +93,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('a server that is frozen', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     const following = new Following(t, { endpoints: [etcd.url], answerMs: 500 })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
     await pause(2500)
@@ -160,7 +114,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('a network that drops everything: the next endpoint takes over', async (t) => {
-    const etcd = await etcdFor(t, { ports: 2 })
+    const etcd = await etcdFor(t, { parent, ports: 2 })
     const [first = '', second = ''] = etcd.urls
     const following = new Following(t, { endpoints: [first, second] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
@@ -209,7 +163,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('compaction while cut off', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     for (const name of ['a', 'b']) etcd.put(`${prefix}/records/${name}`, `${name}1`)
     const following = new Following(t, { endpoints: [etcd.url] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
@@ -229,7 +183,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('a cluster made anew, whose revisions begin again', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     for (let i = 0; i < 20; i++) etcd.put(`${prefix}/records/a`, `a${i}`)
     const following = new Following(t, { endpoints: [etcd.url] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
@@ -243,7 +197,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('audits', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     etcd.put(`${prefix}/records/a`, 'a1')
     const following = new Following(t, { endpoints: [etcd.url], auditMs: 300 })
     await following.until('some', ({ bags }) => bags.length >= 4)
@@ -257,7 +211,7 @@ async function tests(directory: string): Promise<void> {
   })
 
   await t.test('thousands of documents, and some too many', async (t) => {
-    const etcd = await etcdFor(t, { args: [`--max-request-bytes=${40 * mebibyte}`] })
+    const etcd = await etcdFor(t, { parent, args: [`--max-request-bytes=${40 * mebibyte}`] })
     const count = 3000
     const { store } = new EtcdRegistry({ endpoints: [etcd.url], prefix })
     const names = Array.from({ length: count }, (_, i) => `records/g${i}`)
@@ -296,181 +250,8 @@ async function tests(directory: string): Promise<void> {
     t.match(small.unreadable.at(-1), { object: `etcd:${prefix}`, reason: /^more keys are left out/ })
   })
 
-  await t.test('users and roles', async (t) => {
-    const etcd = await etcdFor(t, { args: ['--auth-token-ttl=1'] })
-    etcd.put(`${prefix}/fabric`, 'f1')
-    const user = { name: 'aws-a', password: 'aws-a-password' }
-    // A user configured before etcd has any: everybody is served.
-    const open = new EtcdRegistry({ endpoints: [etcd.url], prefix, user })
-    t.equal((await open.store.list(signal())).documents.length, 1)
-
-    etcd.enableAuth(prefix, { 'aws-a': 'aws-a-password', 'gcp-b': 'gcp-b-password' })
-    t.equal((await open.store.list(signal())).documents.length, 1, 'and once it has')
-    const following = new Following(t, { endpoints: [etcd.url], user, auditMs: 3000 })
-    await following.until('the first bag', ({ bags }) => bags.length === 1)
-    t.same(following.names, ['fabric'])
-
-    const { store } = following.registry
-    for (const own of ['records/aws-a', 'requests/aws-a', 'claims/aws-a']) {
-      t.equal(await store.put(own, Buffer.from('own'), signal()), true, own)
-    }
-    await following.until('own documents', ({ documents }) => documents.size === 4)
-    for (const other of [
-      'fabric',
-      'certificates/aws-a',
-      'records/gcp-b',
-      'records/aws-a/x',
-      'records/aws-ab',
-    ]) {
-      t.match(
-        await refusalOf(store.put(other, Buffer.from('not ours'), signal())),
-        {
-          code: 'permission',
-          object: `etcd:${prefix}/${other}`,
-          reason: 'user "aws-a" has no permission',
-          next: /role/,
-        },
-        other,
-      )
-      t.match(await refusalOf(store.remove(other, signal())), { code: 'permission' }, `remove ${other}`)
-    }
-    t.equal(await store.remove('claims/aws-a', signal()), true)
-
-    // The token ends after a second, or after a few: audits and reconnects fetch another.
-    await pause(4000)
-    await following.until('an audit', ({ bags }) => bags.at(-1)?.documents.length === 0)
-    t.same(following.unreadable, [])
-    await etcd.kill()
-    await following.until('it is missed', ({ unreadable }) => unreadable.length === 1)
-    await etcd.start()
-    etcd.put(`${prefix}/fabric`, 'f2')
-    await following.until('it is back', ({ documents }) => documents.get('fabric') === 'f2')
-
-    // Somebody else's password, and none.
-    const wrong = await unreadableOf(t, {
-      endpoints: [etcd.url],
-      user: { ...user, password: 'gcp-b-password' },
-    })
-    t.match(wrong, {
-      code: 'permission',
-      object: etcd.url,
-      reason: 'refuses user "aws-a" with this password',
-    })
-    t.notMatch(JSON.stringify(wrong), /gcp-b-password/)
-    t.match(await unreadableOf(t, { endpoints: [etcd.url] }), {
-      code: 'permission',
-      reason: 'asks for a user',
-      next: /user and password/,
-    })
-    const file = join(directory, 'password')
-    writeFileSync(file, 'gcp-b-password\n', { mode: 0o600 })
-    const byFile = new EtcdRegistry({
-      endpoints: [etcd.url],
-      prefix,
-      user: { name: 'gcp-b', password: { file } },
-    })
-    t.equal(await byFile.store.put('records/gcp-b', Buffer.from('b1'), signal()), true)
-
-    // A right that is taken away ends the watch, and comes back.
-    etcd.ctl('user', 'revoke-role', 'aws-a', 'linkspan-prod-read')
-    await following.until('no right to read', ({ unreadable }) => unreadable[0]?.code === 'permission')
-    t.match(following.unreadable, [{ object: etcd.url, reason: 'user "aws-a" has no permission' }])
-    etcd.ctl('user', 'grant-role', 'aws-a', 'linkspan-prod-read')
-    await following.until('it may read again', ({ unreadable }) => unreadable.length === 0)
-
-    etcd.ctlWith('authority-password\n', 'user', 'add', 'authority', '--interactive=false')
-    etcd.ctl('user', 'grant-role', 'authority', authorityRole(prefix))
-    const authority = { name: 'authority', password: 'authority-password' }
-    const asAuthority = new EtcdRegistry({ endpoints: [etcd.url], prefix, user: authority })
-    t.equal(await asAuthority.store.put('certificates/gcp-b', Buffer.from('c1'), signal()), true)
-  })
-
-  await t.test('certificates', async (t) => {
-    const authority = await CertificateAuthority.create(directory, 'authority')
-    const stranger = await CertificateAuthority.create(directory, 'stranger')
-    const server = await authority.issue({ name: 'server', hosts: ['127.0.0.1', '::1', 'localhost'] })
-    const own = await authority.issue({ name: 'aws-a', hosts: ['aws-a'] })
-    const old = await authority.issue({ name: 'old', days: -1 })
-    const foreign = await stranger.issue({ name: 'foreign' })
-    const { certificateFile: ca } = authority.pair
-    const etcd = await etcdFor(t, {
-      tls: { cert: server.certificateFile, key: server.keyFile, clientCa: ca },
-      client: { ca, cert: own.certificateFile, key: own.keyFile },
-    })
-    etcd.put(`${prefix}/fabric`, 'f1')
-    const filesOf = ({ certificateFile, keyFile }: typeof own): Options['files'] => {
-      return { ca, certificate: certificateFile, key: keyFile }
-    }
-    const files = filesOf(own) ?? {}
-    const endpoints = [etcd.url]
-    for (const host of ['127.0.0.1', 'localhost', ...(hasIpv6 ? ['[::1]'] : [])]) {
-      const at = new EtcdRegistry({ endpoints: [`https://${host}:${etcd.port}`], prefix, files })
-      t.equal((await at.store.list(signal())).documents.length, 1, host)
-    }
-
-    const reasons: Record<string, Reason> = {
-      'an authority that did not sign it': await unreadableOf(t, {
-        endpoints,
-        files: { ...files, ca: stranger.pair.certificateFile },
-      }),
-      'well-known authorities': await unreadableOf(t, {
-        endpoints,
-        files: { ...files, ca: undefined } as object,
-      }),
-      'no client certificate': await unreadableOf(t, { endpoints, files: { ca } }),
-      'a foreign client certificate': await unreadableOf(t, { endpoints, files: filesOf(foreign) ?? {} }),
-      'an expired client certificate': await unreadableOf(t, { endpoints, files: filesOf(old) ?? {} }),
-      'a missing file': await unreadableOf(t, { endpoints, files: { ...files, key: '/nowhere' } }),
-      'a certificate for other names': await unreadableOf(t, {
-        endpoints: [`https://127.0.0.2:${etcd.port}`],
-        files,
-      }),
-      'no TLS to a server that has it': await unreadableOf(t, {
-        endpoints: [`http://127.0.0.1:${etcd.port}`],
-      }),
-      'TLS to a server that has none': await unreadableOf(t, {
-        endpoints: [`https://127.0.0.1:${etcd.peerPort}`],
-        files,
-      }),
-      'a name that is none': await unreadableOf(t, { endpoints: ['https://nosuch.invalid:2379'], files }),
-    }
-    for (const [what, { object, reason, next }] of Object.entries(reasons)) {
-      t.comment(`${what}: ${object}: ${reason} (${next ?? ''})`)
-    }
-    t.match(reasons, {
-      'an authority that did not sign it': { object: etcd.url, reason: /no authority that we trust/ },
-      'well-known authorities': { reason: /no authority that we trust/ },
-      'no client certificate': { reason: 'asks for a client certificate' },
-      'a foreign client certificate': { reason: /^refuses our client certificate \(CN=foreign, valid/ },
-      'an expired client certificate': { reason: /^refuses our client certificate \(CN=old, valid/ },
-      'a missing file': { object: '/nowhere', reason: /cannot be read/ },
-      'a certificate for other names': { reason: /other names/ },
-      'no TLS to a server that has it': { reason: 'ends the connection at once', next: /https/ },
-      'TLS to a server that has none': { reason: 'does not speak TLS' },
-      'a name that is none': { object: 'https://nosuch.invalid:2379', reason: /cannot be resolved/ },
-    })
-
-    // Renewed on disk: the next connection has it.
-    const [certificate, key] = [join(directory, 'now.pem'), join(directory, 'now.key')]
-    await copyFile(old.certificateFile, certificate)
-    await copyFile(old.keyFile, key)
-    const following = new Following(t, { endpoints, files: { ca, certificate, key } })
-    await following.until('it is refused', ({ unreadable }) => unreadable.length === 1)
-    await copyFile(own.certificateFile, certificate)
-    await copyFile(own.keyFile, key)
-    await following.until('it is taken', ({ documents }) => documents.size === 1)
-    t.same(following.unreadable, [])
-
-    // The common name as the user.
-    etcd.enableAuth(prefix, { 'aws-a': 'unused' })
-    const { store } = new EtcdRegistry({ endpoints, prefix, files })
-    t.equal(await store.put('records/aws-a', Buffer.from('a1'), signal()), true)
-    t.match(await refusalOf(store.put('records/gcp-b', Buffer.from('b1'), signal())), { code: 'permission' })
-    await following.until('news', ({ documents }) => documents.has('records/aws-a'))
-  })
-
   await t.test('how soon a change is here', async (t) => {
-    const etcd = await etcdFor(t)
+    const etcd = await etcdFor(t, { parent })
     const following = new Following(t, { endpoints: [etcd.url] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
     const { store } = following.registry

@@ -1,6 +1,7 @@
 /** A registry in etcd as somebody who follows it sees it: what its bags make of the documents, and what they say. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { LinkspanError } from '../../agent/errors.ts'
 import type { Reason } from '../../agent/errors.ts'
 import type { Bag } from '../../agent/model/document.ts'
 import { EtcdRegistry } from '../../agent/registry/etcd.ts'
@@ -72,4 +73,33 @@ export class Following {
 
 function nameOf(origin: string): string {
   return origin.slice(`etcd:${prefix}/`.length)
+}
+
+/** For single acts: an end to waiting. */
+export function signal(): AbortSignal {
+  return AbortSignal.timeout(60_000)
+}
+
+/** What a refused act says. */
+export async function refusalOf(act: Promise<unknown>): Promise<Reason> {
+  try {
+    await act
+  } catch (error) {
+    if (error instanceof LinkspanError) return error
+    throw error
+  }
+  throw new Error('was not refused')
+}
+
+/** The reason why a registry cannot be read, as its first bag has it. */
+export async function unreadableOf(t: Test, options: Options): Promise<Reason> {
+  const following = new Following(t, options)
+  await following.until('a bag', ({ bags }) => bags.length > 0)
+  await following.end()
+  const [bag] = following.bags
+  const [reason] = bag?.unreadable ?? []
+  t.same(bag?.documents, [], 'without documents')
+  t.equal(bag?.complete, false, 'and not complete')
+  if (reason === undefined) throw new Error('nothing is unreadable')
+  return reason
 }

@@ -16,6 +16,7 @@ import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import type { Test } from 'tap'
 import { gatewayRoles, registryRoles } from '../../agent/registry/etcd-role.ts'
 
 export interface EtcdOptions {
@@ -288,6 +289,13 @@ async function listens(port: number): Promise<boolean> {
   } finally {
     socket.destroy()
   }
+}
+
+/** An etcd that goes with its test. */
+export async function etcdFor(t: Test, options: EtcdOptions = {}): Promise<Etcd> {
+  const etcd = await Etcd.start(options)
+  t.teardown(() => etcd.end())
+  return etcd
 }
 
 /** Ports that are free now, no two the same. */

@@ -193,7 +193,8 @@ void t.test('a watch that answers is alive', async (t) => {
   const pulse = { quietMs: 50, progressMs: 1000, probeMs: 1000 }
   const following = await followingFor(t, fake, { pulse })
   await following.until('questions', () => fake.asked.filter((word) => word === 'progress').length > 3)
-  t.same([...new Set(fake.asked)], ['touch', 'list', 'watch 4', 'progress'], 'progress is answer enough')
+  const others = fake.asked.filter((word) => word !== 'progress')
+  t.same(others, ['touch', 'list', 'watch 4'], 'progress is answer enough')
   t.ok((following.registry.health.roundTripMs ?? Infinity) < 5000)
   t.equal(following.bags.length, 1)
 })
