@@ -22,7 +22,7 @@ export interface Said {
 export async function linkspan(line: readonly string[], input = ''): Promise<Said> {
   // In a session of its own: else it would ask the developer's terminal for passphrases.
   const child = spawn(process.execPath, [main, ...line], { detached: true })
-  const tooLong = setTimeout(() => child.kill('SIGKILL'), 60_000)
+  const tooLong = setTimeout(() => child.kill('SIGKILL'), 180_000)
   const exit = once(child, 'close') as Promise<[number | null]>
   child.stdin.on('error', () => undefined) // it may not read any
   child.stdin.end(input)
