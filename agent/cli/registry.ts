@@ -3,17 +3,16 @@
  * gateway from its request, `list` shows what is there and what the gateways will make of it.
  */
 import { mkdir } from 'node:fs/promises'
-import { isAbsolute, join, resolve } from 'node:path'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import type { Argv, ArgumentsCamelCase, CommandModule } from 'yargs'
-import { writeAtomically } from '../atomic-file.ts'
 import { formatReason, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { defaultConfigFile } from '../model/config.ts'
 import type { Delivered, Document, Request } from '../model/document.ts'
 import { formatDocument, maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
+import { errorReason } from '../registry/directory.ts'
 import { documentPath, readRegistry, writeDocument } from '../registry/file.ts'
-import { parseJson } from '../trust/json.ts'
 import { documentsOf, isRefusal, parseDocument } from '../trust/parse.ts'
 import { formatRefusal } from '../trust/refusal.ts'
 import type { Refusal } from '../trust/refusal.ts'
@@ -25,13 +24,11 @@ import { readConfig } from './config.ts'
 import { exitCode } from './exit-code.ts'
 import { fabricOf } from './fabric-file.ts'
 import { pathOfUrl } from './file-url.ts'
+import { readNumbers, writeNumbers } from './number-file.ts'
 import { listing } from './registry-list.ts'
 import { withRegistryLock } from './registry-lock.ts'
 import type { RegistryLock } from './registry-lock.ts'
 import { YamlFile } from './yaml.ts'
-
-/** 65,534 numbers with names of 63 characters. */
-const maxNumbersBytes = 8 * 1024 * 1024
 
 interface Common {
   registry?: string
@@ -163,13 +160,30 @@ async function writeFabric(options: ArgumentsCamelCase<FabricArguments>): Promis
   const yaml = await YamlFile.read(options.file)
   // What is wrong by itself makes no directory.
   fabricOf(yaml, undefined, Date.now())
-  await mkdir(directory, { recursive: true })
-  await withRegistryLock(directory, (lock) => replaceFabric(options, directory, yaml, lock))
+  const made = await makeDirectory(directory)
+  await withRegistryLock(directory, (lock) => replaceFabric(options, directory, made, yaml, lock))
+}
+
+/** True where it was not there. Its parent must be: a mistyped path makes no tree. */
+async function makeDirectory(directory: string): Promise<boolean> {
+  try {
+    await mkdir(directory)
+    return true
+  } catch (error) {
+    const errno = error instanceof Error && 'code' in error ? error.code : undefined
+    if (errno === 'EEXIST') return false
+    if (errno !== 'ENOENT')
+      throw new LinkspanError(errorReason(directory, error, 'cannot be made'), { cause: error })
+    const reason = `neither it nor ${dirname(directory)} exists`
+    const next = 'is the path right? only its last directory is made'
+    throw new LinkspanError({ code: 'usage', object: directory, reason, next }, { cause: error })
+  }
 }
 
 async function replaceFabric(
   options: FabricArguments,
   directory: string,
+  made: boolean,
   yaml: YamlFile,
   lock: RegistryLock,
 ): Promise<void> {
@@ -194,8 +208,8 @@ async function replaceFabric(
   const underlays = payload.underlays.map(({ name }) => name).join(', ')
   print(
     options,
-    { path, ...document },
-    `wrote ${path}: fabric ${payload.fabric}, serial ${payload.serial}, underlays ${underlays}`,
+    { path, made, ...document },
+    `${made ? `made ${directory}\n` : ''}wrote ${path}: fabric ${payload.fabric}, serial ${payload.serial}, underlays ${underlays}`,
   )
 }
 
@@ -210,11 +224,17 @@ async function addLocked(options: AddArguments, directory: string, lock: Registr
   const before = verify(documents, Date.now())
   const fabric = before.snapshot?.fabric
   if (fabric === undefined) {
-    const reason = 'holds no fabric document that counts'
+    const [refusal] = before.refusals.filter(({ origin }) => origin === join(directory, 'fabric.json'))
+    const why = refusal === undefined ? '' : `:\n  ${formatReason(refusal)}`
+    const reason = `holds no fabric document that counts${why}`
     const next = 'linkspan registry fabric FILE.yml'
     throw new LinkspanError({ code: 'usage', object: directory, reason, next })
   }
   const request = await readRequest(directory, options.request, documents)
+  const unknown = before.refusals.filter((refusal) =>
+    isUnknownGrant(refusal, directory, request.gateway, options),
+  )
+  if (unknown.length > 0) throw unreadableError(directory, unknown)
   const certificates = documentsOf(documents).flatMap((document) =>
     document.type === 'certificate' ? [document.payload] : [],
   )
@@ -312,6 +332,17 @@ function refusalText(refusal: Refusal): string {
   return formatRefusal(refusal).slice(refusal.object.length + 2)
 }
 
+/** A certificate that does not parse: half written, say. That of the gateway itself may be replaced. */
+function isUnknownGrant(
+  { rule, origin }: Refusal,
+  directory: string,
+  gateway: Name,
+  { replace }: AddArguments,
+): boolean {
+  if (rule !== 'document' || dirname(origin) !== join(directory, 'certificates')) return false
+  return !replace || basename(origin) !== `${gateway}.json`
+}
+
 /** A certificate that is not seen may hold the number or the prefix that is given out next. */
 function unreadableError(directory: string, unreadable: readonly Reason[]): LinkspanError {
   const files = unreadable.map((reason) => `\n  ${formatReason(reason)}`).join('')
@@ -321,34 +352,6 @@ function unreadableError(directory: string, unreadable: readonly Reason[]): Link
     reason: `a certificate needs all documents, and ${unreadable.length} cannot be read:${files}`,
     next: 'put them right or remove them',
   })
-}
-
-/** numbers.json: every number ever given out, so that none is given twice although certificates get deleted. */
-async function readNumbers(directory: string): Promise<Map<Name, number>> {
-  const path = join(directory, 'numbers.json')
-  let text: string
-  try {
-    text = (await readBounded(path, maxNumbersBytes)).toString()
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Map()
-    throw error
-  }
-  const parsed = parseJson(text)
-  if ('value' in parsed && typeof parsed.value === 'object' && parsed.value !== null) {
-    const entries = Object.entries(parsed.value as Record<string, unknown>)
-    if (entries.every((entry): entry is [Name, number] => typeof entry[1] === 'number'))
-      return new Map(entries)
-  }
-  const next = 'delete it: it is made anew from the certificates that are there'
-  throw new LinkspanError({ code: 'config-invalid', object: path, reason: 'is damaged', next })
-}
-
-async function writeNumbers(directory: string, numbers: ReadonlyMap<Name, number>): Promise<void> {
-  const inOrder = [...numbers].sort(([, a], [, b]) => a - b)
-  await writeAtomically(
-    join(directory, 'numbers.json'),
-    `${JSON.stringify(Object.fromEntries(inOrder), null, 2)}\n`,
-  )
 }
 
 async function directoryOf({ registry, config }: Common): Promise<string> {
@@ -377,10 +380,11 @@ async function directoryOf({ registry, config }: Common): Promise<string> {
 }
 
 function integer(option: string, text: string, least: number, most: number): number {
-  const number = /^[0-9]{1,6}$/.test(text) ? Number(text) : NaN
+  const number = /^(?:0|[1-9][0-9]{0,5})$/.test(text) ? Number(text) : NaN
   if (number >= least && number <= most) return number
   const reason = `expected an integer, ${least} to ${most}, found "${text}"`
-  throw new LinkspanError({ code: 'usage', object: option, reason })
+  const hint = /^0+[0-9]+$/.test(text) ? { next: 'write it without leading zeros' } : {}
+  throw new LinkspanError({ code: 'usage', object: option, reason, ...hint })
 }
 
 function print(options: { json: boolean }, json: object, text: string): void {

@@ -17,6 +17,7 @@ import type { Admission } from '../trust/ledger.ts'
 import type { RuleId } from '../trust/rulebook.ts'
 import { inTurns } from './breath.ts'
 import type { Events } from './event.ts'
+import type { Fate, Sources } from './leftover.ts'
 import type { Schedule } from './schedule.ts'
 import type { Tally } from './tally.ts'
 
@@ -44,7 +45,7 @@ const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
 /** Rules by which a gateway is refused whatever came before. */
 const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'plane'])
 
-export class Inputs {
+export class Inputs implements Sources {
   readonly #options: InputsOptions
   readonly #ledger: Ledger
   readonly #bags: Bag[] = []
@@ -90,14 +91,15 @@ export class Inputs {
     return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => !undecided.has(rule))
   }
 
-  /** True where the documents decide about a gateway: it is in the snapshot, or is to go. */
-  accountsFor(gateway: Name): boolean {
+  fateOf(gateway: Name): Fate | undefined {
     const { snapshot, refusals } = this.#admission
-    if (snapshot === undefined) return false
-    if (snapshot.gateways.has(gateway) || snapshot.fabric.removed.includes(gateway)) return true
+    if (snapshot === undefined) return undefined
+    if (snapshot.gateways.has(gateway)) return 'stays'
+    if (snapshot.fabric.removed.includes(gateway)) return 'goes'
     const record = this.#ledger.documentOf('record', gateway)
-    if (record?.type === 'record' && record.payload.state === 'withdrawn') return true
-    return refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
+    if (record?.type === 'record' && record.payload.state === 'withdrawn') return 'goes'
+    const goes = refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
+    return goes ? 'goes' : undefined
   }
 
   documentOf(type: 'certificate' | 'record'): Document | undefined {

@@ -47,6 +47,11 @@ for (const [name, text, says] of [
     'overlay: { ipv4: 100.127.0.1/16 }',
     /f\.yml:2:18: overlay\.ipv4: .*host bits.*did you mean "100\.127\.0\.0\/16"/s,
   ],
+  [
+    'a leading zero',
+    'networks:\n  - { name: a, vni: 05001, kind: l2 }',
+    /f\.yml:3:21: expected a decimal .*"05001"\n.*\n.*\n  hint: write 5001 or 2561, or/,
+  ],
   ['duplicate key', 'fabric: b', /f\.yml:2:1: this key is given twice/],
   ['a list', '', undefined],
 ] as const) {

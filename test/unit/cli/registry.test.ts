@@ -6,7 +6,9 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { KeyStore } from '../../../agent/daemon/key-store.ts'
 import { formatDocument } from '../../../agent/model/document.ts'
-import { recordDocument, requestDocument } from '../../support/documents.ts'
+import { certificateDocument, recordDocument, requestDocument } from '../../support/documents.ts'
+
+t.setTimeout(300_000) // a process for each command, and slow machines
 
 const main = fileURLToPath(new URL('../../../agent/main.js', import.meta.url))
 
@@ -29,8 +31,16 @@ void t.test('from nothing to a registry', async (t) => {
 
   const fabric = await linkspan('registry', 'fabric', yaml, ...at)
   t.equal(fabric.code, 0)
-  t.match(fabric.stdout, /^wrote .*fabric\.json: fabric prod, serial \d+, underlays internet\n$/)
+  t.match(
+    fabric.stdout,
+    /^made .*\/registry\nwrote .*fabric\.json: fabric prod, serial \d+, underlays internet\n$/,
+  )
   t.equal(fabric.stderr, '')
+  const again = await linkspan('registry', 'fabric', yaml, ...at)
+  t.match(again.stdout, /^wrote /)
+  const mistyped = join(directory, 'registri/prod')
+  const nowhere = await linkspan('registry', 'fabric', yaml, '--registry', mistyped)
+  t.match(nowhere, { code: 2, stdout: '', stderr: /registri\/prod: neither it nor .*registri exists/ })
 
   await mkdir(join(directory, 'requests'))
   for (const number of [1, 2]) {
@@ -116,6 +126,8 @@ void t.test('mistakes change nothing', async (t) => {
     [['add', 'g1', '--prefix', '100.127.1.0/24'], /overlay range/],
     [['add', 'g1', '--prefix', '10.0.0.1/8'], /host bits/],
     [['add', 'g1', '--plane', '4'], /0 to 3, found "4"/],
+    [['add', 'g1', '--plane', '01'], /0 to 3, found "01" \(.*without leading zeros/],
+    [['add', 'g1', '--number', '007'], /1 to 65534, found "007" \(.*without leading zeros/],
     [['add', 'g1', '--number', '0'], /1 to 65534, found "0"/],
     [['add', 'g1', '--plane', '1', '--plane', '2'], /--plane: is given twice/],
     [['add', '/dev/zero'], /is not a regular file/],
@@ -181,6 +193,38 @@ void t.test('what cannot be read is told, and nothing is given out', async (t) =
   await t.rejects(stat(join(directory, 'numbers.json')))
   await rmdir(join(directory, 'certificates/g7.json'))
   t.equal((await linkspan('registry', 'add', 'g1', ...at)).code, 0)
+})
+
+void t.test('a certificate cut off may hold what is given out next', async (t) => {
+  const whole = formatDocument(certificateDocument(7))
+  const directory = t.testdir({
+    'fabric.yml': 'fabric: prod\n',
+    requests: Object.fromEntries(
+      [1, 7].map((number) => [`g${number}.json`, formatDocument(requestDocument(number))]),
+    ),
+    // At a brace: what ends otherwise is waited for.
+    certificates: { 'g7.json': whole.slice(0, whole.indexOf('}') + 1) },
+    records: { 'g8.json': '{}' },
+  })
+  const at = ['--registry', directory]
+  t.equal((await linkspan('registry', 'fabric', join(directory, 'fabric.yml'), ...at)).code, 0)
+  const add = await linkspan('registry', 'add', 'g1', ...at)
+  t.match(add, {
+    code: 1,
+    stdout: '',
+    stderr: /needs all documents, and 1 cannot be read:\n .*certificates\/g7\.json:[0-9]+:[0-9]+: /,
+  })
+  await t.rejects(stat(join(directory, 'numbers.json')))
+  t.equal((await linkspan('registry', 'add', 'g7', ...at)).code, 1, 'nor is it overwritten')
+  t.equal(
+    (await linkspan('registry', 'add', 'g7', '--replace', ...at)).code,
+    0,
+    'but where that is asked for',
+  )
+  t.equal((await linkspan('registry', 'add', 'g1', ...at)).code, 0, 'a record holds nothing')
+  await writeFile(join(directory, 'fabric.json'), '{"typ": "linkspan-fabric"')
+  const none = await linkspan('registry', 'add', 'g1', '--replace', ...at)
+  t.match(none, { code: 2, stderr: /no fabric document that counts:\n .*fabric\.json:1:/ })
 })
 
 void t.test('keys show: public keys, and nothing else', async (t) => {

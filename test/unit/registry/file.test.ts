@@ -14,6 +14,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { formatDocument } from '../../../agent/model/document.ts'
@@ -139,6 +140,62 @@ void t.test('a half-written file waits for its rest', async (t) => {
   const bag = await follower.next()
   t.equal(Buffer.from(bag?.documents[0]?.bytes ?? []).toString(), text)
   t.same(bag?.gone, [])
+})
+
+void t.test('a writer that goes on piece by piece is given its time', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  const path = join(directory, 'records/g1.json')
+  const step = Math.ceil(text.length / 8)
+  const next = follower.next()
+  await writeFile(path, '')
+  for (let at = 0; at < text.length; at += step) {
+    await pause(12)
+    await appendFile(path, text.slice(at, at + step))
+  }
+  const bag = await next
+  t.equal(Buffer.from(bag?.documents[0]?.bytes ?? []).toString(), text, "its pieces are nobody's business")
+})
+
+void t.test('a half-written file whose folder goes is gone with it', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  const next = follower.next()
+  await writeFile(join(directory, 'records/g1.json'), text.slice(0, 100))
+  await pause(20)
+  await rename(join(directory, 'records'), join(directory, 'aside'))
+  for (let bag = await next; bag !== undefined; bag = await follower.next(2500)) {
+    if (bag.gone?.length === 1) t.same(bag.gone, [join(directory, 'records/g1.json')])
+    else t.same(bag.unreadable, [], 'and not unreadable')
+  }
+})
+
+void t.test('what an event showed unreadable is looked at again soon', async (t) => {
+  const directory = await registry(t)
+  const follower = new Follower(directory)
+  t.teardown(() => follower.close())
+  await follower.next()
+  const outside = join(directory, '..', 'outside.json')
+  await symlink(outside, join(directory, 'records/g3.json'))
+  t.equal((await follower.next())?.unreadable.length, 1)
+  await writeFile(outside, text)
+  const bag = await follower.next(15_000)
+  t.same(bag?.unreadable, [])
+  t.equal(bag?.documents.length, 1)
+})
+
+void t.test('a path that leads nowhere is unreadable, and no failure', async (t) => {
+  const directory = await registry(t)
+  await symlink('loop', join(directory, 'loop'))
+  for (const name of ['fabric.json', 'fabric.json/x', 'loop', 'loop/x']) {
+    const follower = new Follower(join(directory, name))
+    t.equal((await follower.next())?.unreadable.length, 1, name)
+    await follower.close()
+  }
 })
 
 void t.test('a file that stays cut off is passed on, so that somebody hears of it', async (t) => {
