@@ -31,18 +31,22 @@ type Decoded<D> = D extends Decoder<infer T> ? T : never
 type Fields = Readonly<Record<string, Decoder<unknown>>>
 type Shape<R extends Fields> = { readonly [K in keyof R]: Decoded<R[K]> }
 
-/** More than this many problems of one document help nobody. */
+/** More than this many problems of one document help nobody. They are counted, since a decoder tells by the count how it went. */
 const maxProblems = 20
+const oneMore: Problem = { path: [], part: 'value', reason: 'more is wrong' }
 
 /** Decodes a whole document. */
 export function decode<T>(decoder: Decoder<T>, value: unknown): { readonly value: T } | readonly Problem[] {
   const problems: Problem[] = []
   const decoded = decoder(value, { problems }, '')
-  return decoded === null ? problems : { value: decoded }
+  return decoded === null ? problems.slice(0, maxProblems) : { value: decoded }
 }
 
 export function fail(at: At, key: string | number, reason: string, hint?: string, part?: 'key'): null {
-  if (at.problems.length >= maxProblems) return null
+  if (at.problems.length >= maxProblems) {
+    at.problems.push(oneMore)
+    return null
+  }
   const path: (string | number)[] = key === '' ? [] : [key]
   for (let here: At | undefined = at; here?.key !== undefined; here = here.parent) {
     if (here.key !== '') path.unshift(here.key)
@@ -82,7 +86,9 @@ export function object(required: Fields, optional: Fields = {}): Decoder<Readonl
     for (const name of Object.keys(value)) {
       const decoder = decoders.get(name)
       if (decoder === undefined) {
-        fail(here, name, `unknown field ${quoted(name)}`, didYouMean(name, [...decoders.keys()]), 'key')
+        const isTold = at.problems.length < maxProblems
+        const hint = isTold ? didYouMean(name, [...decoders.keys()]) : undefined
+        fail(here, name, `unknown field ${quoted(name)}`, hint, 'key')
       } else shape[name] = decoder(value[name], here, name)
     }
     for (const name of names) {

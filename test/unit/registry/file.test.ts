@@ -75,6 +75,14 @@ class Follower {
   }
 }
 
+/** Past the first bag. */
+async function following(t: Test, directory: string, options: { walkMs?: number } = {}): Promise<Follower> {
+  const follower = new Follower(directory, options)
+  t.teardown(() => follower.close())
+  await follower.next()
+  return follower
+}
+
 async function replace(path: string, content: string): Promise<void> {
   await writeFile(`${path}.tmp`, content)
   await rename(`${path}.tmp`, path)
@@ -115,9 +123,7 @@ void t.test('first everything, then what changes', async (t) => {
 
 void t.test('a folder that comes later', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await mkdir(join(directory, 'certificates'))
   await writeFile(join(directory, 'certificates/g1.json'), formatDocument(certificateDocument(1)))
   t.same(await follower.files(), ['certificates/g1.json'])
@@ -130,9 +136,7 @@ void t.test('a folder that comes later', async (t) => {
 
 void t.test('a half-written file waits for its rest', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   const path = join(directory, 'records/g1.json')
   await writeFile(path, text.slice(0, 100))
   t.equal(await follower.next(30), undefined, 'nothing is said of it yet')
@@ -144,9 +148,7 @@ void t.test('a half-written file waits for its rest', async (t) => {
 
 void t.test('a writer that goes on piece by piece is given its time', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   const path = join(directory, 'records/g1.json')
   const step = Math.ceil(text.length / 8)
   const next = follower.next()
@@ -161,9 +163,7 @@ void t.test('a writer that goes on piece by piece is given its time', async (t) 
 
 void t.test('a half-written file whose folder goes is gone with it', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   const next = follower.next()
   await writeFile(join(directory, 'records/g1.json'), text.slice(0, 100))
   await pause(20)
@@ -176,9 +176,7 @@ void t.test('a half-written file whose folder goes is gone with it', async (t) =
 
 void t.test('what an event showed unreadable is looked at again soon', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   const outside = join(directory, '..', 'outside.json')
   await symlink(outside, join(directory, 'records/g3.json'))
   t.equal((await follower.next())?.unreadable.length, 1)
@@ -200,9 +198,7 @@ void t.test('a path that leads nowhere is unreadable, and no failure', async (t)
 
 void t.test('a file that stays cut off is passed on, so that somebody hears of it', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await writeFile(join(directory, 'records/g1.json'), '')
   const bag = await follower.next()
   t.equal(bag?.documents[0]?.bytes.length, 0)
@@ -210,9 +206,7 @@ void t.test('a file that stays cut off is passed on, so that somebody hears of i
 
 void t.test('temporary files are none of ours', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   for (const name of ['.g2.json', 'g2.json~', 'g2.json.tmp', '#g2.json#', '.g2.json.swp', 'README', '.git']) {
     await writeFile(join(directory, 'records', name), text)
   }
@@ -221,9 +215,7 @@ void t.test('temporary files are none of ours', async (t) => {
 
 void t.test('a burst is one bag', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   for (let i = 0; i < 5; i++)
     await replace(join(directory, 'records/g1.json'), text.replace('"serial": 1', `"serial": ${i}`))
   const bag = await follower.next()
@@ -281,9 +273,7 @@ void t.test('no directory at first', async (t) => {
 
 void t.test('the directory goes away: unreadable, nothing gone; and comes back', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await rename(directory, `${directory}.away`)
   const bag = await follower.next()
   t.same(bag?.documents, [])
@@ -303,9 +293,7 @@ void t.test('the directory goes away: unreadable, nothing gone; and comes back',
 
 void t.test('the directory is replaced as a checkout does it', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await cp(directory, `${directory}.new`, { recursive: true })
   await writeFile(join(`${directory}.new`, 'records/g2.json'), formatDocument(recordDocument(2)))
   await rename(directory, `${directory}.old`)
@@ -322,9 +310,7 @@ void t.test('the directory is replaced as a checkout does it', async (t) => {
 
 void t.test('the walk finds what no event told', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory, { walkMs: 50 })
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory, { walkMs: 50 })
   t.equal(await follower.next(200), undefined, 'unchanged files are not read again')
   // A file system without events is imitated by a file outside the watched directories.
   const outside = join(directory, '..', 'outside.json')

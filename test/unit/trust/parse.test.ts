@@ -190,3 +190,13 @@ void t.test('every truncation of a document is refused', (t) => {
   t.pass('none accepted')
   t.end()
 })
+
+void t.test('with more problems than are told, it is refused and nothing is thrown', (t) => {
+  const wrong = Array.from({ length: 40 }, (_, i) => ({ name: '-', vni: -i, kind: 'l9' }))
+  const text = formatDocument(fabricDocument()).replace(
+    /"networks": .*/,
+    `"networks": ${JSON.stringify(wrong)},`,
+  )
+  t.match(refusalOf(text).reason, /^payload\.networks\[0\]/)
+  t.end()
+})
