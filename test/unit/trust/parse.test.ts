@@ -193,9 +193,9 @@ void t.test('every truncation of a document is refused', (t) => {
 
 void t.test('with more problems than are told, it is refused and nothing is thrown', (t) => {
   const unknown = Array.from({ length: 30 }, (_, i) => `"x${i}": 1`).join(', ')
-  const text = formatDocument(fabricDocument())
+  const text = formatDocument(certificateDocument(1))
     .replace('"fabric"', `${unknown}, "fabric"`)
-    .replace(/"networks": .*/, '"networks": [1, 2],')
+    .replace(/"prefixes": .*/, '"prefixes": [{ "prefix": 5, "maxLength": 24 }],')
   t.match(refusalOf(text).reason, /^payload\.x0: unknown field/)
   t.end()
 })
