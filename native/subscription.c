@@ -30,6 +30,7 @@ struct event {
 
 #define EVENT_CHUNK (128 << 10)
 /* After a delivery the thread lets events gather this long: a burst becomes few, large chunks. */
+#define REFUSED_MICROSECONDS 100000
 #define GATHER_MILLISECONDS 2
 
 static void deliver(napi_env env, napi_value callback, void *context, void *data)
@@ -84,8 +85,12 @@ static void *listen_thread(void *data)
 		size_t filled;
 		int overflow;
 
-		if (poll(waits, 2, -1) < 0)
+		if (poll(waits, 2, -1) < 0) {
+			/* With a descriptor limit below two it always fails, and trying again at once would take a core. */
+			if (errno != EINTR)
+				usleep(REFUSED_MICROSECONDS);
 			continue;
+		}
 		if (waits[0].revents)
 			break;
 		filled = ls_read_events(subscription->fd, buffer, EVENT_CHUNK, &overflow);

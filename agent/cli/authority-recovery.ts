@@ -2,17 +2,15 @@
  * An authority whose state was lost, rebuilt: from its own copies and from what the registry holds under its key. Numbers of
  * gateways that have no document any more are known to nobody, so new ones begin above the highest that is seen.
  */
-import { formatReason, LinkspanError } from '../errors.ts'
-import type { Reason } from '../errors.ts'
-import type { Bag, Delivered } from '../model/document.ts'
+import { LinkspanError } from '../errors.ts'
+import type { Bag } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
 import { isProven } from '../trust/authorities.ts'
-import { isRefusal, parseDocument } from '../trust/parse.ts'
-import type { Refusal } from '../trust/refusal.ts'
 import { Book } from './authority-book.ts'
 import type { Issued } from './authority-book.ts'
 import type { KeyFile } from './authority-key.ts'
 import type { AuthorityState } from './authority-state.ts'
+import { unseenCertificates, unseenError } from './unseen-certificate.ts'
 
 interface Remains {
   readonly directory: string
@@ -27,9 +25,9 @@ interface Remains {
 
 /** Throws `usage` where nothing says which fabric it was, and `registry-unreadable` where something may not have been seen. */
 export function rebuilt({ directory, keys, own, there, bag, fabric, say }: Remains): AuthorityState {
-  // A certificate that is not seen may hold the number or the prefix that is given out next.
-  const unknown = [...bag.unreadable, ...damagedIn(bag.documents)]
-  if (unknown.length > 0) throw unreadableError(directory, unknown)
+  const unseen = unseenCertificates(bag)
+  if (unseen.length > 0)
+    throw unseenError(directory, 'its state is lost, and to rebuild it needs all certificates', unseen)
   const books = keys.map(({ kid }) => bookFrom(kid, own, there))
   const held = (book: Book): number => keys.filter(({ kid }) => book.authorities.trusted.has(kid)).length
   const [book] = books.toSorted((a, b) => held(b) - held(a) || b.documents.length - a.documents.length)
@@ -89,24 +87,4 @@ function bookFrom(kid: string, own: readonly Issued[], there: readonly Issued[])
     else break
   }
   return book
-}
-
-/** Certificates cut off or altered: somebody has them, and nobody can say what they grant. */
-function damagedIn(documents: readonly Delivered[]): readonly Refusal[] {
-  return documents
-    .filter(({ origin }) => /(^|\/)certificates\/[^/]+$/.test(origin))
-    .flatMap((delivered) => {
-      const parsed = parseDocument(delivered)
-      return isRefusal(parsed) ? [parsed] : []
-    })
-}
-
-function unreadableError(directory: string, unreadable: readonly Reason[]): LinkspanError {
-  const files = unreadable.map((reason) => `\n  ${formatReason(reason)}`).join('')
-  return new LinkspanError({
-    code: 'registry-unreadable',
-    object: directory,
-    reason: `its state is lost, and to rebuild it needs all documents; ${unreadable.length} cannot be read:${files}`,
-    next: 'put them right or remove them',
-  })
 }

@@ -1,14 +1,16 @@
 /** `ca issue`: from a gateway's request to its certificate in the registry. */
 import { formatReason, LinkspanError } from '../errors.ts'
-import type { Document } from '../model/document.ts'
+import type { Document, Request } from '../model/document.ts'
 import type { Certificate } from '../model/fabric.ts'
 import { identityPattern } from '../trust/payload.ts'
 import { withAuthority } from './authority.ts'
+import type { Authority } from './authority.ts'
 import { integerOf } from './ca-option.ts'
 import type { SigningOptions } from './ca-option.ts'
 import { readRequest } from './certificate-request.ts'
 import { certify, parseGrant, parseNetwork, parseSpecial, stands } from './certify.ts'
 import { print, say } from './output.ts'
+import { unseenCertificates, unseenError } from './unseen-certificate.ts'
 
 export interface IssueOptions extends SigningOptions {
   readonly request: string
@@ -42,6 +44,7 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
     for (const reason of view.bag.unreadable) say(`unreadable: ${formatReason(reason)}`)
     const { fabric } = authority
     const request = await readRequest(options.request, view.bag.documents, identity)
+    refuseUnseen(authority, request, options)
     const certificates = book.all('certificate').map(({ document }) => document.payload)
     const nowMs = Date.now()
     const { certificate, warnings } = certify(
@@ -73,6 +76,19 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
     const path = written?.place ?? ''
     print(options, { path, ...document }, described(path, certificate))
   })
+}
+
+/**
+ * Refuses while the registry holds certificates that nobody can make out. Of gateways that our own copies tell of nothing is
+ * unknown, and that of the gateway itself may be replaced; another may have been signed elsewhere with the same key.
+ */
+function refuseUnseen({ book, view }: Authority, { gateway }: Request, { replace }: IssueOptions): void {
+  const unseen = unseenCertificates(view.bag).filter(
+    ({ gateway: of }) =>
+      of === undefined || !(book.certificate(of) !== undefined || (replace && of === gateway)),
+  )
+  if (unseen.length > 0)
+    throw unseenError(view.registry.place, 'a certificate needs all that there are', unseen)
 }
 
 function described(path: string, { gateway, number, plane, site, ...rest }: Certificate): string {

@@ -85,7 +85,7 @@ const site = z.union([
 const metrics = z.union([
   z.literal(false),
   z.string().transform((value, context) => {
-    const parts = /^(?:\[(.+)\]|([^:]+)):([0-9]{1,5})$/.exec(value)
+    const parts = /^(?:\[(.+)\]|([^:]+)):([1-9][0-9]{0,4})$/.exec(value)
     const host = parseAddress(parts?.[1] ?? parts?.[2] ?? '')
     const listen = Number(parts?.[3])
     if (isMalformed(host) || !(listen >= 1 && listen <= 65_535)) {

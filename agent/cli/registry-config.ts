@@ -10,6 +10,7 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import type { RegistryConfig, RegistryFiles } from '../model/config.ts'
+import { bundleUrl } from '../registry/https-url.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { pathOfUrl } from './file-url.ts'
 
@@ -19,6 +20,9 @@ const file = z.string().superRefine((value, context) => {
 })
 const url = z.string()
 const words = z.string().regex(/^[\w.@-]{1,128}$/, 'expected a name of letters, digits and ._@-')
+
+/** What URL() would quietly repair or drop (white space, backslashes, a path, a query) is no host here. */
+const hostAndPort = /^([^\s\p{Cc}\\/?#@:[\]]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$/iu
 
 export const registryFields = z.strictObject({
   url,
@@ -96,19 +100,20 @@ function registryOf(fields: Fields, context: z.RefinementCtx): RegistryOf {
     }
     case 'https': {
       const urls = [value, ...mirrors]
-      const wrong = urls.find((each) => !/^https:\/\//i.test(each) || !URL.canParse(each))
-      if (wrong !== undefined) return refuse('expected a URL such as "https://HOST/PATH" for each mirror')
+      const wrong = urls.find((each) => 'malformed' in bundleUrl(each))
+      if (wrong !== undefined) {
+        // What a query holds may be a secret.
+        const found = quoted(wrong.replace(/\?.*$/s, '?…'))
+        const hint = wrong.includes('#') ? 'leave out what follows #: no server ever sees it' : undefined
+        return refuse(`expected a URL such as "https://HOST/PATH", found ${found}`, hint)
+      }
       return () => ({ kind, urls, files: token === undefined ? files : { ...files, token } })
     }
     case 'etcd': {
       const transport = scheme === 'etcd' ? 'https' : 'http'
-      const endpoints = value
-        .replace(/^[^:]*:\/\//, '')
-        .replace(/\/$/, '')
-        .split(',')
-        .map((host) => `${transport}://${host}`)
-      const wrong = endpoints.find((each) => !URL.canParse(each) || new URL(each).pathname !== '/')
-      if (wrong !== undefined)
+      const hosts = /^[^:]*:\/\/(.*?)\/?$/s.exec(value)?.[1]?.split(',') ?? ['']
+      const endpoints = hosts.map((host) => `${transport}://${host}`)
+      if (!hosts.every((host) => hostAndPort.test(host)) || !endpoints.every((each) => URL.canParse(each)))
         return refuse(
           `expected hosts such as "etcd://HOST:2379,HOST:2379", found ${quoted(value)}`,
           'the prefix of the keys is given as prefix:',

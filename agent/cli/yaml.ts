@@ -2,12 +2,12 @@
  * YAML files that people write, with places. A file is parsed once; whatever is found wrong later, by whichever decoder, is
  * a path into it, and this turns paths into line, column, source line and caret. All problems are told at once.
  */
-import { CST, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, Parser } from 'yaml'
+import { CST, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, Parser, visit } from 'yaml'
 import type { Document, ErrorCode } from 'yaml'
 import { LinkspanError } from '../errors.ts'
 import type { Problem } from '../trust/decode.ts'
 import { formatPath } from '../trust/decode.ts'
-import { excerptOf, placeOf } from '../trust/excerpt.ts'
+import { excerptOf, placeOf, quoted } from '../trust/excerpt.ts'
 import { readBounded } from './bounded-file.ts'
 
 /** Larger files are not what people write. */
@@ -74,6 +74,7 @@ export class YamlFile {
     const faults = [...document.errors, ...document.warnings].map(({ code, message, pos: [offset] }) =>
       faultOf(code, message, offset),
     )
+    faults.push(...numberFaults(document))
     if (faults.length > 0) throw invalid(file, text, faults)
     if (/^[^#\n]*[&*][A-Za-z]/m.test(text) && hasAlias(document)) {
       throw refuse('uses anchors and aliases', 'write the value out')
@@ -153,6 +154,35 @@ function faultOf(code: ErrorCode, message: string, offset: number): Placed {
     return { offset, reason: 'this key is given twice', hint: 'keep one of the two' }
   if (/tab/i.test(message)) return { offset, reason: message, hint: 'indent with spaces' }
   return { offset, reason: message }
+}
+
+/**
+ * Numbers that not every reader of YAML takes for the same: `022` is 22 in YAML 1.2 and 18 in 1.1, `1_000` a text in the one
+ * and a number in the other.
+ */
+const ambiguous = /^[-+]?(?:0[0-9_]+(?:\.[0-9_]*)?(?:e[-+]?[0-9]+)?|0[xob][0-9a-f_]+|[0-9]+_[0-9_]*)$/i
+
+function numberFaults(document: Document): readonly Placed[] {
+  const faults: Placed[] = []
+  visit(document, {
+    Scalar: (_key, { source, type, range }) => {
+      if (type !== 'PLAIN' || source === undefined || !ambiguous.test(source)) return
+      faults.push({
+        offset: range?.[0] ?? 0,
+        reason: `expected a decimal number without leading zeros and underscores, found ${quoted(source)}`,
+        hint: `write ${readingsOf(source).join(' or ')}, or "${source}" in quotes if it is a text`,
+      })
+    },
+  })
+  return faults
+}
+
+/** What it may be meant to be. */
+function readingsOf(source: string): readonly string[] {
+  const [, sign = '', digits = ''] = /^([-+]?)(.*)$/.exec(source.replaceAll('_', '').toLowerCase()) ?? []
+  const readings = [Number(digits)]
+  if (/^0[0-7]+$/.test(digits)) readings.push(Number(`0o${digits}`))
+  return [...new Set(readings)].map((value) => `${sign === '-' && value !== 0 ? '-' : ''}${value}`)
 }
 
 function hasAlias(document: Document): boolean {

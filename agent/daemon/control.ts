@@ -60,17 +60,19 @@ export async function openControl(options: ControlOptions): Promise<Server> {
     throw new LinkspanError({ code: 'usage', object: file, reason, next: 'choose another --run-directory' })
   }
   await mkdir(runDirectory, { recursive: true, mode: 0o750 })
-  await rm(file, { force: true })
-  // bind(2) happens within listen(), so the socket is never wider open than this.
-  const umask = process.umask(0o777 & ~socketMode)
-  const listening = listen(server, { path: file })
-  process.umask(umask)
-  await listening
   const group = await groupId('linkspan')
-  if (group !== undefined) {
-    await chown(file, process.geteuid?.() ?? 0, group)
-    await chown(runDirectory, process.geteuid?.() ?? 0, group)
-  }
+  await server.keepListening(async () => {
+    await rm(file, { force: true })
+    // bind(2) happens within listen(), so the socket is never wider open than this.
+    const umask = process.umask(0o777 & ~socketMode)
+    const listening = listen(server, { path: file })
+    process.umask(umask)
+    await listening
+    if (group !== undefined) {
+      await chown(file, process.geteuid?.() ?? 0, group)
+      await chown(runDirectory, process.geteuid?.() ?? 0, group)
+    }
+  })
   return server
 }
 

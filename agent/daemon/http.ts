@@ -3,10 +3,10 @@
  * also flood, dawdle or never read. Long answers are made and sent in pieces, so that none stalls the event loop or piles
  * up in memory before a slow reader.
  */
-import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import { LinkspanError, reasonOf } from '../errors.ts'
+import { Listener } from './listener.ts'
 
 /** The control socket, in the run directory. */
 export const socketName = 'linkspan.sock'
@@ -35,8 +35,8 @@ const answerMs = 60_000
 export function httpServer(
   routes: Routes,
   allow: (request: IncomingMessage) => boolean = () => true,
-): Server {
-  const server = createServer({
+): Listener {
+  const server = new Listener({
     headersTimeout: requestMs,
     requestTimeout: requestMs,
     connectionsCheckingInterval: 1000,

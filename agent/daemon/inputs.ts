@@ -22,6 +22,7 @@ import { inTurns } from './breath.ts'
 import { Clock } from './clock.ts'
 import { checked } from './check.ts'
 import type { Events } from './event.ts'
+import type { Fate, Sources } from './leftover.ts'
 import type { Schedule } from './schedule.ts'
 import { Memory } from './memory.ts'
 import type { Tally } from './tally.ts'
@@ -76,7 +77,7 @@ const staleNext = {
   next: 'renew the fabric document: linkspan ca fabric; until then no new gateway is let in',
 }
 
-export class Inputs {
+export class Inputs implements Sources {
   readonly #options: InputsOptions
   readonly #ledger: Ledger
   readonly clock: Clock
@@ -138,14 +139,15 @@ export class Inputs {
     return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => !undecided.has(rule))
   }
 
-  /** True where the documents decide about a gateway: it is in the snapshot, or is to go. */
-  accountsFor(gateway: Name): boolean {
+  fateOf(gateway: Name): Fate | undefined {
     const { snapshot, refusals } = this.#admission
-    if (snapshot === undefined) return false
-    if (snapshot.gateways.has(gateway) || snapshot.fabric.removed.includes(gateway)) return true
+    if (snapshot === undefined) return undefined
+    if (snapshot.gateways.has(gateway)) return 'stays'
+    if (snapshot.fabric.removed.includes(gateway)) return 'goes'
     const record = this.#ledger.documentOf('record', gateway)
-    if (record?.type === 'record' && record.payload.state === 'withdrawn') return true
-    return refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
+    if (record?.type === 'record' && record.payload.state === 'withdrawn') return 'goes'
+    const goes = refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
+    return goes ? 'goes' : undefined
   }
 
   documentOf(type: 'certificate' | 'record'): Document | undefined {

@@ -51,7 +51,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
     // A page in somebody's browser must not read us through a name of its own (DNS rebinding).
     isLiteralHost,
   )
-  await listen(server, { host: address, port })
+  await server.keepListening(() => listen(server, { host: address, port }))
   return server
 }
 

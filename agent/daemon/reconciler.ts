@@ -105,7 +105,7 @@ export class Reconciler {
     this.#now = options.now ?? Date.now
     this.#random = options.random ?? Math.random
     this.#ids = options.ids
-    this.#leftovers = new Leftovers(options.ids.gateways)
+    this.#leftovers = new Leftovers(options.ids)
     this.schedule = new Schedule(this.#random)
     const { kernel, gateway, ground, known, ownOf, events } = options
     const { tally, schedule, desired, troubles } = this
@@ -209,6 +209,7 @@ export class Reconciler {
       if (this.troubles.conflicts.length > 0) await this.#auditAll(input, signal)
       else await this.#pass(input, signal)
     }
+    if (this.#leftovers.isDue(this.inputs)) this.schedule.auditNow()
     if (!this.schedule.auditDue || input !== this.#planned) return
     if (this.inputs.pending && this.#abandoned < patience) {
       this.#abandoned++
@@ -232,6 +233,10 @@ export class Reconciler {
     const startedAt = performance.now()
     const changes = await inTurns(this.#replan(input), signal)
     const wanted = [...changes.values()].flatMap(({ objects }) => objects)
+    if (this.#leftovers.meets(wanted)) {
+      await this.#auditAll(input, signal)
+      return
+    }
     const { ops, conflicts } = await this.#diff(wanted, [[...this.desired.believed(changes.keys())]], signal)
     if (this.#isStale(this.#discarded < patience)) {
       this.#discarded++
@@ -274,7 +279,7 @@ export class Reconciler {
     }
     if (this.#audit?.abandon.signal.aborted === true) throw new Abandoned('news')
     this.#audit = undefined
-    const ops = this.#leftovers.without(found.ops, this.inputs, events)
+    const ops = this.#leftovers.without(found.ops, flat(observed), this.inputs, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
     if (this.#leftovers.released) this.#ids.retain(this.desired.objects()) // saved with the next write

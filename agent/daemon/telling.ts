@@ -32,12 +32,19 @@ export function tellPass(
 }
 
 export function tellFailures(events: Events, tally: Tally, failed: readonly OpResult[]): void {
-  for (const { op, error } of failed.slice(0, listed)) {
+  const byText = new Map<string, { readonly verb: Op['verb']; readonly error: Reason; ops: number }>()
+  for (const { op, error } of failed) {
     if (error === undefined) continue
-    const { code, object, reason, next } = error
-    events.emit('error', 'op-failed', { verb: op.verb, code, object, reason, next })
+    const text = formatReason(error)
+    const same = byText.get(text)
+    if (same === undefined) byText.set(text, { verb: op.verb, error, ops: 1 })
+    else same.ops++
   }
-  if (failed.length > listed) events.emit('error', 'op-failed', { more: failed.length - listed })
+  for (const { verb, error, ops } of [...byText.values()].slice(0, listed)) {
+    const { code, object, reason, next } = error
+    events.emit('error', 'op-failed', { verb, code, object, reason, next, ...(ops > 1 && { ops }) })
+  }
+  if (byText.size > listed) events.emit('error', 'op-failed', { more: byText.size - listed })
   if (failed.length > 0) tally.error('apply', failed.length)
 }
 

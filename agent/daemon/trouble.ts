@@ -1,4 +1,8 @@
-/** What went wrong last, by object: for `status`, and for how long to wait before the next try. */
+/**
+ * What went wrong last, by object: for `status`, and for how long to wait before the next try. Ops that failed with the same
+ * words are one failure: a WireGuard process that hangs is no news a second time because it holds a thousand prefixes.
+ */
+import { formatReason } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { OpResult } from '../model/op.ts'
 import { nameOf } from './desired.ts'
@@ -11,7 +15,7 @@ export interface Trouble extends Reason {
 
 const firstMs = 250
 const lastMs = 30_000
-/** Failures kept; beyond that only the count is of interest. */
+/** Failures kept, and as many again of other words; beyond that only the count is of interest. */
 const kept = 1000
 
 /** Milliseconds before try number `round` (from 1): 250 doubling to 30,000, with a quarter of jitter either way. */
@@ -22,6 +26,8 @@ export function backoffMs(round: number, random: () => number): number {
 
 export class Troubles {
   readonly #failed = new Map<string, Trouble>()
+  /** Words of failures that may be kept. */
+  #told = new Set<string>()
   #conflicts: readonly Reason[] = []
   #rounds = 0
 
@@ -41,6 +47,7 @@ export class Troubles {
   settle(failed: readonly OpResult[], conflicts: readonly Reason[]): void {
     const still = new Set(failed.map(({ op }) => nameOf(op.object)))
     for (const name of this.#failed.keys()) if (!still.has(name)) this.#failed.delete(name)
+    this.#told = new Set([...this.#failed.values()].map(formatReason))
     this.#conflicts = conflicts
     this.#rounds = failed.length === 0 && conflicts.length === 0 ? 0 : this.#rounds + 1
   }
@@ -60,17 +67,27 @@ export class Troubles {
   }
 
   get failures(): readonly Trouble[] {
-    return [...this.#failed.values()]
+    const byText = new Map<string, Trouble>()
+    for (const trouble of this.#failed.values()) {
+      const text = formatReason(trouble)
+      if (!byText.has(text)) byText.set(text, trouble)
+    }
+    return [...byText.values()]
   }
 
   get isNone(): boolean {
     return this.#failed.size === 0 && this.#conflicts.length === 0
   }
 
-  #note({ op }: OpResult, { code, object, reason, next }: Reason, nowMs: number): void {
+  #note({ op }: OpResult, error: Reason, nowMs: number): void {
+    const { code, object, reason, next } = error
     const name = nameOf(op.object)
     const before = this.#failed.get(name)
-    if (before === undefined && this.#failed.size >= kept) return
+    const text = formatReason(error)
+    // Many of one text leave room for others.
+    const most = this.#told.has(text) ? kept : 2 * kept
+    if (before === undefined && this.#failed.size >= most) return
+    this.#told.add(text)
     this.#failed.set(name, {
       code,
       object,

@@ -146,10 +146,19 @@ export class DirectoryWatch {
 }
 
 function isLink(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
+  try {
+    return lstatSync(path).isSymbolicLink()
+  } catch {
+    return false
+  }
 }
 
+/** Undefined where there is no directory that one can look at. */
 function inodeOf(path: string): string | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  return stats?.isDirectory() === true ? `${stats.dev} ${stats.ino}` : undefined
+  try {
+    const stats = statSync(path)
+    return stats.isDirectory() ? `${stats.dev} ${stats.ino}` : undefined
+  } catch {
+    return undefined // not there, a file on the way, a link that leads to itself: reading it will say
+  }
 }

@@ -4,7 +4,7 @@
 import { constants } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Reason } from '../errors.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
 import { envelopeBytes } from '../trust/envelope.ts'
@@ -45,7 +45,7 @@ export async function listRegistry(directory: string): Promise<Listing> {
         files.set(path, stampOf(await stat(path, { bigint: true })))
       } catch (error) {
         // Gone since the listing: not there. A dangling link is there and cannot be read.
-        if (!(await isMissing(path))) unreadable.push(errorReason(path, error, 'cannot be read'))
+        if ((await missingPart(path)) !== 'file') unreadable.push(errorReason(path, error, 'cannot be read'))
       }
     }
   }
@@ -54,7 +54,10 @@ export async function listRegistry(directory: string): Promise<Listing> {
 }
 
 export type ReadResult =
-  { readonly bytes: Uint8Array; readonly stamp: string } | { readonly missing: true } | Reason
+  | { readonly bytes: Uint8Array; readonly stamp: string }
+  /** `folder`: the directory it was in is not there either, so only a listing tells what that means. */
+  | { readonly missing: 'file' | 'folder' }
+  | Reason
 
 /** One file, if it is a regular one of allowed size. */
 export async function readDocument(path: string): Promise<ReadResult> {
@@ -85,8 +88,8 @@ export async function readDocument(path: string): Promise<ReadResult> {
       await file.close()
     }
   } catch (error) {
-    if (await isMissing(path)) return { missing: true }
-    return errorReason(path, error, 'cannot be read')
+    const missing = await missingPart(path)
+    return missing !== undefined ? { missing } : errorReason(path, error, 'cannot be read')
   }
 }
 
@@ -115,13 +118,13 @@ async function namesOf(directory: string): Promise<string[] | Reason> {
   }
 }
 
-/** True where no such name exists; a symbolic link to nothing does exist. */
-async function isMissing(path: string): Promise<boolean> {
+/** What does not exist; undefined: both do, as far as one can see. A symbolic link to nothing does exist. */
+async function missingPart(path: string): Promise<'file' | 'folder' | undefined> {
   try {
-    const names = await readdir(join(path, '..'))
-    return !names.includes(path.slice(path.lastIndexOf('/') + 1))
-  } catch {
-    return false
+    const names = await readdir(dirname(path))
+    return names.includes(basename(path)) ? undefined : 'file'
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'folder' : undefined
   }
 }
 

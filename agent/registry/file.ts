@@ -32,7 +32,7 @@ export interface FileRegistryOptions {
 
 /** When a half-written file is read again, in ms; after the last it is passed on as it is. */
 const retriesMs = [50, 200, 1000]
-/** Between two walks while the directory itself cannot be read. */
+/** Between two walks while something cannot be read. */
 const unreachableMs = 2000
 /** Files read at the same time. */
 const concurrency = 16
@@ -63,9 +63,9 @@ export class FileRegistry implements Registry {
         watch.renew()
         let bag = await reader.walk()
         if (bag !== undefined) yield bag
-        const walkAt =
-          performance.now() + (reader.isWhole ? this.#walkMs : Math.min(this.#walkMs, unreachableMs))
+        const walkedAt = performance.now()
         while (!isAborted(signal)) {
+          const walkAt = walkedAt + (reader.isWhole ? this.#walkMs : Math.min(this.#walkMs, unreachableMs))
           const left = Math.min(walkAt, reader.retryAt) - performance.now()
           await changes.wait(left)
           if (isAborted(signal)) return
@@ -74,6 +74,7 @@ export class FileRegistry implements Registry {
           if (walk || !reader.reachable || performance.now() >= walkAt) break
           bag = await reader.reread(files)
           if (bag !== undefined) yield bag
+          if (reader.astray) break
         }
       }
     } finally {
@@ -154,6 +155,7 @@ class Reader {
   readonly #partial = new Map<string, { reads: number; atMs: number }>()
   #complete = false
   #reachable = false
+  #astray = false
 
   constructor(directory: string) {
     this.#directory = directory
@@ -169,12 +171,18 @@ class Reader {
     return this.#reachable && this.#unreadable.length === 0
   }
 
+  /** A file was to be read whose folder is not there: only a walk tells what is left. */
+  get astray(): boolean {
+    return this.#astray
+  }
+
   get retryAt(): number {
     return Math.min(Infinity, ...[...this.#partial.values()].map(({ atMs }) => atMs))
   }
 
   /** Lists everything and reads what is new or different. Undefined: nothing to say. */
   async walk(): Promise<Bag | undefined> {
+    this.#astray = false
     const listing = await listRegistry(this.#directory)
     this.#reachable = listing.readable
     if (!listing.readable) return this.#report([], [], listing.unreadable)
@@ -214,8 +222,10 @@ class Reader {
       for (const origin of queue) {
         const read = await readDocument(origin)
         if ('code' in read) unreadable.push(read)
-        else if ('missing' in read) missing.push(origin)
-        else if (!this.#isPartial(origin, read.bytes)) {
+        else if ('missing' in read) {
+          if (read.missing === 'file') missing.push(origin)
+          else this.#astray = true
+        } else if (!this.#isPartial(origin, read.bytes)) {
           this.#known.set(origin, read.stamp)
           documents.push({ origin, bytes: read.bytes })
         } else if (!this.#known.has(origin)) unreadable.push(halfWritten(origin))
@@ -228,9 +238,12 @@ class Reader {
 
   /** True while the file should be read again first: it does not end as a document does. */
   #isPartial(origin: string, bytes: Uint8Array): boolean {
-    const reads = this.#partial.get(origin)?.reads ?? 0
+    const { reads, atMs } = this.#partial.get(origin) ?? { reads: 0, atMs: 0 }
+    const isWhole = looksWhole(bytes)
+    // Its writer goes on, and each of the writes is an event: none of them shortens its time.
+    if (!isWhole && atMs > performance.now()) return true
     const waitMs = retriesMs[reads]
-    if (looksWhole(bytes) || waitMs === undefined) {
+    if (isWhole || waitMs === undefined) {
       this.#partial.delete(origin)
       return false
     }

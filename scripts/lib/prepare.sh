@@ -3,11 +3,12 @@
 
 . scripts/lib/apt.sh
 
-# What the agent needs on a gateway is the first line; the rest is for building it and for the lab.
+# What the agent needs on a gateway is the first line; the rest is for building it, for the lab, and for tests of registries.
 packages=(
   iproute2 nftables wireguard-tools wireguard-go
   gcc libc6-dev linux-libc-dev
   iputils-ping traceroute tcpdump curl procps kmod
+  etcd-server etcd-client openssl
 )
 
 # use_node: a Node that is new enough, Debian's 18 is not. Node 24 comes inside an npm package, with an npm to go with it.

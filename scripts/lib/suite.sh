@@ -23,6 +23,8 @@ fi
 mkdir -p .cache/test
 # Hundreds of agents and commands are started, and most of a start is compiling (Node 22 and later know this).
 export NODE_COMPILE_CACHE=$PWD/.cache/compile
+# Seconds for a file, where it sets no limit of its own: a slow machine is no fault.
+export TAP_TIMEOUT=300
 log=.cache/test/$name.log
 : >"$log"
 passed=0

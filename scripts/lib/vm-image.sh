@@ -9,19 +9,27 @@ vm_cache=$PWD/.cache/vm
 # What the initramfs must load to see the host's files and to speak to scripts/vm.
 vm_boot_modules='virtio_pci virtio_console 9pnet_virtio 9p overlay'
 
-vm_packages() { install_packages qemu-system-x86 busybox-static kmod cpio; }
+vm_packages=(qemu-system-x86 busybox-static kmod cpio)
 
-# vm_prepare: makes .cache/vm/{vmlinuz,initramfs,modules} where they are missing or older than their recipe.
+# vm_prepare PACKAGE...: makes .cache/vm/{vmlinuz,initramfs,modules} where they are missing or older than their recipe, and
+# installs what a guest needs besides. One run of it at a time: those that start together wait for the first.
 vm_prepare() {
   if [[ $(uname -m) != x86_64 ]]; then
     say 'error: the guest is built for x86-64 only'
     exit 1
   fi
-  vm_packages
   mkdir -p "$vm_cache"
-  [[ -e $vm_cache/vmlinuz ]] || vm_fetch_kernel
-  [[ $vm_cache/initramfs -nt $PWD/scripts/lib/vm-init && $vm_cache/initramfs -nt $PWD/scripts/lib/vm-image.sh ]] ||
-    vm_build_initramfs
+  exec 9>"$vm_cache/lock"
+  flock 9
+  {
+    rm -rf "$vm_cache"/{fetch,build}.* # of a run that died
+    install_packages "${vm_packages[@]}" "$@"
+    # The kernel appears after its modules: what died half way is fetched anew.
+    [[ -e $vm_cache/vmlinuz ]] || vm_fetch_kernel
+    [[ $vm_cache/initramfs -nt $PWD/scripts/lib/vm-init && $vm_cache/initramfs -nt $PWD/scripts/lib/vm-image.sh ]] ||
+      vm_build_initramfs
+  } 9>&- # a daemon that a package starts must not keep the lock
+  exec 9>&-
 }
 
 vm_fetch_kernel() {

@@ -1,7 +1,8 @@
 /**
  * One changed record at 1,000 gateways and 100,000 prefixes, from the file's rename to the last kernel ACK: 200 changes,
  * half of which advertise or withdraw a prefix (route, AllowedIP, guard element), half of which change weight or endpoint.
- * The agent says when its last ACK came; that the kernel has the change is looked up in the kernel.
+ * The agent says when its last ACK came; that the kernel has the change is looked up in the kernel. And back again: what
+ * somebody else deletes there, of all that, how soon is it repaired?
  */
 import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -19,6 +20,14 @@ import { ip } from './ground.ts'
 const gateways = 1000
 const prefixes = 100_000
 const changes = 200
+/** What another hand deletes: `ip` of each; a route's prefix follows. */
+const damages: readonly (readonly string[])[] = [
+  ['route', 'del', 'table', '19539'],
+  ['-6', 'rule', 'del', 'priority', '19531'],
+  ['route', 'del', 'table', '19539'],
+  ['rule', 'del', 'priority', '19530'],
+  ['route', 'del', 'table', '19539'],
+]
 
 interface Pass {
   readonly id: number
@@ -46,6 +55,7 @@ export async function run(): Promise<Figure[]> {
       if (pass.fields.of?.includes(gatewayOf(document) ?? '') !== true) wrong++
       if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
     }
+    const repairs = await repairTimes()
     return [
       figure('change', {
         figure: 'file event to kernel ACK, p99',
@@ -68,6 +78,13 @@ export async function run(): Promise<Figure[]> {
         value: wrong,
         unit: 'changes',
         atMost: 0,
+      }),
+      figure('change', {
+        figure: 'repair of what another hand deleted, longest',
+        value: Math.max(...repairs),
+        unit: 'ms',
+        atMost: 1000,
+        baseline: repairs.map((ms) => ms.toFixed(0)).join(', '),
       }),
       figure('change', {
         figure: 'longest event-loop stall, cold start included',
@@ -112,6 +129,27 @@ async function change(agent: FleetAgent, document: Document): Promise<{ at: numb
     if (pass !== undefined) return { at, pass }
   }
   throw new Error(`no pass followed the change of ${file}`)
+}
+
+/** From the deletion until the kernel has it again. */
+async function repairTimes(): Promise<readonly number[]> {
+  const times: number[] = []
+  for (const [i, damage] of damages.entries()) {
+    await pause(3000)
+    const [prefix = ''] = prefixesOf(100 + i, { gateways, prefixes })
+    const isRoute = damage.includes('table')
+    const all = (): string =>
+      isRoute ? ip('route', 'show', 'table', '19539', prefix) : ip('-4', 'rule') + ip('-6', 'rule')
+    const whole = all()
+    const began = performance.now()
+    ip(...damage, ...(isRoute ? [prefix] : []))
+    while (all() !== whole) {
+      if (performance.now() - began > 30_000) throw new Error(`not repaired: ip ${damage.join(' ')}`)
+      await pause(5)
+    }
+    times.push(performance.now() - began)
+  }
+  return times
 }
 
 function worst(latencies: readonly number[]): string {

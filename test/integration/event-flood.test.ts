@@ -32,6 +32,9 @@ await isolated(import.meta.url, async (directory) => {
   gateway.ip('link set dev foreign1 up')
   gateway.ip('route add 203.0.113.0/24 dev foreign0 table 29539 proto 99')
   await left.untilUp(1)
+  // The agent keeps out of the way of a network that is now connected, as soon as it has seen it.
+  for (let i = 0; i < 400 && !gateway.ip('route show table 19539').includes('198.18.0.0/24'); i++)
+    await pause(50)
   const group = /nexthop\tid ([0-9]+) group/.exec(dump(gateway).join('\n'))?.[1] ?? ''
 
   /** A file for `ip -batch`. */

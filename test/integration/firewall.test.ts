@@ -13,6 +13,7 @@ import { ruleset } from '../../agent/plan/firewall.ts'
 import type { FirewallInput } from '../../agent/plan/firewall.ts'
 import { ip, run, runIn } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
+import { linkWith, ownWith } from '../support/plan-input.ts'
 import { smallSnapshot } from '../support/small-fabric.ts'
 
 const input: FirewallInput = {
@@ -24,34 +25,12 @@ const input: FirewallInput = {
     ],
     [{ name: 'lan', vni: 7001, kind: 'l2' }],
   ),
-  own: {
-    gateway: 'here-a',
-    site: 'here',
-    endpoints: [],
-    exclude: [],
+  own: ownWith('here-a', 'here', {
     networks: [{ name: 'lan', interfaces: [] }],
     services: [{ protocol: 'tcp', port: 8080 }],
     registryAddresses: [address('10.2.0.99')],
-  },
-  facts: {
-    links: [
-      link('lan0', ['10.1.0.1', 24], ['fd00:1::1', 64]),
-      link('eth0', ['192.0.2.1', 24], ['2001:db8::1', 64]),
-    ],
-  },
-}
-
-function link(
-  name: string,
-  ...addresses: readonly [string, number][]
-): FirewallInput['facts']['links'][number] {
-  return {
-    name,
-    ifindex: 1,
-    mtu: 1500,
-    up: true,
-    addresses: addresses.map(([text, length]) => ({ address: address(text), length })),
-  }
+  }),
+  facts: { links: ['lan0 10.1.0.1/24 fd00:1::1/64', 'eth0 192.0.2.1/24 2001:db8::1/64'].map(linkWith) },
 }
 
 /** The gateway is the process's own namespace. */

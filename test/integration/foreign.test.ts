@@ -12,6 +12,7 @@ import t from 'tap'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { guest, paperGateway, publish, startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
+import { wanFabric } from '../support/lab.ts'
 import type { Machine } from '../support/machine.ts'
 import { addLan, lanConfig, lanFabric, makePair } from '../support/pair.ts'
 
@@ -126,12 +127,7 @@ await isolated(import.meta.url, async (directory) => {
       t.strictSame(gone(await until(machine, has(/^route4\t.*10\.51\.0\.0\/16/))), [], 'a gateway comes')
       await publish(lab.registry, paperGateway('b', 2))
       t.strictSame(gone(await until(machine, has(/^route4\t.*10\.52\.0\.0\/16/))), [], 'it changes')
-      lab.writeFabric([
-        'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
-        'underlays: [ { name: wan } ]',
-        'removed: [ g50 ]',
-        ...lanFabric,
-      ])
+      lab.writeFabric([...wanFabric, 'removed: [ g50 ]', ...lanFabric])
       const without = (now: readonly string[]): boolean => !has(/10\.5[02]\.0\.0/)(now)
       t.strictSame(gone(await until(machine, without)), [], 'it goes')
     })

@@ -16,6 +16,7 @@ import { ruleset } from '../../agent/plan/firewall.ts'
 import type { FirewallInput } from '../../agent/plan/firewall.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
+import { ownWith } from '../support/plan-input.ts'
 import { smallSnapshot } from '../support/small-fabric.ts'
 
 const signal = new AbortController().signal
@@ -26,15 +27,7 @@ function input(...remote: readonly string[]): FirewallInput {
       { name: 'here', prefixes: ['10.1.0.0/16'] },
       { name: 'far', prefixes: remote },
     ]),
-    own: {
-      gateway: 'here-a',
-      site: 'here',
-      endpoints: [],
-      exclude: [],
-      networks: [],
-      services: [],
-      registryAddresses: [],
-    },
+    own: ownWith('here-a', 'here'),
     facts: { links: [] },
   }
 }

@@ -102,11 +102,11 @@ await isolated(import.meta.url, async (directory) => {
       run('prlimit', '--pid', String(left.pid), `--nofile=${soft}:${limits?.[2] ?? ''}`)
     }
     const from = left.log.length
-    // What is open stays open; nothing more can be opened, no connection accepted, no program run.
-    limit(1)
-    // Those that nobody accepts wait in the queue of listen(2).
     const flood = await startFlood(gateway, listeners['the control socket'], 100)
     t.teardown(() => flood.kill('SIGKILL'))
+    // What is open stays open; nothing more can be opened, no connection accepted, no program run. A limit below what
+    // poll(2) is given would make it fail.
+    limit(4)
     gateway.ip('route del 100.127.0.50 table 19539')
     await news(['10.51.0.0/16'])
     t.ok(
@@ -115,7 +115,12 @@ await isolated(import.meta.url, async (directory) => {
       ),
       `it is told: ${left.log.slice(from)}`,
     )
-    await pause(2000)
+    await pause(2000) // its listeners look once a second
+    const used = cpuSeconds(left.pid)
+    const since = performance.now()
+    await pause(3000)
+    const share = ((cpuSeconds(left.pid) - used) * 1000) / (performance.now() - since)
+    t.ok(guest || share < 0.25, `${Math.round(share * 100)} % of a core meanwhile`)
     const gone = dumpDiff(whole, dump(gateway)).filter((line) => line.startsWith('- '))
     t.strictSame(
       gone.filter((line) => !/100\.127\.0\.50 |nh_info/.test(line)),
@@ -130,9 +135,7 @@ await isolated(import.meta.url, async (directory) => {
       Promise.resolve(dump(gateway).some((line) => through('100.127.0.50').test(line)) || undefined),
     )
     t.ok(repaired, `the damage is repaired after ${Math.round(performance.now() - began)} ms`)
-    // Files that could not be read are read again by the registry's next walk, 30 s later, or when they change.
-    await news(['10.51.0.0/16', '10.52.0.0/16'])
-    await untilLine(gateway, through('10.52.0.0/16'))
+    t.ok(await untilLine(gateway, through('10.51.0.0/16')), 'what could not be read is read again')
     await news(['10.50.0.0/16'])
     t.strictSame(await untilDump(gateway, whole, patienceMs), [], 'and all is as before')
     t.equal((await left.untilUp(1)).failures.length, 0)
@@ -202,6 +205,12 @@ async function end(flood: ChildProcess): Promise<void> {
   const gone = once(flood, 'exit')
   flood.kill('SIGKILL')
   await gone
+}
+
+/** proc(5): utime and stime, in ticks of 10 ms. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 function residentMb(pid: number): number {

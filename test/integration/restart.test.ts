@@ -16,7 +16,7 @@ const perSecond = guest ? 200 : 1000
 
 await isolated(import.meta.url, async (directory) => {
   const { left, right, leftHost, rightHost } = await makePair(directory)
-  await untilThrough()
+  await leftHost.reaches('10.2.0.10')
 
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     await t.test(`${signal} and a new start lose no packet and write nothing`, async (t) => {
@@ -46,11 +46,6 @@ await isolated(import.meta.url, async (directory) => {
   })
 
   for (const gateway of [left, right]) t.equal(await gateway.stop(), 0, `${gateway.name} stops`)
-
-  /** The first packets wait for the handshake and for neighbours. */
-  async function untilThrough(): Promise<void> {
-    for (let i = 0; i < 50 && !leftHost.pings('10.2.0.10'); i++) await pause(100)
-  }
 })
 
 /** Ops of all turns up to a second after the first audit; what an agent writes late counts, too. */

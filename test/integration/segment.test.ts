@@ -11,7 +11,8 @@ import type { Gateway } from '../support/gateway.ts'
 import { isolated } from '../support/isolate.ts'
 import type { Machine } from '../support/machine.ts'
 import { sendUdp, vxlanFrame } from '../support/packet.ts'
-import { makeTrio, trioFabric } from '../support/trio.ts'
+import { wanFabric } from '../support/lab.ts'
+import { makeTrio } from '../support/trio.ts'
 
 const lan = 7001
 const blue = 7002
@@ -40,7 +41,7 @@ await isolated(import.meta.url, async (directory) => {
   await t.test('hosts of all sites are neighbours', async (t) => {
     for (const from of lans) {
       for (const [i, to] of lans.entries()) {
-        if (from !== to) t.ok(await answers(from, `192.168.50.${i + 1}`), `${from.name} to ${to.name}`)
+        if (from !== to) t.ok(await from.reaches(`192.168.50.${i + 1}`), `${from.name} to ${to.name}`)
       }
     }
     t.match(
@@ -84,7 +85,7 @@ await isolated(import.meta.url, async (directory) => {
   })
 
   await t.test('a network is for those who are certified for it', async (t) => {
-    t.ok(await answers(blues[0], '192.168.60.2'), 'the two who are')
+    t.ok(await blues[0].reaches('192.168.60.2'), 'the two who are')
     t.notOk(blues[2].pings('192.168.60.1'), 'not the third')
     t.notOk(linkNames(three).includes(`ls-br${blue}`), 'which has no bridge for it')
     const { notes } = await three.untilUp(2)
@@ -122,7 +123,7 @@ await isolated(import.meta.url, async (directory) => {
   })
 
   await t.test('a network that leaves the fabric document leaves the gateways', async (t) => {
-    lab.writeFabric([...trioFabric, networks(`{ name: blue, vni: ${blue}, kind: l2 }`)])
+    lab.writeFabric([...wanFabric, networks(`{ name: blue, vni: ${blue}, kind: l2 }`)])
     for (const gateway of [one, two, three]) {
       await until(
         `${gateway.name} has removed it`,
@@ -139,7 +140,7 @@ await isolated(import.meta.url, async (directory) => {
     t.notMatch(one.machine.ip('link show dev lan0'), /master/, 'the site link is free again')
     t.notOk(lans[0].pings('192.168.50.2'))
     t.ok(blues[0].pings('192.168.60.2'), 'the other network stays')
-    lab.writeFabric([...trioFabric])
+    lab.writeFabric([...wanFabric])
     for (const gateway of [one, two, three]) {
       await until(
         `${gateway.name} has none`,
@@ -159,15 +160,6 @@ async function until(what: string, holds: () => boolean): Promise<void> {
     await pause(100)
   }
   throw new Error(`never: ${what}`)
-}
-
-/** Within a few tries: the first frames wait for bridges and neighbours. */
-async function answers(from: Machine, to: string): Promise<boolean> {
-  for (let i = 0; i < 5; i++) {
-    if (from.pings(to)) return true
-    await pause(200)
-  }
-  return false
 }
 
 function macOf(machine: Machine, link: string): string {

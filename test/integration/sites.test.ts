@@ -8,7 +8,7 @@
 import t from 'tap'
 import { capture } from '../support/capture.ts'
 import { isolated } from '../support/isolate.ts'
-import { Lab } from '../support/lab.ts'
+import { Lab, wanFabric } from '../support/lab.ts'
 import type { Machine } from '../support/machine.ts'
 import { Meter } from '../support/meter.ts'
 
@@ -34,18 +34,10 @@ await isolated(import.meta.url, async (directory) => {
   const a2 = await gateway('gw-a2', 'a', 1, 2, ['192.0.2.2'])
   const b = await gateway('gw-b', 'b', 2, 1, ['192.0.2.3', '2001:db8::3'])
   const c = await gateway('gw-c', 'c', 3, 1, ['2001:db8::4'])
-  lab.writeFabric([
-    'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
-    'underlays: [ { name: wan } ]',
-  ])
-  const host = (site: string, n: number) =>
-    lab.host(
-      `host-${site}`,
-      `site-${site}`,
-      [`10.${n}.0.10/24`, `fd00:${n}::10/64`],
-      [`10.${n}.0.1`, `fd00:${n}::1`],
-    )
-  const [hostA, hostB, hostC] = [await host('a', 1), await host('b', 2), await host('c', 3)]
+  lab.writeFabric(wanFabric)
+  const hostA = await lab.siteHost(1, 'a')
+  const hostB = await lab.siteHost(2, 'b')
+  const hostC = await lab.siteHost(3, 'c')
   await lab.enrol()
 
   await t.test('every tunnel comes up, and those without a path say why', async (t) => {

@@ -12,7 +12,14 @@ import type { Document } from '../../agent/model/document.ts'
 import type { Certificate, Fabric } from '../../agent/model/fabric.ts'
 import { prefix } from '../../agent/model/prefix.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
-import { certificateDocument, identityKeyOf, identityOf, keyOf, recordDocument, sealed } from '../support/documents.ts'
+import {
+  certificateDocument,
+  identityKeyOf,
+  identityOf,
+  keyOf,
+  recordDocument,
+  sealed,
+} from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { guest } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
@@ -117,7 +124,10 @@ await isolated(import.meta.url, async (directory) => {
       'another certificate with the same serial',
       'equivocation',
       () => {
-        put('certificates/gw-2.jws', sealed({ type: 'certificate', payload: { ...certificate, prefixes: [] } }))
+        put(
+          'certificates/gw-2.jws',
+          sealed({ type: 'certificate', payload: { ...certificate, prefixes: [] } }),
+        )
       },
     ],
   ]

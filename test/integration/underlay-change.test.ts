@@ -15,7 +15,7 @@ import { dump, dumpDiff } from '../support/dump.ts'
 import { guest, untilDump } from '../support/fault.ts'
 import type { Gateway } from '../support/gateway.ts'
 import { isolated } from '../support/isolate.ts'
-import { Lab } from '../support/lab.ts'
+import { Lab, sitePlan } from '../support/lab.ts'
 
 const patienceMs = guest ? 180_000 : 20_000
 
@@ -25,29 +25,19 @@ await isolated(import.meta.url, async (directory) => {
   lab.underlay('alt')
   const make = (n: number, config: readonly string[]): Promise<Gateway> =>
     lab.gateway(`gw-${n}`, {
-      site: `site-${n}`,
+      ...sitePlan(n),
       underlays: {
         wan0: { underlay: 'wan', addresses: [`192.0.2.${n}/24`, `2001:db8::${n}/64`] },
         alt0: { underlay: 'alt', addresses: [`198.51.100.${n}/24`] },
       },
-      siteAddresses: [`10.${n}.0.1/24`, `fd00:${n}::1/64`],
-      prefixes: [`10.${n}.0.0/16`, `fd00:${n}::/48`],
       config,
     })
   const left = await make(1, [])
   const right = await make(2, ['endpoints: [ { underlay: internet, address: 192.0.2.2 } ]'])
   // Nobody is there; it only says which link leads out.
   left.machine.ip('route add default via 192.0.2.254')
-  const [host1, host2] = await Promise.all(
-    [1, 2].map((n) =>
-      lab.host(
-        `host-${n}`,
-        `site-${n}`,
-        [`10.${n}.0.10/24`, `fd00:${n}::10/64`],
-        [`10.${n}.0.1`, `fd00:${n}::1`],
-      ),
-    ),
-  )
+  const host1 = await lab.siteHost(1)
+  const host2 = await lab.siteHost(2)
   lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: internet, mtu: 1500 } ]',
@@ -59,9 +49,7 @@ await isolated(import.meta.url, async (directory) => {
    * hears its peer, so that the peer's side must come first where that address is gone.
    */
   const flows = (): boolean =>
-    [host2?.pings('10.1.0.10'), host1?.pings('10.2.0.10'), host1?.pings('fd00:2::10')].every(
-      (pings) => pings === true,
-    )
+    ![host2.pings('10.1.0.10'), host1.pings('10.2.0.10'), host1.pings('fd00:2::10')].includes(false)
   await until('traffic flows', flows)
   const whole = dump(left.machine)
 

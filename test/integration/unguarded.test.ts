@@ -15,6 +15,7 @@ import { certificateDocument, recordDocument, tunnelKeysOf } from '../support/do
 import { dump, dumpDiff } from '../support/dump.ts'
 import { guest, publish, startSettled } from '../support/fault.ts'
 import { isolated } from '../support/isolate.ts'
+import { wanFabric } from '../support/lab.ts'
 import { Meter } from '../support/meter.ts'
 import { addLan, lanConfig, lanFabric, makePair } from '../support/pair.ts'
 
@@ -26,11 +27,7 @@ esac
 exec nft.real "$@"
 `
 const site2 = { name: 'site-2', provider: '', region: '', labels: {} }
-const fabric = [
-  'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
-  'underlays: [ { name: wan } ]',
-  ...lanFabric,
-]
+const fabric = [...wanFabric, ...lanFabric]
 
 await isolated(import.meta.url, async (directory) => {
   process.env['PATH'] = `/run/broken:${process.env['PATH'] ?? ''}`

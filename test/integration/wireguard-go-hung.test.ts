@@ -53,6 +53,17 @@ await isolated(import.meta.url, async (directory) => {
       ])
       t.ok((status?.peers[0]?.receivedBytes ?? 0) >= before, 'as last seen')
     })
+    await t.test('an agent that starts meanwhile says it once, too', async (t) => {
+      await left.stop('SIGKILL')
+      left.log = ''
+      left.start()
+      await left.untilLogged('first-audit')
+      const status = await left.status()
+      t.match(status?.failures, [{ object: 'wg ls-wg0', reason: /wireguard-go did not answer/ }])
+      t.equal(status?.failures.length, 1, JSON.stringify(status?.failures))
+      t.equal(left.log.match(/op-failed/g)?.length, 1)
+      t.equal(status?.health, 'degraded')
+    })
   } finally {
     process.kill(pid, 'SIGCONT')
   }

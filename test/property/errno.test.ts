@@ -10,7 +10,7 @@ import { certificateDocument, fabricDocument, recordDocument, tunnelKeysOf } fro
 import { FakeKernel } from '../support/fake-kernel.ts'
 import { bystanders } from '../support/foreign.ts'
 import { assertConverged, foreignText } from '../support/pass.ts'
-import { linkWith } from '../support/plan-input.ts'
+import { linkWith, ownWith } from '../support/plan-input.ts'
 import { Rig } from '../support/rig.ts'
 
 const errnos = [
@@ -45,15 +45,10 @@ const facts = {
   features: { wireguard: true },
 }
 
-const own = {
-  gateway: 'g1',
-  site: 's1',
+const own = ownWith('g1', 's1', {
   endpoints: [{ underlay: 'internet', address: address('192.0.2.1'), port: 51820 }],
-  exclude: [],
   networks: [{ name: 'lan', interfaces: ['tap0'] }],
-  services: [],
-  registryAddresses: [],
-}
+})
 
 function gateway(n: number, change: Parameters<typeof recordDocument>[1] = {}): readonly Document[] {
   const prefixes = change.prefixes ?? [prefix(`10.${n}.0.0/16`)]

@@ -1,8 +1,9 @@
 /** What process-fault tests share: agents with failpoints, a host swept clean, and a third gateway that exists on paper. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Document } from '../../agent/model/document.ts'
+import { nexthopId } from '../../agent/model/kernel-number.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import { writeDocument } from '../../agent/registry/file.ts'
 import { certificateDocument, recordDocument, sealed, signed, tunnelKeysOf } from './documents.ts'
@@ -57,9 +58,10 @@ export async function untilDump(
   machine: Machine,
   wanted: readonly string[],
   ms = guest ? 60_000 : 2000,
+  look = dump,
 ): Promise<readonly string[]> {
   for (const until = performance.now() + ms; ;) {
-    const difference = dumpDiff(wanted, dump(machine))
+    const difference = dumpDiff(wanted, look(machine))
     if (difference.length === 0 || performance.now() > until) return difference
     await pause(50)
   }
@@ -91,22 +93,25 @@ export function sweep(machine: Machine): void {
     .filter(([name]) => name.startsWith('net/'))
     .flatMap(([name, { value, beside }]) => [[name, value] as const, ...Object.entries(beside ?? {})])
     .map(([name, value]) => `echo '${value}' 2>/dev/null > '/proc/sys/${name}'`)
+  // One `ip` for each family, which goes on after what is not there; tests do this often.
+  const links = readdirSync(machine.path('/sys/class/net')).filter((name) => name.startsWith('ls-'))
+  const lines = (family: 4 | 6): readonly string[] => [
+    ...(family === 4 ? links.map((link) => `link delete dev ${link}`) : []),
+    ...[19529, 19529, 19529, 19530, 19531].map((priority) => `rule delete priority ${priority}`),
+    'route flush table 19539',
+    // The others go with their links.
+    ...[nexthopId.blackhole, nexthopId.blackhole4].map((id) => `nexthop delete id ${id}`),
+  ]
   machine.run(
     'sh',
     '-c',
     [
-      'for l in $(ls /sys/class/net | grep ^ls-); do ip link del dev $l; done',
+      ...([4, 6] as const).map(
+        (family) => `ip -${family} -force -batch - 2>/dev/null <<END\n${lines(family).join('\n')}\nEND`,
+      ),
       'nft delete table inet linkspan',
-      ...[4, 6].flatMap((family) => [
-        ...[19529, 19530, 19531].map(
-          (priority) => `while ip -${family} rule del priority ${priority} 2>/dev/null; do :; done`,
-        ),
-        `ip -${family} route flush table 19539`,
-      ]),
-      "ip -o nexthop show | awk '$2 >= 1275068416 && $2 <= 1291845631 { print $2 }' | while read -r id; do ip nexthop del id $id; done 2>/dev/null",
       ...restore,
       'rm -rf /var/lib/linkspan/*.json /var/lib/linkspan/known',
-      'true',
     ].join('\n'),
   )
 }

@@ -5,9 +5,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ask } from '../../agent/cli/client.ts'
 import type { Status } from '../../agent/daemon/status.ts'
-import { LinkspanError } from '../../agent/errors.ts'
 import { Machine } from './machine.ts'
 import type { Outcome } from './machine.ts'
+import { statusOf } from './status.ts'
 
 const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 
@@ -73,14 +73,9 @@ export class Gateway {
     return ask(this.machine.path('/run/linkspan'), target)
   }
 
-  /** As `status --json`, without a process for it; undefined where no agent answers. */
-  async status(): Promise<Status | undefined> {
-    try {
-      return (await this.ask('/status')) as Status
-    } catch (error) {
-      if (error instanceof LinkspanError && error.code === 'not-running') return undefined
-      throw error
-    }
+  /** Undefined where no agent answers. */
+  status(): Promise<Status | undefined> {
+    return statusOf(this.machine.path('/run/linkspan'))
   }
 
   /** Waits until so many tunnels are up and the agent is settled. */

@@ -31,6 +31,21 @@ export interface GatewayPlan {
   readonly via?: string
 }
 
+/** Of a fabric over the one underlay `wan`. */
+export const wanFabric: readonly string[] = [
+  'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
+  'underlays: [ { name: wan } ]',
+]
+
+/** Site number n: 10.n.0.0/16 and fd00:n::/48, its gateway at 1. */
+export function sitePlan(n: number): Pick<GatewayPlan, 'site' | 'siteAddresses' | 'prefixes'> {
+  return {
+    site: `site-${n}`,
+    siteAddresses: [`10.${n}.0.1/24`, `fd00:${n}::1/64`],
+    prefixes: [`10.${n}.0.0/16`, `fd00:${n}::/48`],
+  }
+}
+
 export class Lab {
   readonly registry: string
   readonly fabric: string
@@ -101,6 +116,12 @@ export class Lab {
     const host = await this.hostOn(name, this.segment(site), addresses)
     for (const router of via) host.ip(`route add default via ${router}`)
     return host
+  }
+
+  /** The host at 10 of sitePlan(n), behind its gateway; `site`: its name, where it is not the number. */
+  siteHost(n: number, site = String(n)): Promise<Machine> {
+    const addresses = [`10.${n}.0.10/24`, `fd00:${n}::10/64`]
+    return this.host(`host-${site}`, `site-${site}`, addresses, [`10.${n}.0.1`, `fd00:${n}::1`])
   }
 
   /** A host on any bridge, with no router. */

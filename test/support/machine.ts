@@ -96,9 +96,18 @@ export class Machine {
     return `/proc/${this.pid}/root${file}`
   }
 
-  /** True where one echo request of `size` bytes is answered within a second; three tries. */
+  /** True where one echo request of `size` bytes is answered within a second. */
   pings(address: string, size = 56): boolean {
     return this.attempt('ping', '-c', '1', '-W', '1', '-s', String(size), address).status === 0
+  }
+
+  /** Within a few tries: the first packets wait for the handshake, for bridges and for neighbours. */
+  async reaches(address: string): Promise<boolean> {
+    for (let i = 0; i < 30; i++) {
+      if (this.pings(address)) return true
+      await pause(200)
+    }
+    return false
   }
 
   end(): void {

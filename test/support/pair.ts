@@ -1,6 +1,6 @@
 /** The smallest lab with traffic: two sites of one gateway, a host behind each. */
 import type { Gateway } from './gateway.ts'
-import { Lab } from './lab.ts'
+import { Lab, sitePlan, wanFabric } from './lab.ts'
 import type { Machine } from './machine.ts'
 
 export interface Pair {
@@ -30,34 +30,19 @@ export async function makePair(directory: string, options: PairOptions = {}): Pr
   const [left, right] = await Promise.all(
     [1, 2].map((n) =>
       lab.gateway(`gw-${n}`, {
-        site: `site-${n}`,
+        ...sitePlan(n),
         underlays: { wan0: { underlay: 'wan', addresses: [`192.0.2.${n}/24`] } },
-        siteAddresses: [`10.${n}.0.1/24`, `fd00:${n}::1/64`],
-        prefixes: [`10.${n}.0.0/16`, `fd00:${n}::/48`],
         config: [`endpoints: [ { underlay: wan, address: 192.0.2.${n} } ]`, ...(options.config ?? [])],
       }),
     ),
   )
-  const [leftHost, rightHost] = await Promise.all(
-    [1, 2].map((n) =>
-      lab.host(
-        `host-${n}`,
-        `site-${n}`,
-        [`10.${n}.0.10/24`, `fd00:${n}::10/64`],
-        [`10.${n}.0.1`, `fd00:${n}::1`],
-      ),
-    ),
-  )
+  const [leftHost, rightHost] = await Promise.all([1, 2].map((n) => lab.siteHost(n)))
   if (left === undefined || right === undefined || leftHost === undefined || rightHost === undefined) {
     throw new Error('a pair has two of each')
   }
   const pair = { lab, left, right, leftHost, rightHost }
   await options.before?.(pair)
-  lab.writeFabric([
-    'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
-    'underlays: [ { name: wan } ]',
-    ...(options.fabric ?? []),
-  ])
+  lab.writeFabric([...wanFabric, ...(options.fabric ?? [])])
   await lab.enrol()
   await left.untilUp(1)
   await right.untilUp(1)

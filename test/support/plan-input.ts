@@ -108,6 +108,20 @@ export function linkWith(text: string, index = 0): HostLink {
   }
 }
 
+/** No endpoints, nothing special. */
+export function ownWith(gateway: string, site: string, change: Partial<Own> = {}): Own {
+  return {
+    gateway,
+    site,
+    endpoints: [],
+    exclude: [],
+    networks: [],
+    services: [],
+    registryAddresses: [],
+    ...change,
+  }
+}
+
 export interface InputText {
   readonly gateways: readonly Gateway[]
   readonly fabric?: Partial<Fabric>
@@ -125,16 +139,7 @@ export function inputWith({ gateways, fabric, own, links, facts, down = [], ids 
   if (self === undefined) throw new TypeError('no gateway')
   return {
     snapshot: snapshotWith(gateways, fabricWith(fabric)),
-    own: {
-      gateway: self.name,
-      site: self.site.name,
-      endpoints: self.endpoints,
-      exclude: [],
-      networks: [],
-      services: [],
-      registryAddresses: [],
-      ...own,
-    },
+    own: ownWith(self.name, self.site.name, { endpoints: self.endpoints, ...own }),
     facts: {
       links: (links ?? ['eth0 192.0.2.1/24 default']).map(linkWith),
       routes: [],

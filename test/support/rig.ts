@@ -23,7 +23,7 @@ import {
 import { FakeKernel } from './fake-kernel.ts'
 import { bystanders } from './foreign.ts'
 import { desiredOf } from './pass.ts'
-import { linkWith } from './plan-input.ts'
+import { linkWith, ownWith } from './plan-input.ts'
 
 /** The host of a Rig. */
 export const facts = {
@@ -54,15 +54,9 @@ export class Rig {
     change: Partial<ReconcilerOptions> = {},
   ) {
     this.kernel = kernel
-    const own = {
-      gateway: 'g1',
-      site: 's1',
+    const own = ownWith('g1', 's1', {
       endpoints: [{ underlay: 'internet', address: address('192.0.2.1'), port: 51820 }],
-      exclude: [],
-      networks: [],
-      services: [],
-      registryAddresses: [],
-    }
+    })
     this.reconciler = new Reconciler({
       kernel,
       gateway: 'g1',

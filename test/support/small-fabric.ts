@@ -1,7 +1,8 @@
 /** Snapshots written by hand, for tests of plan and kernel: sites with prefixes, and little else. */
-import type { Fabric, Network } from '../../agent/model/fabric.ts'
+import type { Network } from '../../agent/model/fabric.ts'
 import type { Gateway, Snapshot } from '../../agent/model/gateway.ts'
 import { prefix } from '../../agent/model/prefix.ts'
+import { fabricWith, snapshotWith } from './plan-input.ts'
 
 export interface SmallSite {
   readonly name: string
@@ -11,21 +12,6 @@ export interface SmallSite {
 
 /** One gateway a site, named `<site>-a`, numbered from 1. */
 export function smallSnapshot(sites: readonly SmallSite[], networks: readonly Network[] = []): Snapshot {
-  const fabric: Fabric = {
-    fabric: 'test',
-    serial: 1,
-    freshUntil: 4102444800000,
-    overlay: { ipv4: prefix('100.127.0.0/16'), ipv6: prefix('fd4c:53aa:bb00::/48') },
-    underlays: [{ name: 'internet' }],
-    prefer: ['internet'],
-    mesh: 'all',
-    networks,
-    policy: { default: 'allow', rules: [] },
-    probe: { port: 18620, intervalMs: 200, retryMs: 60, downAfter: 10, underlays: {} },
-    rotation: { days: 0 },
-    removed: [],
-    revoked: { serials: [], identities: [] },
-  }
   const gateways = sites.map((site, i): Gateway => ({
     name: `${site.name}-a`,
     number: i + 1,
@@ -40,9 +26,5 @@ export function smallSnapshot(sites: readonly SmallSite[], networks: readonly Ne
     weight: 1,
     state: 'active',
   }))
-  return {
-    fabric,
-    gateways: new Map(gateways.map((gateway) => [gateway.name, gateway])),
-    sites: new Map(gateways.map((gateway) => [gateway.site.name, [gateway]])),
-  }
+  return snapshotWith(gateways, fabricWith({ networks }))
 }

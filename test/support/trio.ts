@@ -4,7 +4,7 @@
  *   host-n (10.n.0.10, fd00:n::10) ── gw-n (10.n.0.1, fd00:n::1) ── wan (192.0.2.n)
  */
 import type { Gateway } from './gateway.ts'
-import { Lab } from './lab.ts'
+import { Lab, sitePlan, wanFabric } from './lab.ts'
 import type { Machine } from './machine.ts'
 
 export interface Site {
@@ -23,11 +23,6 @@ export interface TrioOptions {
   readonly add?: Readonly<Record<string, readonly string[]>>
 }
 
-export const trioFabric: readonly string[] = [
-  'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
-  'underlays: [ { name: wan } ]',
-]
-
 export interface Trio {
   readonly lab: Lab
   readonly sites: readonly [Site, Site, Site]
@@ -39,19 +34,15 @@ export async function makeTrio(directory: string, options: TrioOptions = {}): Pr
   lab.underlay('wan')
   const site = async (n: number): Promise<Site> => {
     const gateway = await lab.gateway(`gw-${n}`, {
-      site: `site-${n}`,
+      ...sitePlan(n),
       underlays: { wan0: { underlay: 'wan', addresses: [`192.0.2.${n}/24`, `2001:db8::${n}/64`] } },
-      siteAddresses: [`10.${n}.0.1/24`, `fd00:${n}::1/64`],
-      prefixes: [`10.${n}.0.0/16`, `fd00:${n}::/48`],
       config: [`endpoints: [ { underlay: wan, address: 192.0.2.${n} } ]`, ...(options.config ?? [])],
     })
     options.prepare?.(gateway, n, lab)
-    const addresses = [`10.${n}.0.10/24`, `fd00:${n}::10/64`]
-    const host = await lab.host(`host-${n}`, `site-${n}`, addresses, [`10.${n}.0.1`, `fd00:${n}::1`])
-    return { gateway, host }
+    return { gateway, host: await lab.siteHost(n) }
   }
   const sites = [await site(1), await site(2), await site(3)] as const
-  lab.writeFabric([...trioFabric, ...(options.fabric ?? [])])
+  lab.writeFabric([...wanFabric, ...(options.fabric ?? [])])
   await lab.enrol(options.add)
   for (const { gateway } of sites) await gateway.untilUp(2)
   return { lab, sites }

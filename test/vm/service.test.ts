@@ -4,124 +4,49 @@
  *
  * Runs only in the guest (scripts/vm --systemd), whose disk forgets everything.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { makeAuthority } from '../support/authority-directory.ts'
-import { authority } from '../support/documents.ts'
+import { ip, run } from '../support/command.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
-import type { Runner } from '../support/dump.ts'
 import { paperGateway, publish } from '../support/fault.ts'
+import {
+  certify,
+  cli,
+  here,
+  inGuest,
+  install,
+  packaging,
+  property,
+  registry,
+  until,
+} from '../support/service.ts'
 
-const inGuest = process.env['LINKSPAN_GUEST'] !== undefined && existsSync('/run/systemd/system')
-const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
-const repository = ((): string => {
-  let folder = path.dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(path.join(folder, 'packaging'))) folder = path.dirname(folder)
-  return folder
-})()
-const registry = '/srv/registry'
-const authorityDirectory = '/srv/ca'
 const dropIn = '/usr/lib/systemd/networkd.conf.d/50-linkspan.conf'
-
-const here: Runner = {
-  run: (file, ...args) => execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
-}
-
-function ip(line: string): void {
-  here.run('ip', ...line.split(' '))
-}
-
-function cli(...args: readonly string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync('/usr/bin/linkspan', args, { encoding: 'utf8' })
-}
-
-function must(...args: readonly string[]): void {
-  const { status, stderr } = cli(...args)
-  if (status !== 0) throw new Error(`linkspan ${args.join(' ')}: exit ${String(status)} ${stderr}`)
-}
-
-function property(name: string): string {
-  return here.run('systemctl', 'show', '--value', '-p', name, 'linkspan.service').trim()
-}
-
-async function until(what: string, holds: () => boolean, seconds = 90): Promise<void> {
-  for (let i = 0; i < seconds * 4; i++) {
-    if (holds()) return
-    await pause(250)
-  }
-  const log = spawnSync('systemctl', ['status', '--no-pager', '-n', '40', 'linkspan'], { encoding: 'utf8' })
-  throw new Error(`not within ${seconds} s: ${what}\n${log.stdout}`)
-}
-
-function install(): void {
-  const packaging = path.join(repository, 'packaging')
-  writeFileSync('/usr/bin/linkspan', `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`, { mode: 0o755 })
-  copyFileSync(path.join(packaging, 'linkspan.service'), '/etc/systemd/system/linkspan.service')
-  for (const [program, file] of [
-    ['systemd-sysusers', 'sysusers.d/linkspan.conf'],
-    ['systemd-tmpfiles', 'tmpfiles.d/linkspan.conf'],
-  ] as const) {
-    here.run(program, ...(program === 'systemd-tmpfiles' ? ['--create'] : []), path.join(packaging, file))
-  }
-  // A gateway that publishes to a directory must be let there; and the test cannot wait for 30 seconds.
-  mkdirSync('/etc/systemd/system/linkspan.service.d', { recursive: true })
-  writeFileSync(
-    '/etc/systemd/system/linkspan.service.d/test.conf',
-    `[Service]\nReadWritePaths=${registry}\nWatchdogSec=20\n`,
-  )
-  mkdirSync(registry, { recursive: true })
-  for (const line of [
-    'link add name wan0 type dummy',
-    'address add 192.0.2.1/24 dev wan0',
-    'link set dev wan0 up',
-    'link add name site0 type dummy',
-    'address add 10.1.0.1/24 dev site0',
-    'link set dev site0 up',
-  ]) {
-    ip(line)
-  }
-  writeFileSync(
-    '/etc/linkspan/config.yml',
-    [
-      'fabric: lab',
-      `authority: ${authority}`,
-      'site: site-1',
-      'gateway: gw-1',
-      `registry: file://${registry}`,
-      'prefixes: [ 10.1.0.0/16 ]',
-      'endpoints: [ { underlay: wan, address: 192.0.2.1 } ]',
-      '',
-    ].join('\n'),
-  )
-  const fabric = '/srv/fabric.yml'
-  writeFileSync(
-    fabric,
-    'fabric: lab\noverlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }\nunderlays: [ { name: wan } ]\n',
-  )
-  makeAuthority(authorityDirectory, 'lab')
-  must('ca', 'fabric', fabric, '--ca', authorityDirectory, '--registry', registry)
-  here.run('systemctl', 'daemon-reload')
-}
 
 if (!inGuest) {
   t.pass('service', { skip: 'runs in the guest with systemd: scripts/vm --systemd --suite vm' })
 } else {
   t.setTimeout(0)
   install()
+  ip(`
+    link add name wan0 type dummy
+    address add 192.0.2.1/24 dev wan0
+    link set dev wan0 up
+    link add name site0 type dummy
+    address add 10.1.0.1/24 dev site0
+    link set dev site0 up
+  `)
   const untouched = dump(here)
   let whole: readonly string[] = []
 
   await t.test('it is ready as soon as it works, and says in words what it waits for', async (t) => {
-    here.run('systemctl', 'start', 'linkspan') // returns with READY=1
+    run('systemctl', 'start', 'linkspan') // returns with READY=1
     t.equal(property('ActiveState'), 'active')
     await until('what it waits for', () => property('StatusText').includes('no certificate yet'))
     t.match(property('StatusText'), /linkspan ca issue gw-1/)
-    await until('a request', () => existsSync(path.join(registry, 'requests/gw-1.jws')))
-    must('ca', 'issue', 'gw-1', '--ca', authorityDirectory)
+    await certify('gw-1')
     await publish(registry, paperGateway('a', 2))
     await until('its links', () => dump(here).some((line) => /^route4.*10\.51\.0\.0\/16/.test(line)))
     await until('how many tunnels there are', () => property('StatusText').includes('0/1 tunnels up'))
@@ -135,10 +60,10 @@ if (!inGuest) {
   })
 
   await t.test('stop and start change nothing', async (t) => {
-    here.run('systemctl', 'stop', 'linkspan')
+    run('systemctl', 'stop', 'linkspan')
     t.equal(property('Result'), 'success')
     t.strictSame(dumpDiff(whole, dump(here)), [], 'stopped')
-    here.run('systemctl', 'start', 'linkspan')
+    run('systemctl', 'start', 'linkspan')
     await pause(3000)
     t.strictSame(dumpDiff(whole, dump(here)), [], 'started')
   })
@@ -157,33 +82,33 @@ if (!inGuest) {
       t.pass('networkd', { skip: 'systemd-networkd is not installed' })
       return
     }
-    here.run('systemctl', 'stop', 'linkspan') // it would repair what networkd deletes
+    run('systemctl', 'stop', 'linkspan') // it would repair what networkd deletes
     writeFileSync(
       '/etc/systemd/network/50-test.network',
       '[Match]\nName=netd*\n[Network]\nAddress=198.18.9.1/24\n',
     )
     // Without udev networkd waits for ever for a link to be initialised; with /sys read-only it knows that there is none.
-    here.run('mount', '-o', 'remount,ro', '/sys')
-    t.teardown(() => here.run('mount', '-o', 'remount,rw', '/sys'))
+    run('mount', '-o', 'remount,ro', '/sys')
+    t.teardown(() => run('mount', '-o', 'remount,rw', '/sys'))
     const ours = (lines: readonly string[]): readonly string[] =>
       lines.filter((line) => /proto 76|^nexthop|ls-wg/.test(line))
     const meet = async (n: number): Promise<readonly string[]> => {
-      here.run('systemctl', 'restart', 'systemd-networkd')
+      run('systemctl', 'restart', 'systemd-networkd')
       ip(`link add name netd${n} type dummy`)
       await until(`netd${n} is managed`, () =>
-        here.run('ip', 'address', 'show', 'dev', `netd${n}`).includes('198.18.9.1'),
+        run('ip', 'address', 'show', 'dev', `netd${n}`).includes('198.18.9.1'),
       )
       await pause(2000)
       return dumpDiff(ours(whole), ours(dump(here)))
     }
     mkdirSync(path.dirname(dropIn), { recursive: true })
-    copyFileSync(path.join(repository, 'packaging/networkd.conf.d/50-linkspan.conf'), dropIn)
+    copyFileSync(path.join(packaging, 'networkd.conf.d/50-linkspan.conf'), dropIn)
     t.strictSame(await meet(0), [], 'with it')
     rmSync(dropIn)
     t.not((await meet(1)).length, 0, 'control: without it, some go')
-    here.run('systemctl', 'stop', 'systemd-networkd', 'systemd-networkd.socket')
+    run('systemctl', 'stop', 'systemd-networkd', 'systemd-networkd.socket')
     for (const link of ['netd0', 'netd1']) ip(`link del dev ${link}`)
-    here.run('systemctl', 'start', 'linkspan')
+    run('systemctl', 'start', 'linkspan')
     await until('the repair', () => dumpDiff(ours(whole), ours(dump(here))).length === 0)
   })
 

@@ -193,6 +193,11 @@ void t.test('mistakes change nothing', async (t) => {
     [['issue', 'g1', '--prefix', '10.0.0.1/8'], /host bits/],
     [['issue', 'g1', '--plane', '4'], /0 to 3, found "4"/],
     [['issue', 'g1', '--plane', '01'], /0 to 3, found "01" \(.*without leading zeros/],
+    [['issue', 'g1', '--number', '007'], /1 to 65534, found "007" \(.*without leading zeros/],
+    [
+      ['fabric', rig.file('d.yml', 'fabric: prod\nnetworks: [{ name: lan, vni: 0o17, kind: l2 }]\n')],
+      /d\.yml:2:29: expected a decimal .*"0o17"/,
+    ],
     [['issue', 'g1', '--number', '0'], /1 to 65534, found "0"/],
     [['issue', 'g1', '--days', '4000'], /1 to 3650/],
     [['issue', 'g1', '--grant', 'defaultroute'], /did you mean "defaultRoute"/],
@@ -340,13 +345,17 @@ void t.test('what is signed and could not be put is put by the next command', as
   t.match(rig.state(), { pending: [] })
 })
 
-void t.test('what cannot be read is told and holds up nothing', async (t) => {
+void t.test('what cannot be read is told', async (t) => {
   const rig = new AuthorityRig(t.testdir())
   await rig.begin([1])
-  mkdirSync(join(rig.registry, 'certificates/g7.jws'), { recursive: true })
   rig.put(recordDocument(8))
-  writeFileSync(join(rig.registry, 'records/g9.jws'), 'x.y.z\n')
-  t.match(await rig.run('issue', 'g1'), { code: 0, stderr: /unreadable: .*g7\.jws: is not a regular file/ })
+  writeFileSync(join(rig.registry, 'records/g8.jws'), 'x.y.z\n')
+  mkdirSync(join(rig.registry, 'records/g9.jws'))
+  t.match(
+    await rig.run('issue', 'g1'),
+    { code: 0, stderr: /unreadable: .*g9\.jws: is not a regular file/ },
+    'a record grants nothing',
+  )
   const away = join(rig.directory, 'away')
   const lost = await rig.run('issue', 'g1', '--replace', '--registry', away)
   t.match(lost, { code: 1, stderr: /away: cannot be listed/ })
@@ -365,14 +374,14 @@ void t.test('a lost state is rebuilt from the registry', async (t) => {
   mkdirSync(join(rig.registry, 'certificates/g7.jws'))
   const at = ['--registry', rig.registry]
   const unseen = await rig.run('issue', 'g3', ...at)
-  t.match(unseen, { code: 1, stderr: /needs all documents; 1 cannot be read:\n.*g7\.jws/ })
+  t.match(unseen, { code: 1, stderr: /needs all certificates; 1 cannot be read:\n.*g7\.jws/ })
   rmSync(join(rig.registry, 'certificates/g7.jws'), { recursive: true })
   writeFileSync(
     join(rig.registry, 'certificates/g7.jws'),
     readFileSync(join(rig.registry, 'certificates/g1.jws')).subarray(9),
   )
   const cut = await rig.run('issue', 'g3', ...at)
-  t.match(cut, { code: 1, stderr: /needs all documents; 1 cannot be read:\n.*g7\.jws/ }, 'nor one cut off')
+  t.match(cut, { code: 1, stderr: /needs all certificates; 1 cannot be read:\n.*g7\.jws/ }, 'nor one cut off')
   rmSync(join(rig.registry, 'certificates/g7.jws'))
   t.match(await rig.run('show', ...at), {
     code: 0,

@@ -186,6 +186,33 @@ const cases: readonly Case[] = [
   { name: 'metrics off', text: 'metrics: off', says: /expected ADDRESS:PORT/ },
   { name: 'metrics port', text: 'metrics: "127.0.0.1:99999"', says: /expected ADDRESS:PORT/ },
   { name: 'authority twice', text: `authority: ${authority}`, at: '6:1', says: /this key is given twice/ },
+  {
+    name: 'a leading zero',
+    text: 'services: [{ protocol: tcp, port: 022 }]',
+    at: '5:35',
+    says: /without leading zeros and underscores, found "022"[^]*hint: write 22 or 18, or "022" in quotes/,
+  },
+  {
+    name: 'a leading zero, no octal',
+    text: 'services: [{ protocol: tcp, port: 089 }]',
+    says: /hint: write 89, or "089"/,
+  },
+  { name: 'octal', text: 'endpoints: [{ underlay: a, port: 0o17 }]', at: '5:34', says: /hint: write 15, or/ },
+  { name: 'hexadecimal', text: 'endpoints: [{ underlay: a, mtu: 0x5DC }]', says: /hint: write 1500, or/ },
+  { name: 'binary', text: 'endpoints: [{ underlay: a, mtu: 0b1 }]', says: /hint: write 1, or/ },
+  { name: 'underscores', text: 'endpoints: [{ underlay: a, mtu: 1_500 }]', says: /hint: write 1500, or/ },
+  {
+    name: 'zeros and a point',
+    text: 'endpoints: [{ underlay: a, mtu: 01500.0 }]',
+    says: /hint: write 1500, or/,
+  },
+  {
+    name: 'a key like a number',
+    text: 'networks: [{ 007: a }]',
+    at: '5:14',
+    says: /hint: write 7, or "007"/,
+  },
+  { name: 'metrics port with a zero', text: 'metrics: "127.0.0.1:09586"', says: /expected ADDRESS:PORT/ },
   { name: 'tab', text: 'networks:\n\t- name: a', says: /indent with spaces/ },
   { name: 'open bracket', text: 'prefixes: [10.1.0.0/16', says: /config\.yml:\d+:\d+: / },
   { name: 'second document', text: '---\nfabric: x', says: /config\.yml:\d+:\d+: / },
@@ -203,6 +230,17 @@ for (const { name, text, at, says } of cases) {
     t.end()
   })
 }
+
+void t.test('texts that look like such numbers', (t) => {
+  const site = 'site: { name: aws, labels: { rack: "022", batch: "1_000" }, region: 10.01 }'
+  t.throws(() => config(least.replace('site: aws', site)), {
+    message: /region: expected a text, found 10.01/,
+  })
+  const texts = site.replace('10.01', '"0x1f"')
+  t.same(config(least.replace('site: aws', texts)).site.labels, { rack: '022', batch: '1_000' })
+  t.equal(config(`${least}prefixes: [0.0.0.0/1]\nendpoints: [{ underlay: a, mtu: 1500 }]`).prefixes.length, 1)
+  t.end()
+})
 
 for (const name of ['a"b', "a'b", 'a\nb', '../a', '', '.', 'a b', 'x'.repeat(64), 'a\u001b[2J']) {
   void t.test(`gateway name ${JSON.stringify(name)}`, (t) => {

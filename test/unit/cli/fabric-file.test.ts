@@ -49,6 +49,11 @@ for (const [name, text, says] of [
   ],
   ['a serial', 'serial: 5', /f\.yml:2:1: serial is set by linkspan\n.*\n.*\n.*leave it out/],
   ['freshness', 'freshUntil: 5', /f\.yml:2:1: freshUntil is set by linkspan/],
+  [
+    'a leading zero',
+    'networks:\n  - { name: a, vni: 05001, kind: l2 }',
+    /f\.yml:3:21: expected a decimal .*"05001"\n.*\n.*\n  hint: write 5001 or 2561, or/,
+  ],
   ['duplicate key', 'fabric: b', /f\.yml:2:1: this key is given twice/],
   ['a list', '', undefined],
 ] as const) {

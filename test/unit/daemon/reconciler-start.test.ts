@@ -1,13 +1,18 @@
 /** The reconciler at a start: ids come back, and what is left over goes only where documents say so. */
 import t from 'tap'
-import type { Delivered } from '../../../agent/model/document.ts'
+import type { Delivered, Document } from '../../../agent/model/document.ts'
+import { overlayAddress } from '../../../agent/model/gateway.ts'
+import type { Peer } from '../../../agent/model/kernel-object.ts'
 import { nexthopId, overlayTable } from '../../../agent/model/kernel-number.ts'
-import { prefix } from '../../../agent/model/prefix.ts'
+import { prefix, prefixOf } from '../../../agent/model/prefix.ts'
 import { GroupIds } from '../../../agent/plan/group-id.ts'
 import { gatewayOf } from '../../../agent/trust/subject.ts'
 import {
   certificateDocument,
   delivered,
+  fabricDocument,
+  fabricOf,
+  identityOf,
   keyOf,
   nowMs,
   placeOf,
@@ -183,3 +188,97 @@ void t.test(
     t.ok(routeTo2(second.kernel), 'a start that cannot tell them apart removes nothing')
   },
 )
+
+/** g1 to g4, of which g4 has a device for itself. */
+const four = documents(4).map((each) =>
+  each.type === 'certificate' && each.payload.gateway === 'g4'
+    ? certificateDocument(4, { notAfter: 4102444800000, plane: 1 })
+    : each,
+)
+
+/** An agent that set these up, and the next one on its kernel and state. */
+async function restarted(): Promise<Rig> {
+  const first = new Rig()
+  first.deliver(four)
+  await first.turn()
+  const ids = JSON.parse(first.saved.at(-1) ?? '') as ReturnType<GroupIds['toJSON']>
+  return new Rig(first.kernel, { ids: new GroupIds(ids) })
+}
+
+function but(gateways: readonly string[], change: Parameters<typeof fabricDocument>[0]): readonly Document[] {
+  const rest = four.filter((each) => each.type !== 'fabric' && !gateways.includes(gatewayOf(each) ?? ''))
+  return [fabricDocument({ serial: 2, ...change }), ...rest]
+}
+
+/** Which of g2, g3 and g4 have a peer in the kernel. */
+function peered({ kernel }: Rig): readonly number[] {
+  return [2, 3, 4].filter((number) => {
+    const address = overlayAddress(fabricOf(), number, 4)
+    const allowed = kernel.owned.find(
+      (object) => object.kind === 'allowed-ip' && address && object.prefix === prefixOf(address),
+    )
+    return kernel.owned.some(
+      (object): object is Peer =>
+        object.kind === 'peer' && allowed?.kind === 'allowed-ip' && object.publicKey === allowed.publicKey,
+    )
+  })
+}
+
+void t.test('a gateway that is to go does not stay because another is missing', async (t) => {
+  for (const [name, gone, change] of [
+    ['removed, on a device with others', 2, { removed: ['g2'] }],
+    ['removed, on a device of its own', 4, { removed: ['g4'] }],
+    ['revoked', 2, { revoked: { serials: [], identities: [identityOf('g2')] } }],
+  ] as const) {
+    await t.test(name, async (t) => {
+      const rig = await restarted()
+      t.same(peered(rig), [2, 3, 4])
+      // Those who remove a gateway may delete its documents, too.
+      rig.deliver(but(name === 'revoked' ? ['g3'] : ['g3', `g${gone}`], change))
+      await rig.turn()
+      const left = [2, 3, 4].filter((number) => number !== gone)
+      t.same(peered(rig), left)
+      t.match(rig.last('removals-held')?.fields, { gateways: 'g3' })
+      const { applied } = rig.kernel
+      await rig.audit()
+      t.equal(rig.kernel.applied, applied, 'and no more to do')
+      rig.deliver(but([`g${gone}`], change))
+      await rig.turn()
+      await rig.audit()
+      t.same(peered(rig), left)
+      assertConverged(rig.kernel, rig.desired)
+    })
+  }
+
+  await t.test('also when that is decided later', async (t) => {
+    const rig = await restarted()
+    rig.deliver(but(['g2', 'g3'], {}))
+    await rig.turn()
+    t.same(peered(rig), [2, 3, 4])
+    rig.change(fabricDocument({ serial: 3, removed: ['g2'] }))
+    await rig.turn()
+    t.same(peered(rig), [3, 4], 'in the same turn')
+  })
+
+  await t.test('but who cannot be told stays', async (t) => {
+    const rig = await restarted()
+    for (const object of rig.kernel.owned) if (object.kind === 'route') rig.kernel.state.remove(object)
+    rig.deliver(but(['g2', 'g3'], { removed: ['g2'] }))
+    await rig.turn()
+    t.same(peered(rig), [2, 3, 4])
+  })
+})
+
+void t.test('a gateway whose documents come back is found as it was left', async (t) => {
+  for (const number of [2, 4]) {
+    const rig = await restarted()
+    rig.deliver(but([`g${number}`], {}))
+    await rig.turn()
+    const { applied } = rig.kernel
+    rig.change(...four.filter((each) => gatewayOf(each) === `g${number}`))
+    await rig.turn()
+    t.equal(rig.kernel.applied, applied, 'nothing to write')
+    t.notOk(rig.told.includes('op-failed'))
+    assertConverged(rig.kernel, rig.desired)
+  }
+})

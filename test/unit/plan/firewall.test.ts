@@ -4,6 +4,7 @@ import { address, prefix } from '../../../agent/model/prefix.ts'
 import { guardElement, lengthsOf, hasLength, prefixElement } from '../../../agent/plan/firewall-element.ts'
 import { lengthsInUse, ruleset } from '../../../agent/plan/firewall.ts'
 import type { FirewallInput } from '../../../agent/plan/firewall.ts'
+import { linkWith, ownWith } from '../../support/plan-input.ts'
 import { smallSnapshot } from '../../support/small-fabric.ts'
 
 function input(change: Partial<FirewallInput['own']> = {}, ...remote: readonly string[]): FirewallInput {
@@ -18,27 +19,8 @@ function input(change: Partial<FirewallInput['own']> = {}, ...remote: readonly s
         { name: 'dmz', vni: 7002, kind: 'l2' },
       ],
     ),
-    own: {
-      gateway: 'here-a',
-      site: 'here',
-      endpoints: [],
-      exclude: [],
-      networks: [],
-      services: [],
-      registryAddresses: [],
-      ...change,
-    },
-    facts: {
-      links: [
-        {
-          name: 'eth0',
-          ifindex: 2,
-          mtu: 1500,
-          up: true,
-          addresses: [{ address: address('192.0.2.9'), length: 27 }],
-        },
-      ],
-    },
+    own: ownWith('here-a', 'here', change),
+    facts: { links: [linkWith('eth0 192.0.2.9/27')] },
   }
 }
 

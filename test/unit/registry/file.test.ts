@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { appendFile, chmod, cp, mkdir, open, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { Bag, Document } from '../../../agent/model/document.ts'
@@ -58,6 +59,14 @@ class Follower {
   }
 }
 
+/** Past the first bag. */
+async function following(t: Test, directory: string, options: { walkMs?: number } = {}): Promise<Follower> {
+  const follower = new Follower(directory, options)
+  t.teardown(() => follower.close())
+  await follower.next()
+  return follower
+}
+
 async function replace(path: string, content: string): Promise<void> {
   await writeFile(`${path}.tmp`, content)
   await rename(`${path}.tmp`, path)
@@ -98,9 +107,7 @@ void t.test('first everything, then what changes', async (t) => {
 
 void t.test('a folder that comes later', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await mkdir(join(directory, 'certificates'))
   await writeFile(join(directory, 'certificates/g1.jws'), textOf(certificateDocument(1)))
   t.same(await follower.files(), ['certificates/g1.jws'])
@@ -110,9 +117,7 @@ void t.test('a folder that comes later', async (t) => {
 
 void t.test('a half-written file waits for its rest', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   const path = join(directory, 'records/g1.jws')
   // In the payload, and in the signature.
   for (const [serial, left] of [
@@ -150,11 +155,59 @@ void t.test('nobody takes a registry for whole while one of its files looks half
   )
 })
 
+void t.test('a writer that goes on piece by piece is given its time', async (t) => {
+  const directory = await registry(t)
+  const follower = await following(t, directory)
+  const path = join(directory, 'records/g1.jws')
+  const step = Math.ceil(text.length / 8)
+  const next = follower.next()
+  await writeFile(path, '')
+  for (let at = 0; at < text.length; at += step) {
+    await pause(12)
+    await appendFile(path, text.slice(at, at + step))
+  }
+  const bag = await next
+  t.equal(Buffer.from(bag?.documents[0]?.bytes ?? []).toString(), text, "its pieces are nobody's business")
+})
+
+void t.test('a half-written file whose folder goes is gone with it', async (t) => {
+  const directory = await registry(t)
+  const follower = await following(t, directory)
+  const next = follower.next()
+  await writeFile(join(directory, 'records/g1.jws'), text.slice(0, 100))
+  await pause(20)
+  await rename(join(directory, 'records'), join(directory, 'aside'))
+  for (let bag = await next; bag !== undefined; bag = await follower.next(2500)) {
+    if (bag.gone?.length === 1) t.same(bag.gone, [join(directory, 'records/g1.jws')])
+    else t.same(bag.unreadable, [], 'and not unreadable')
+  }
+})
+
+void t.test('what an event showed unreadable is looked at again soon', async (t) => {
+  const directory = await registry(t)
+  const follower = await following(t, directory)
+  const outside = join(directory, '..', 'outside.jws')
+  await symlink(outside, join(directory, 'records/g3.jws'))
+  t.equal((await follower.next())?.unreadable.length, 1)
+  await writeFile(outside, text)
+  const bag = await follower.next(15_000)
+  t.same(bag?.unreadable, [])
+  t.equal(bag?.documents.length, 1)
+})
+
+void t.test('a path that leads nowhere is unreadable, and no failure', async (t) => {
+  const directory = await registry(t)
+  await symlink('loop', join(directory, 'loop'))
+  for (const name of ['fabric.jws', 'fabric.jws/x', 'loop', 'loop/x']) {
+    const follower = new Follower(join(directory, name))
+    t.equal((await follower.next())?.unreadable.length, 1, name)
+    await follower.close()
+  }
+})
+
 void t.test('a file that stays cut off is passed on, so that somebody hears of it', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await writeFile(join(directory, 'records/g1.jws'), '')
   const bag = await follower.next()
   t.equal(bag?.documents[0]?.bytes.length, 0)
@@ -162,9 +215,7 @@ void t.test('a file that stays cut off is passed on, so that somebody hears of i
 
 void t.test('temporary files are none of ours', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   for (const name of [
     '.g2.jws',
     'g2.jws~',
@@ -182,9 +233,7 @@ void t.test('temporary files are none of ours', async (t) => {
 
 void t.test('a burst is one bag', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   for (let i = 0; i < 5; i++)
     await replace(join(directory, 'records/g1.jws'), textOf(recordDocument(1, { serial: i })))
   const bag = await follower.next()
@@ -242,9 +291,7 @@ void t.test('no directory at first', async (t) => {
 
 void t.test('the directory goes away: unreadable, nothing gone; and comes back', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await rename(directory, `${directory}.away`)
   const bag = await follower.next()
   t.same(bag?.documents, [])
@@ -264,9 +311,7 @@ void t.test('the directory goes away: unreadable, nothing gone; and comes back',
 
 void t.test('the directory is replaced as a checkout does it', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory)
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory)
   await cp(directory, `${directory}.new`, { recursive: true })
   await writeFile(join(`${directory}.new`, 'records/g2.jws'), textOf(recordDocument(2)))
   await rename(directory, `${directory}.old`)
@@ -283,9 +328,7 @@ void t.test('the directory is replaced as a checkout does it', async (t) => {
 
 void t.test('the walk finds what no event told', async (t) => {
   const directory = await registry(t)
-  const follower = new Follower(directory, { walkMs: 50 })
-  t.teardown(() => follower.close())
-  await follower.next()
+  const follower = await following(t, directory, { walkMs: 50 })
   t.equal(await follower.next(200), undefined, 'unchanged files are not read again')
   // A file system without events is imitated by a file outside the watched directories.
   const outside = join(directory, '..', 'outside.jws')

@@ -301,3 +301,12 @@ for (const document of [certificate, record, fabric]) {
     t.end()
   })
 }
+
+void t.test('with more problems than are told, it is refused and nothing is thrown', (t) => {
+  const unknown = Array.from({ length: 30 }, (_, i) => `"x${i}": 1`).join(', ')
+  const text = edited(certificate, '"fabric"', `${unknown}, "fabric"`)
+  const broken = text.replace(/"prefixes": \[[^\]]*\]/, '"prefixes": [{ "prefix": 5, "maxLength": 24 }]')
+  t.not(broken, text)
+  t.match(refusalOf(broken, 'certificate').reason, /^x0: unknown field/)
+  t.end()
+})
