@@ -196,7 +196,7 @@ void t.test('mistakes change nothing', async (t) => {
     [['issue', 'g1', '--number', '007'], /1 to 65534, found "007" \(.*without leading zeros/],
     [
       ['fabric', rig.file('d.yml', 'fabric: prod\nnetworks: [{ name: lan, vni: 0o17, kind: l2 }]\n')],
-      /d\.yml:2:29: expected a decimal .*"0o17"/,
+      /d\.yml:2:30: expected a decimal .*"0o17"/,
     ],
     [['issue', 'g1', '--number', '0'], /1 to 65534, found "0"/],
     [['issue', 'g1', '--days', '4000'], /1 to 3650/],
@@ -322,10 +322,10 @@ void t.test('the registry is believed only as far as our key goes', async (t) =>
 void t.test('what is signed and could not be put is put by the next command', async (t) => {
   const rig = new AuthorityRig(t.testdir())
   await rig.begin([1, 2])
-  // Where the folder should be.
-  const folder = join(rig.registry, 'certificates')
-  writeFileSync(folder, '')
-  const failed = await rig.run('issue', 'g1')
+  // Where the file should be.
+  const folder = join(rig.registry, 'certificates/g1.jws')
+  mkdirSync(folder, { recursive: true })
+  const failed = await rig.run('issue', 'g1', '--replace')
   t.match(failed, { code: 1, stdout: '', stderr: /1 of 1 documents are signed but not in the registry/ })
   t.match(rig.state(), { pending: ['certificates/g1.jws'], numbers: { g1: 1 } })
   const revoked = await rig.run('revoke', '--serial', '5')
@@ -335,7 +335,7 @@ void t.test('what is signed and could not be put is put by the next command', as
     'which holds up no revocation',
   )
   t.match(rig.state(), { pending: ['certificates/g1.jws'] })
-  rmSync(folder)
+  rmSync(folder, { recursive: true })
   const next = await rig.run('issue', 'g2')
   t.match(next, { code: 0, stdout: /number 2/, stderr: /could not put certificates\/g1\.jws: now it is/ })
   t.same(

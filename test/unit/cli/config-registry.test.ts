@@ -85,7 +85,7 @@ const refused: readonly (readonly [text: string, column: number, says: RegExp])[
   ['etcd:a:2379', 11, /expected hosts such as/],
   ['etcd://a\\', 11, /expected hosts such as/],
   ['"etcd://a\\tb"', 11, /expected hosts such as/],
-  ['etcd://a:', 11, /expected hosts such as/],
+  ['"etcd://a:"', 11, /expected hosts such as/],
   ['etcd://a:02379', 11, /expected hosts such as/],
   ['etcd://a:70000', 11, /expected hosts such as/],
   ['etcd://[::1', 11, /expected hosts such as/],

@@ -189,7 +189,7 @@ const cases: readonly Case[] = [
   {
     name: 'a leading zero',
     text: 'services: [{ protocol: tcp, port: 022 }]',
-    at: '5:35',
+    at: '6:35',
     says: /without leading zeros and underscores, found "022"[^]*hint: write 22 or 18, or "022" in quotes/,
   },
   {
@@ -197,7 +197,7 @@ const cases: readonly Case[] = [
     text: 'services: [{ protocol: tcp, port: 089 }]',
     says: /hint: write 89, or "089"/,
   },
-  { name: 'octal', text: 'endpoints: [{ underlay: a, port: 0o17 }]', at: '5:34', says: /hint: write 15, or/ },
+  { name: 'octal', text: 'endpoints: [{ underlay: a, port: 0o17 }]', at: '6:34', says: /hint: write 15, or/ },
   { name: 'hexadecimal', text: 'endpoints: [{ underlay: a, mtu: 0x5DC }]', says: /hint: write 1500, or/ },
   { name: 'binary', text: 'endpoints: [{ underlay: a, mtu: 0b1 }]', says: /hint: write 1, or/ },
   { name: 'underscores', text: 'endpoints: [{ underlay: a, mtu: 1_500 }]', says: /hint: write 1500, or/ },
@@ -209,7 +209,7 @@ const cases: readonly Case[] = [
   {
     name: 'a key like a number',
     text: 'networks: [{ 007: a }]',
-    at: '5:14',
+    at: '6:14',
     says: /hint: write 7, or "007"/,
   },
   { name: 'metrics port with a zero', text: 'metrics: "127.0.0.1:09586"', says: /expected ADDRESS:PORT/ },
