@@ -30,6 +30,10 @@ export class Gate {
     this.#state = 'doubtful'
   }
 
+  get isShut(): boolean {
+    return this.#state === 'shut'
+  }
+
   holdsBack({ verb, object }: Op): boolean {
     if (this.#state !== 'shut' || object.kind === 'ruleset' || object.kind === 'element') return false
     return verb !== 'remove' || object.kind === 'nexthop' || object.kind === 'group'

@@ -137,7 +137,7 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
     run: readonly Op[],
     signal: AbortSignal,
   ): Promise<readonly (Reason | undefined)[]> {
-    const held = new Set(run.filter((op) => gate.holdsBack(op)))
+    const held = new Set(gate.isShut ? run.filter((op) => gate.holdsBack(op)) : [])
     const allowed = held.size === 0 ? run : run.filter((op) => !held.has(op))
     let errors: readonly (Reason | undefined)[]
     try {
