@@ -39,6 +39,12 @@ export class Gate {
     return verb !== 'remove' || object.kind === 'nexthop' || object.kind === 'group'
   }
 
+  /** Whether what comes of a run of ops, all of one kind, is to be told. */
+  minds(run: readonly Op[]): boolean {
+    const kind = run[0]?.object.kind
+    return kind === 'ruleset' || kind === 'element'
+  }
+
   /** Takes in what came of an op. */
   take(op: Op, failed: boolean): void {
     if (isLoad(op)) this.#state = failed ? 'shut' : 'open'
