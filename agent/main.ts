@@ -1,8 +1,11 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4
 /**
  * The process entry: from arguments to an exit code.
  *
  * Results go to stdout, messages to stderr, one line each.
+ *
+ * The flag in the first line (MiB) is V8's bound for young objects. Its own, 16, lets an agent of 100,000 routes keep 30 MB
+ * more, and a collection copies for longer than a changed record should take; only a process that begins can set it.
  */
 import { existsSync } from 'node:fs'
 import * as nodeModule from 'node:module'

@@ -2,9 +2,10 @@
  * When the reconciler's next turn is. Marks are made at any time; one waiter sleeps until the earliest of them.
  *
  * Audits: from time to time (max(30 s, 100 × the last one's duration)), soon after somebody else touched what is ours
- * (50 ms later, so that a burst is one audit; max(500 ms, 3 × duration) after the last, so that two daemons that fight over
- * an object cost little), and again after failures. Facts: 30 ms after the host changed, at least 100 ms apart. And a turn
- * every 10 s whatever happens, because the watchdog is fed by turns.
+ * (50 ms later, so that a burst is one audit), and again after failures. What somebody touches once or twice is looked at at
+ * once; from then on max(500 ms, 3 × duration) passes between two such audits, so that two daemons that fight over an object
+ * cost little. Facts: 30 ms after the host changed, at least 100 ms apart. And a turn every 10 s whatever happens, because
+ * the watchdog is fed by turns.
  */
 
 const periodMs = 30_000
@@ -19,11 +20,13 @@ export class Schedule {
   #periodAt = 0
   #driftAt = Infinity
   #isDrift = false
+  /** When the audits for drift so far, each worth its pause, are forgotten. */
+  #restedAt = -Infinity
+  #pauseMs = apartMs
   #retryAt = Infinity
   #factsAt = 0
   #factsDoneAt = -Infinity
   #beatAt = 0
-  #audit = { endedAt: -Infinity, ms: 0 }
   #isRoused = false
   #wake: (() => void) | undefined
 
@@ -42,8 +45,7 @@ export class Schedule {
   /** Somebody else changed an object of ours. */
   drifted(): void {
     if (this.#driftAt !== Infinity) return
-    const apart = this.#audit.endedAt + Math.max(apartMs, 3 * this.#audit.ms)
-    this.#driftAt = Math.max(performance.now() + debounceMs, apart)
+    this.#driftAt = Math.max(performance.now() + debounceMs, this.#restedAt - this.#pauseMs)
     this.#wake?.()
   }
 
@@ -84,7 +86,8 @@ export class Schedule {
   /** `ms`: how long it took. */
   auditDone(ms: number): void {
     const now = performance.now()
-    this.#audit = { endedAt: now, ms }
+    this.#pauseMs = Math.max(apartMs, 3 * ms)
+    if (this.#isDrift) this.#restedAt = Math.max(now, this.#restedAt) + this.#pauseMs
     // A tenth of jitter, so that a fleet restarted together does not stay in step.
     this.#periodAt = now + Math.max(periodMs, 100 * ms) * (0.95 + this.#random() / 10)
   }

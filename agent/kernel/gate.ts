@@ -30,9 +30,19 @@ export class Gate {
     this.#state = 'doubtful'
   }
 
+  get isShut(): boolean {
+    return this.#state === 'shut'
+  }
+
   holdsBack({ verb, object }: Op): boolean {
     if (this.#state !== 'shut' || object.kind === 'ruleset' || object.kind === 'element') return false
     return verb !== 'remove' || object.kind === 'nexthop' || object.kind === 'group'
+  }
+
+  /** Whether what comes of a run of ops, all of one kind, is to be told. */
+  minds(run: readonly Op[]): boolean {
+    const kind = run[0]?.object.kind
+    return kind === 'ruleset' || kind === 'element'
   }
 
   /** Takes in what came of an op. */

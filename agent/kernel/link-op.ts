@@ -4,7 +4,8 @@ import { LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { formatObject } from '../model/op-text.ts'
 import type { Link } from '../model/kernel-object.ts'
-import type { Op } from '../model/op.ts'
+import { resultOf } from '../model/op.ts'
+import type { Op, OpResult } from '../model/op.ts'
 import {
   encodeLinkAdd,
   encodeLinkRemove,
@@ -38,7 +39,7 @@ export class LinkOps {
   }
 
   /** All ops of the run; wireguard-go's processes start side by side. Results in order. */
-  apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
+  apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
     const run = this.#apply(ops, signal)
     this.#run = run.then(
       () => undefined,
@@ -47,18 +48,18 @@ export class LinkOps {
     return run
   }
 
-  async #apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
+  async #apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
     await this.#links.refresh()
     const started = await Promise.all(ops.map((op) => this.#start(op, signal)))
     if (ops.some(({ verb, object }) => verb === 'add' && object.kind === 'link' && object.type === 'tun')) {
       await this.#links.refresh()
     }
-    const results: (Reason | undefined)[] = []
+    const results: OpResult[] = []
     for (const [i, op] of ops.entries()) {
       const { object } = op
       if (object.kind !== 'link') throw new TypeError(`${object.kind} is no link`)
       signal.throwIfAborted()
-      results.push(started[i] ?? (await this.#one(op, object, signal)))
+      results.push(resultOf(op, started[i] ?? (await this.#one(op, object, signal))))
       await this.#tell(object.name)
     }
     return results

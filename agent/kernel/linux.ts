@@ -4,10 +4,9 @@
  * It knows how to see and how to do, never what should be: ops come in the order diff gave them, and a run of ops of one
  * kind becomes one batch. One socket carries all requests, so that events caused by us are known by its port id.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { reasonOf } from '../errors.ts'
-import type { Reason } from '../errors.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
+import { resultOf } from '../model/op.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import { formatObject } from '../model/op-text.ts'
 import { addon as loadAddon } from './addon.ts'
@@ -40,8 +39,6 @@ export interface LinuxOptions {
 
 const protocol = { route: 0, generic: 16 } as const
 const nothing = (): void => undefined
-/** Results made before the event loop gets a turn. */
-const breath = 16_384
 
 export async function openLinux(options: LinuxOptions): Promise<Kernel> {
   const { stateDirectory } = options
@@ -84,7 +81,7 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
     return !('errno' in answer)
   }
 
-  async function applyRun(run: readonly Op[], signal: AbortSignal): Promise<readonly (Reason | undefined)[]> {
+  async function applyRun(run: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
     const first = run[0]?.object
     if (first === undefined) return []
     if (isBatched(first)) return applyBatch(socket, links, run, signal)
@@ -95,60 +92,51 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
       case 'element': {
         const applied = nft.apply(run, signal)
         firewallIdle = applied.then(nothing, nothing) // the caller has the error
-        return (await applied).map(({ error }) => error)
+        return applied
       }
       case 'sysctl':
         return applySysctls(run)
       default:
-        return (await wg.apply(run, signal)).map(({ error }) => error)
+        return wg.apply(run, signal)
     }
   }
 
-  async function applySysctls(run: readonly Op[]): Promise<readonly (Reason | undefined)[]> {
-    const results: (Reason | undefined)[] = []
-    for (const { verb, object } of run) {
+  async function applySysctls(run: readonly Op[]): Promise<readonly OpResult[]> {
+    const results: OpResult[] = []
+    for (const op of run) {
+      const { verb, object } = op
       if (object.kind !== 'sysctl') throw new TypeError(`${object.kind} is no sysctl`)
-      results.push(await sysctls.apply(verb === 'remove' ? 'restore' : 'set', object))
+      results.push(resultOf(op, await sysctls.apply(verb === 'remove' ? 'restore' : 'set', object)))
     }
     return results
   }
 
   async function apply(ops: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
-    const results: OpResult[] = []
+    const results: (readonly OpResult[])[] = []
     if (gate.mayReopen(ops) && (await nft.stands())) gate.reopen()
     for (const run of runsOf(ops)) {
       signal.throwIfAborted()
-      const errors = await applyGuarded(run, signal)
-      for (let i = 0; i < run.length; i++) {
-        const op = run[i]
-        const error = errors[i]
-        if (op !== undefined) {
-          gate.take(op, error !== undefined)
-          results.push(error === undefined ? { op } : { op, error })
-        }
-        if (i % breath === breath - 1) await nextTurn()
-      }
+      const done = await applyGuarded(run, signal)
+      if (gate.minds(run)) for (const { op, error } of done) gate.take(op, error !== undefined)
+      results.push(done)
     }
-    return results
+    return results.flat()
   }
 
   /** Of ops that the gate holds back, the others. */
-  async function applyGuarded(
-    run: readonly Op[],
-    signal: AbortSignal,
-  ): Promise<readonly (Reason | undefined)[]> {
-    const held = new Set(run.filter((op) => gate.holdsBack(op)))
+  async function applyGuarded(run: readonly Op[], signal: AbortSignal): Promise<readonly OpResult[]> {
+    const held = new Set(gate.isShut ? run.filter((op) => gate.holdsBack(op)) : [])
     const allowed = held.size === 0 ? run : run.filter((op) => !held.has(op))
-    let errors: readonly (Reason | undefined)[]
+    let results: readonly OpResult[]
     try {
-      errors = await applyRun(allowed, signal)
+      results = await applyRun(allowed, signal)
     } catch (error) {
       if (signal.aborted) throw error
-      errors = allowed.map(({ object }) => reasonOf(error, formatObject(object)))
+      results = allowed.map((op) => ({ op, error: reasonOf(error, formatObject(op.object)) }))
     }
-    if (held.size === 0) return errors
-    const left = errors[Symbol.iterator]()
-    return run.map((op) => (held.has(op) ? heldBack(op) : left.next().value))
+    if (held.size === 0) return results
+    const left = new Map(results.map((result) => [result.op, result]))
+    return run.map((op) => left.get(op) ?? { op, error: heldBack(op) })
   }
 
   /** Whether a hint that our own doing may have caused is one after all. */

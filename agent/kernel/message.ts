@@ -95,9 +95,12 @@ export class MessageWriter {
   }
 
   attr(type: number, value: Uint8Array): void {
-    this.#head(type, value.length)
-    this.#bytes.set(value, this.#at)
-    this.#at += value.length
+    const { length } = value
+    this.#head(type, length)
+    // An address is over before set() has begun.
+    if (length <= 16) for (let i = 0; i < length; i++) this.#bytes[this.#at + i] = value[i] ?? 0
+    else this.#bytes.set(value, this.#at)
+    this.#at += length
     this.#align()
   }
 
@@ -154,11 +157,16 @@ export class MessageWriter {
 
   /** The finished messages, as a copy; the writer starts anew. */
   take(): Uint8Array {
+    return this.lend().slice()
+  }
+
+  /** The same without the copy: good until the next message is begun. */
+  lend(): Uint8Array {
     if (this.#messageStart >= 0) throw new RangeError('take before end')
-    const taken = this.#bytes.slice(0, this.#at)
+    const lent = this.#bytes.subarray(0, this.#at)
     this.#at = 0
     this.#count = 0
-    return taken
+    return lent
   }
 
   #head(type: number, length: number): void {

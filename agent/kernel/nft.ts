@@ -12,6 +12,7 @@ import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { nftTable } from '../model/kernel-number.ts'
 import type { KernelObject, Ruleset } from '../model/kernel-object.ts'
+import { resultOf } from '../model/op.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import type { Addon } from './addon.ts'
 import { stdinFile } from './exec.ts'
@@ -111,10 +112,7 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
     const after = await generation()
     // A transaction that found everything done already is not counted by the kernel, hence "at most".
     if (clean && after - before <= transactions && errors.every((error) => error === undefined)) known = after
-    return ops.map((op, at) => {
-      const error = errors[at]
-      return error === undefined ? { op } : { op, error }
-    })
+    return ops.map((op, at) => resultOf(op, errors[at]))
   }
 
   async function applyRuleset(op: Op, signal: AbortSignal): Promise<Reason | undefined> {

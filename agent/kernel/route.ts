@@ -35,22 +35,27 @@ const flags = { add: flag.create | flag.exclusive, replace: flag.create | flag.r
 /** What the kernel takes where none is given; IPv6 routes always have one (include/net/ip6_route.h IP6_RT_PRIO_USER). */
 const defaultMetric = { 2: 0, 10: 1024 } as const
 
+/** What was read last: the address bytes of a prefix, for IPv4 always in the same buffer, and its length. */
 const four = new Uint8Array(4)
+const read: { bytes: Uint8Array; length: number } = { bytes: four, length: 0 }
 
-/** Address bytes of a prefix; for IPv4 in one buffer that is used again. */
-function networkBytes(prefix: Prefix): Uint8Array {
-  let octet = 0
+function readPrefix(prefix: Prefix): void {
+  let number = 0
   let at = 0
   for (let i = 0; i < prefix.length; i++) {
     const c = prefix.charCodeAt(i)
-    if (c === 58) return addressBytes(networkOf(prefix))
+    if (c === 58) {
+      read.bytes = addressBytes(networkOf(prefix))
+      read.length = lengthOf(prefix)
+      return
+    }
     if (c === 46 || c === 47) {
-      four[at++] = octet
-      octet = 0
-      if (c === 47) break
-    } else octet = octet * 10 + c - 48
+      four[at++] = number
+      number = 0
+    } else number = number * 10 + c - 48
   }
-  return four
+  read.bytes = four
+  read.length = number
 }
 
 export function encodeRoute(
@@ -59,13 +64,12 @@ export function encodeRoute(
   route: Route,
   ifindexOf: (link: string) => number,
 ): void {
-  const bytes = networkBytes(route.prefix)
+  readPrefix(route.prefix)
+  const { bytes, length } = read
   const direct = route.type === 'unicast' && route.link !== undefined && route.via === undefined
   writer.begin(verb === 'remove' ? message.delRoute : message.newRoute, flags[verb])
-  writer.u8(bytes.length === 4 ? family.inet : family.inet6)
-  writer.u8(lengthOf(route.prefix))
-  writer.u8(0)
-  writer.u8(0)
+  // rtmsg { u8 family, dst_len, src_len, tos; u8 table, protocol, scope, type; u32 flags }
+  writer.u32((bytes.length === 4 ? family.inet : family.inet6) | (length << 8))
   writer.u8(route.table > 255 ? compatibleTable : route.table)
   writer.u8(routeProtocol)
   writer.u8(direct && bytes.length === 4 ? scope.link : scope.universe)

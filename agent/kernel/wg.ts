@@ -10,6 +10,7 @@ import { carrierOf } from '../diff/ownership.ts'
 import { LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Device, KernelObject } from '../model/kernel-object.ts'
+import { resultOf } from '../model/op.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import type { Addon } from './addon.ts'
 import { stdinFile } from './exec.ts'
@@ -132,10 +133,7 @@ export async function openWireGuard(options: WireGuardOptions): Promise<WireGuar
         } else if (ops[at]?.verb !== 'remove') errors[at] = await setDevice(device, signal)
       }
     }
-    return ops.map((op, at) => {
-      const error = errors[at]
-      return error === undefined ? { op } : { op, error }
-    })
+    return ops.map((op, at) => resultOf(op, errors[at]))
   }
 
   async function applyPeers(

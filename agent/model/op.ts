@@ -15,3 +15,7 @@ export interface OpResult {
   readonly op: Op
   readonly error?: Reason
 }
+
+export function resultOf(op: Op, error: Reason | undefined): OpResult {
+  return error === undefined ? { op } : { op, error }
+}

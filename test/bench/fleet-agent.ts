@@ -4,7 +4,16 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -47,7 +56,10 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
     `fabric: ${fleetFabric}\nsite: own\nregistry: file://${registry}\nauthority: ${authority}\ngateway: ${ownGateway}\nmetrics: false\n`,
   )
   for (const folder of ['certificates', 'records', 'requests']) mkdirSync(path.join(registry, folder))
-  const agent = spawn(process.execPath, [main, 'agent'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  // As /usr/bin/linkspan is run: its first line has the flags.
+  chmodSync(main, 0o755)
+  const PATH = `${path.dirname(process.execPath)}:${process.env['PATH'] ?? ''}`
+  const agent = spawn(main, ['agent'], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PATH } })
   let log = ''
   agent.stderr.on('data', (chunk: Buffer) => {
     log = (log + chunk.toString()).slice(-20_000)

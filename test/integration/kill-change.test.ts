@@ -1,7 +1,7 @@
 /**
  * kill -9 at any write to the kernel, in a change: the next start completes it, and no packet of others is lost meanwhile.
- * The change (test/support/paper-change.ts) is gone through there and back, and killed at each of its writes; an emulated
- * guest takes a few, and all with LINKSPAN_TEST_LONG. The start that recovers from one death is the one that dies next.
+ * The change (test/support/paper-change.ts) is gone through there and back, and killed at some of its writes; at each one
+ * with LINKSPAN_TEST_LONG. The start that recovers from one death is the one that dies next.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
@@ -20,7 +20,7 @@ const marks: Readonly<Record<State, readonly RegExp[]>> = {
   a: [/^route4.* 10\.51\.0\.0\/16/],
   b: [/^route4.* 10\.52\.0\.0\/16/, /^route4.* 100\.127\.0\.51 /, /^fdb.* 100\.127\.0\.60 /],
 }
-const sampled = guest ? 4 : Infinity
+const sampled = guest ? 4 : 16
 const patienceMs = guest ? 240_000 : 60_000
 
 await isolated(import.meta.url, async (directory) => {
@@ -55,7 +55,7 @@ await isolated(import.meta.url, async (directory) => {
     t.not(dumpDiff(states.a, states.b).length, 0, 'a and b differ')
   })
 
-  await t.test('killed at every write, the next start completes the change', async (t) => {
+  await t.test('killed at a write, the next start completes the change', async (t) => {
     // Where one direction has no such write, the way goes on without a death.
     const way = samples(Math.max(writes.a, writes.b) - 1, sampled).flatMap((n) =>
       (['b', 'a'] as const).map((to) => ({ to, n: n < writes[to] ? n : Infinity })),

@@ -12,12 +12,24 @@ async function waited(schedule: Schedule, audits = true): Promise<number> {
   return performance.now() - at
 }
 
+function audit(schedule: Schedule, ms: number): void {
+  schedule.auditBegins()
+  schedule.auditDone(ms)
+}
+
+/** Somebody changes something: milliseconds until it is looked at, in an audit that takes `auditMs`. */
+async function untilDrift(schedule: Schedule, auditMs: number): Promise<number> {
+  schedule.drifted()
+  const ms = await waited(schedule)
+  audit(schedule, auditMs)
+  return ms
+}
+
 async function quiet(): Promise<Schedule> {
   const schedule = new Schedule(() => 0.5)
   await schedule.due(never, true)
   schedule.factsDone()
-  schedule.auditBegins()
-  schedule.auditDone(1)
+  audit(schedule, 1)
   return schedule
 }
 
@@ -26,27 +38,34 @@ void t.test('turns', async (t) => {
     t.ok((await waited(new Schedule(() => 0.5))) < 20)
   })
 
-  await t.test('drift waits for the burst to pass, and keeps audits apart', async (t) => {
+  await t.test('drift waits for the burst to pass', async (t) => {
     const schedule = await quiet()
     schedule.drifted()
     schedule.drifted()
     const ms = await waited(schedule)
-    t.ok(ms > 400 && ms < 700, `${ms} ms after the last audit`)
+    t.ok(ms > 40 && ms < 250, `${ms} ms, an audit just before or not`)
     t.equal(schedule.auditDue, true)
-    schedule.auditBegins()
+    audit(schedule, 1)
     t.equal(schedule.isDrift, true)
-    schedule.auditDone(1)
-    await pause(520)
-    schedule.drifted()
-    t.ok((await waited(schedule)) < 150, 'long after the last one it takes the debounce only')
+    t.equal(schedule.auditDue, false)
   })
 
-  await t.test('an expensive audit comes more rarely', async (t) => {
+  await t.test('drift that comes again and again is looked at ever more rarely', async (t) => {
     const schedule = await quiet()
-    schedule.auditBegins()
-    schedule.auditDone(300)
-    schedule.drifted()
-    t.ok((await waited(schedule)) > 800)
+    t.ok((await untilDrift(schedule, 200)) < 250)
+    t.ok((await untilDrift(schedule, 200)) < 250, 'the second at once, too')
+    for (const turn of ['third', 'fourth']) {
+      const ms = await untilDrift(schedule, 200)
+      t.ok(ms > 500 && ms < 900, `the ${turn} after ${ms} ms: three times what an audit takes`)
+    }
+    await pause(1250)
+    t.ok((await untilDrift(schedule, 1)) < 250, 'after some quiet at once again')
+  })
+
+  await t.test('audits from time to time do not keep drift waiting', async (t) => {
+    const schedule = await quiet()
+    audit(schedule, 3000)
+    t.ok((await untilDrift(schedule, 1)) < 250)
   })
 
   await t.test('news are heard at once, also those that come during a turn', async (t) => {

@@ -24,7 +24,7 @@ import { openWireGuard } from '../../../agent/kernel/wg.ts'
 import { linkGroup } from '../../../agent/model/kernel-number.ts'
 import type { KernelObject } from '../../../agent/model/kernel-object.ts'
 import type { PublicKey } from '../../../agent/model/key.ts'
-import type { Op } from '../../../agent/model/op.ts'
+import type { Op, OpResult } from '../../../agent/model/op.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
 import { cells, wrong } from '../../support/errno-table.ts'
 import { FakeSocket, fakeAddon } from '../../support/fake-socket.ts'
@@ -148,7 +148,9 @@ async function apply(row: string, errno: string, directory: string): Promise<Res
   switch (kind) {
     case 'link':
       socket.refuse = (_bytes, _index, request) => (request === steps[row] ? number : 0)
-      return await new LinkOps(new RouteSocket(socket), await linksOf(socket), nobody).apply(ops, signal)
+      return errorsOf(
+        await new LinkOps(new RouteSocket(socket), await linksOf(socket), nobody).apply(ops, signal),
+      )
     case 'element':
       socket.elements = verb === 'remove' ? ['10.1.0.0', '10.2.0.0', '10.3.0.0'] : []
       socket.refuse = holding(Uint8Array.of(10, 2, 0, 0), number)
@@ -157,19 +159,23 @@ async function apply(row: string, errno: string, directory: string): Promise<Res
     case 'allowed-ip': {
       socket.refuse = holding(kind === 'peer' ? Buffer.alloc(32, 2) : Uint8Array.of(10, 2, 0, 0), number)
       const wg = await openWireGuard({ ...noExec, addon: fakeAddon(socket), stateDirectory: directory })
-      return (await wg.apply(ops, signal)).map(({ error }) => error)
+      return errorsOf(await wg.apply(ops, signal))
     }
     case 'sysctl':
       return await sysctls(ops, errno, directory)
     case 'ruleset': {
       socket.refuseTable = number
       const nft = await openNft({ ...noExec, addon: fakeAddon(socket), stateDirectory: directory })
-      return (await nft.apply(ops.slice(0, 1), signal)).map(({ error }) => error)
+      return errorsOf(await nft.apply(ops.slice(0, 1), signal))
     }
     default:
       socket.refuse = (_bytes, index) => (index === 1 ? number : 0)
-      return await applyBatch(new RouteSocket(socket), await linksOf(socket), ops, signal)
+      return errorsOf(await applyBatch(new RouteSocket(socket), await linksOf(socket), ops, signal))
   }
+}
+
+function errorsOf(results: readonly OpResult[]): Results {
+  return results.map(({ error }) => error)
 }
 
 const nobody = {
@@ -263,7 +269,7 @@ void t.test('answers that were lost are failures of every op of the batch', asyn
     const ops = opsOf('add', 'route')
     const results = await applyBatch(new RouteSocket(socket), await linksOf(socket), ops, signal)
     t.same(
-      results.map((result) => result?.reason),
+      errorsOf(results).map((error) => error?.reason),
       [errno, errno, errno],
     )
   }
@@ -283,7 +289,7 @@ void t.test('a socket that breaks is an error, and no op counts as done', async 
     signal,
   )
   t.same(
-    results.map((result) => result?.reason),
+    errorsOf(results).map((error) => error?.reason),
     ['EBADF', 'EBADF', 'EBADF'],
   )
 })

@@ -54,7 +54,7 @@ void t.test('a link of the kernel takes the name off the list', async (t) => {
   const go = await openWireGuardGo(opened(directory))
   const socket = new RouteSocket(new FakeSocket(['ls-wg5']))
   const ops = new LinkOps(socket, new Links(socket), go)
-  t.same(await ops.apply([link('ls-wg5', 'wireguard')], signal), [undefined])
+  t.same(await ops.apply([link('ls-wg5', 'wireguard')], signal), [{ op: link('ls-wg5', 'wireguard') }])
   t.same([...go.names], ['ls-wg6'])
   t.same(JSON.parse(readFileSync(path.join(directory, listFile), 'utf8')), ['ls-wg6'])
 })
@@ -65,8 +65,11 @@ void t.test('a start that fails and leaves no link leaves no name', async (t) =>
   const go = await openWireGuardGo(opened(directory))
   const socket = new RouteSocket(new FakeSocket(['ls-wg5']))
   const failing = { ...go, start: () => Promise.reject(new Error('it ended')) }
-  const [error] = await new LinkOps(socket, new Links(socket), failing).apply([link('ls-wg7', 'tun')], signal)
-  t.match(error, { reason: 'it ended' })
+  const [result] = await new LinkOps(socket, new Links(socket), failing).apply(
+    [link('ls-wg7', 'tun')],
+    signal,
+  )
+  t.match(result?.error, { reason: 'it ended' })
   t.same([...go.names], [])
   t.same(JSON.parse(readFileSync(path.join(directory, listFile), 'utf8')), [])
 })
