@@ -5,8 +5,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { CommandModule } from 'yargs'
+import type { VoucherKey } from '../daemon/announce.ts'
 import type { CrashLoop } from '../daemon/crash-loop.ts'
-import type { Event } from '../daemon/event.ts'
+import type { Event, Events } from '../daemon/event.ts'
+import { reasonOf } from '../errors.ts'
+import { defaultVoucherFile } from '../model/config.ts'
+import type { Config } from '../model/config.ts'
 import { withPlaces } from './option.ts'
 import type { PlaceOptions } from './option.ts'
 
@@ -101,6 +105,8 @@ async function start(
     import('../daemon/key-store.ts'),
   ])
   const { RegistryAddresses } = await import('../daemon/registry-address.ts')
+  const { Surroundings } = await import('../daemon/surroundings.ts')
+  const { askCloud } = await import('./cloud.ts')
   const { notifier } = await import('../daemon/notify.ts')
   const { loadGroupIds, saveGroupIds } = await import('./group-id-file.ts')
   const { packageVersion } = await import('./version.ts')
@@ -109,6 +115,8 @@ async function start(
     if (event === 'first-audit') crashLoop.settled()
   }
   const events = new Events(logTo(process.stderr, new Set(options.verbose ? [] : ['debug' as const])), watch)
+  const surroundings = new Surroundings(true)
+  void askCloud(config, surroundings, events, stop.signal) // beside the start, which waits for no cloud
   const keys = await KeyStore.open(stateDirectory)
   const { KnownStore } = await import('../registry/known.ts')
   const { store, known } = await KnownStore.open(stateDirectory)
@@ -141,6 +149,7 @@ async function start(
     {
       config,
       keys,
+      voucher: await voucherOf(config, events),
       known: { store, ...known },
       registry: await openRegistry(
         config.registry,
@@ -150,6 +159,7 @@ async function start(
         known.documents.length > 0 ? 5000 : 0,
       ),
       registryAddresses: addresses,
+      surroundings,
       registryText: registryText(config.registry),
       kernel,
       hindrance,
@@ -163,4 +173,16 @@ async function start(
     },
     stop,
   )
+}
+
+/** A voucher that is of no use stops no gateway: it may be certified long since. */
+async function voucherOf({ voucher }: Config, events: Events): Promise<VoucherKey | undefined> {
+  const { readVoucher } = await import('./voucher-file.ts')
+  try {
+    return await readVoucher(voucher ?? defaultVoucherFile)
+  } catch (error) {
+    const { object, reason, next } = reasonOf(error, 'voucher')
+    events.emit('error', 'voucher-unusable', { object, reason, next })
+    return undefined
+  }
 }

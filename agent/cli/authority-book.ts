@@ -10,8 +10,8 @@
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
-import type { Delivered, Document, DocumentType, Signed } from '../model/document.ts'
-import type { Name } from '../model/fabric.ts'
+import type { Delivered, Document, DocumentType, Signed, Voucher } from '../model/document.ts'
+import type { Certificate, Name } from '../model/fabric.ts'
 import { decodeBundle, encodeBundle, isNoBundle, maxBundleBytes } from '../registry/bundle.ts'
 import { documentPath } from '../registry/file.ts'
 import { authoritiesOf } from '../trust/authorities.ts'
@@ -19,6 +19,7 @@ import type { Authorities } from '../trust/authorities.ts'
 import { openEnvelope } from '../trust/envelope.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { serialOf, subjectOf } from '../trust/subject.ts'
+import { certificateBy } from '../trust/voucher.ts'
 import { readBounded } from './bounded-file.ts'
 
 export interface Issued<D extends Document = Document> extends Signed<D> {
@@ -28,7 +29,12 @@ export interface Issued<D extends Document = Document> extends Signed<D> {
 type Of<T extends DocumentType> = Extract<Document, { readonly type: T }>
 export type IssuedCertificate = Issued<Of<'certificate'>>
 
-const issuedTypes: readonly string[] = ['fabric', 'certificate', 'authority'] satisfies DocumentType[]
+const issuedTypes: readonly string[] = [
+  'fabric',
+  'certificate',
+  'authority',
+  'voucher',
+] satisfies DocumentType[]
 
 /** Relative to a registry's directory: the name of a document whatever the registry. */
 export function nameOf(signed: Signed): string {
@@ -99,7 +105,8 @@ export class Book {
     const counts = (issued: Issued): boolean =>
       trusted.has(issued.kid) || (retired.has(issued.kid) && issued.document.type === 'authority')
     const counting = [...own.filter(isOurs), ...credible.filter(counts)]
-    return new Book(root, authorities, newest(counting), contradicting.filter(isOurs))
+    const rank = ({ kid }: Issued): number => [...trusted].indexOf(kid)
+    return new Book(root, authorities, newest(counting, rank), contradicting.filter(isOurs))
   }
 
   /** The key that signs: the last of the chain, in whose order they are. */
@@ -116,7 +123,7 @@ export class Book {
     return this.#certificates.get(gateway)
   }
 
-  all<T extends 'fabric' | 'certificate' | 'authority'>(type: T): Issued<Of<T>>[] {
+  all<T extends 'fabric' | 'certificate' | 'authority' | 'voucher'>(type: T): Issued<Of<T>>[] {
     const is = (issued: Issued): issued is Issued<Of<T>> => issued.document.type === type
     return [...this.#bySubject.values()].filter(is)
   }
@@ -136,6 +143,25 @@ export class Book {
   }
 }
 
+/**
+ * What gateways were granted: certificates, and vouchers of gateways that have none, each as the certificate of whoever has
+ * its key.
+ */
+export function grantsOf(book: Book): readonly Certificate[] {
+  return [
+    ...book.all('certificate').map(({ document }) => document.payload),
+    ...vouchersOf(book).map((voucher) => certificateBy(voucher, { identity: voucher.key })),
+  ]
+}
+
+/** Vouchers of gateways that have no certificate: of all others they count for nothing. */
+export function vouchersOf(book: Book): readonly Voucher[] {
+  return book
+    .all('voucher')
+    .map(({ document }) => document.payload)
+    .filter(({ gateway }) => book.certificate(gateway) === undefined)
+}
+
 /** Two that cannot both be ours: of one serial and different, or two keys that both come next. */
 function contradicts({ document, hash }: Issued, before: Issued): boolean {
   const same = serialOf(document) === serialOf(before.document)
@@ -145,13 +171,17 @@ function contradicts({ document, hash }: Issued, before: Issued): boolean {
   return next !== undefined && next !== document.payload.next
 }
 
-/** By subject; of two with one serial the first stays. */
-function newest(documents: readonly Issued[]): Map<string, Issued> {
+/** By subject; of two with one serial the first stays, of the same words those by the later key. */
+function newest(
+  documents: readonly Issued[],
+  rank: (issued: Issued) => number = () => 0,
+): Map<string, Issued> {
   const bySubject = new Map<string, Issued>()
   for (const issued of documents) {
     const subject = subjectOf(issued)
     const before = bySubject.get(subject)
-    if (before === undefined || serialOf(issued.document) > serialOf(before.document))
+    const isAnew = before?.hash === issued.hash && rank(issued) > rank(before)
+    if (before === undefined || isAnew || serialOf(issued.document) > serialOf(before.document))
       bySubject.set(subject, issued)
   }
   return bySubject

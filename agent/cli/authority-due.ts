@@ -1,10 +1,12 @@
 /** Where the certificates of an authority stand, and what its operator has to do soon. */
 import type { Certificate, Fabric } from '../model/fabric.ts'
-import { nameOf } from './authority-book.ts'
+import { certificateBy } from '../trust/voucher.ts'
+import { nameOf, vouchersOf } from './authority-book.ts'
 import type { Issued } from './authority-book.ts'
 import { alarm } from './authority-view.ts'
 import type { AuthorityView } from './authority-view.ts'
 import { dayMs } from './ca-option.ts'
+import { claimsOf } from './certificate-request.ts'
 import { stands } from './certify.ts'
 import { freshMsOf } from './fabric-edit.ts'
 import { count } from './table.ts'
@@ -84,6 +86,7 @@ export function dueOf(
     else if (is === 'valid' && notAfter - nowMs <= early)
       add(`certificate ${gateway}`, `expires ${inDays(notAfter, nowMs)}`, `linkspan ca renew ${gateway}`)
   }
+  due.push(...vouchersDue(view, fabric, nowMs))
   const live = rows
     .filter(({ state: is }) => is === 'valid')
     .flatMap(({ gateway }) => book.certificate(gateway) ?? [])
@@ -103,6 +106,26 @@ export function dueOf(
   }
   if (bag.complete) due.push(...notThere(view, [...documents, ...book.all('authority')], state.pending))
   return due
+}
+
+/** Who came by a voucher is known to those gateways only that were there in time. */
+function vouchersDue({ book, bag }: AuthorityView, fabric: Fabric | undefined, nowMs: number): Due[] {
+  const open = vouchersOf(book).filter((voucher) => {
+    const granted = certificateBy(voucher, { identity: voucher.key })
+    return fabric !== undefined && stands(fabric, granted, nowMs)
+  })
+  const claims = new Map(claimsOf(bag.documents, open).map(({ gateway, identity }) => [gateway, identity]))
+  return open.flatMap(({ gateway, until }): Due[] => {
+    const object = `voucher ${gateway}`
+    const identity = claims.get(gateway)
+    if (identity !== undefined) {
+      const reason = `claimed by ${identity}; gateways that join after it ended do not know it`
+      return [{ object, reason, next: `linkspan ca issue ${gateway}` }]
+    }
+    if (until > nowMs) return []
+    const next = `linkspan ca voucher ${gateway} --replace, or ca remove ${gateway}`
+    return [{ object, reason: `ended ${new Date(until).toISOString()}, and nobody claimed it`, next }]
+  })
 }
 
 /** What is in force and not in the registry as it was signed last. */

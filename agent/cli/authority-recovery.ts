@@ -40,7 +40,9 @@ export function rebuilt({ directory, keys, own, there, bag, fabric, say }: Remai
       next: 'name its registry by --registry; if it never signed anything: linkspan ca fabric FILE.yml',
     })
   }
-  const certificates = book.all('certificate').map(({ document }) => document.payload)
+  const certificates = [...book.all('voucher'), ...book.all('certificate')].map(
+    ({ document }) => document.payload,
+  )
   const above = certificates.reduce((highest, { number }) => Math.max(highest, number), 0)
   say(
     `note: the state of this authority was lost and is rebuilt from ${book.documents.length} documents: fabric ${named}, ` +
@@ -62,7 +64,11 @@ function numbersOf(book: Book, documents: readonly Issued[]): Map<Name, number> 
   const { trusted, retired } = book.authorities
   const numbers = new Map<Name, number>()
   for (const { document, kid } of [...documents, ...book.all('certificate')]) {
-    if (document.type !== 'certificate' || !(trusted.has(kid) || retired.has(kid))) continue
+    if (
+      (document.type !== 'certificate' && document.type !== 'voucher') ||
+      !(trusted.has(kid) || retired.has(kid))
+    )
+      continue
     numbers.set(document.payload.gateway, document.payload.number)
   }
   return numbers

@@ -11,7 +11,7 @@ import { errorReason } from '../registry/directory.ts'
 import { documentName } from '../registry/document-name.ts'
 import { documentPath } from '../registry/file.ts'
 import type { Registry } from '../registry/port.ts'
-import { openRegistry, readAll, registryText } from './registry-driver.ts'
+import { openRegistry, readAll, registryText, writable } from './registry-driver.ts'
 
 /** A document that is not taken in this time will not be, in ms. */
 const putMs = 30_000
@@ -28,12 +28,8 @@ export interface AuthorityRegistry {
 }
 
 /** Throws `usage` for a registry that cannot be written to. */
-export function openAuthorityRegistry(of: RegistryConfig): AuthorityRegistry {
-  if (of.kind === 'https') {
-    const reason = 'an https: registry is read-only: its bundle is made from another one'
-    const next = 'give that one by --registry, and make the bundle anew afterwards: linkspan registry bundle'
-    throw new LinkspanError({ code: 'usage', object: registryText(of), reason, next })
-  }
+export function openAuthorityRegistry(named: RegistryConfig): AuthorityRegistry {
+  const of = writable(named)
   const place = of.kind === 'file' ? of.directory : registryText(of)
   let opened: Promise<Registry> | undefined
   return {

@@ -175,7 +175,7 @@ function remember(
 /** The state with what the book says: numbers and serials, whoever signed. */
 function absorbed(state: AuthorityState, book: Book): AuthorityState {
   const numbers = new Map(state.numbers)
-  for (const { document } of book.all('certificate'))
+  for (const { document } of [...book.all('voucher'), ...book.all('certificate')])
     numbers.set(document.payload.gateway, document.payload.number)
   const serials = book.documents.map(({ document }) => serialOf(document))
   return { ...state, numbers, serial: serials.reduce((a, b) => Math.max(a, b), state.serial) }

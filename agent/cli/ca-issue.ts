@@ -1,16 +1,19 @@
 /** `ca issue`: from a gateway's request to its certificate in the registry. */
 import { formatReason, LinkspanError } from '../errors.ts'
-import type { Document, Request } from '../model/document.ts'
+import type { Document, Voucher } from '../model/document.ts'
 import type { Certificate } from '../model/fabric.ts'
 import { identityPattern } from '../trust/payload.ts'
+import { grantsOf, vouchersOf } from './authority-book.ts'
 import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
 import { integerOf } from './ca-option.ts'
 import type { SigningOptions } from './ca-option.ts'
 import { readRequest } from './certificate-request.ts'
 import { certify, parseGrant, parseNetwork, parseSpecial, stands } from './certify.ts'
+import type { CertifyOptions } from './certify.ts'
 import { print, say } from './output.ts'
-import { unseenCertificates, unseenError } from './unseen-certificate.ts'
+import { count } from './table.ts'
+import { unseenCertificates } from './unseen-certificate.ts'
 
 export interface IssueOptions extends SigningOptions {
   readonly request: string
@@ -41,11 +44,14 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
   }
   await withAuthority(options, async (authority) => {
     const { book, state, view } = authority
-    for (const reason of view.bag.unreadable) say(`unreadable: ${formatReason(reason)}`)
     const { fabric } = authority
-    const request = await readRequest(options.request, view.bag.documents, identity)
-    refuseUnseen(authority, request, options)
-    const certificates = book.all('certificate').map(({ document }) => document.payload)
+    const open = vouchersOf(book)
+    const { voucher, ...request } = await readRequest(options.request, view.bag.documents, identity, open)
+    tellUnreadable(authority)
+    // What its voucher grants is its own.
+    const isOther = ({ gateway }: Certificate): boolean =>
+      gateway !== request.gateway || book.certificate(gateway) !== undefined
+    const certificates = grantsOf(book).filter(isOther)
     const nowMs = Date.now()
     const { certificate, warnings } = certify(
       {
@@ -55,7 +61,7 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
         ...(state.above === undefined ? {} : { above: state.above }),
       },
       request,
-      wanted,
+      { ...grantedBy(voucher), ...wanted },
       { serial: authority.serial(nowMs), nowMs },
     )
     const document: Document = { type: 'certificate', payload: certificate }
@@ -78,17 +84,30 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
   })
 }
 
+/** As the voucher has it, where nothing else is wanted. */
+function grantedBy(voucher: Voucher | undefined): Partial<CertifyOptions> {
+  if (voucher === undefined) return {}
+  const { plane, prefixes, networks, grants } = voucher
+  return { plane, prefixes, networks, grants }
+}
+
 /**
- * Refuses while the registry holds certificates that nobody can make out. Of gateways that our own copies tell of nothing is
- * unknown, and that of the gateway itself may be replaced; another may have been signed elsewhere with the same key.
+ * Tells what of the registry cannot be made out. Whoever writes there must not be able to hold up the authority: all that it
+ * issued stands in its own copies, and a certificate that it does not know was signed elsewhere with the same key, if at
+ * all. Where those copies are lost it is refused instead (authority-recovery.ts).
  */
-function refuseUnseen({ book, view }: Authority, { gateway }: Request, { replace }: IssueOptions): void {
-  const unseen = unseenCertificates(view.bag).filter(
-    ({ gateway: of }) =>
-      of === undefined || !(book.certificate(of) !== undefined || (replace && of === gateway)),
+function tellUnreadable({ book, view }: Authority): void {
+  const unseen = unseenCertificates(view.bag)
+    .filter(({ gateway }) => gateway === undefined || book.certificate(gateway) === undefined)
+    .map(({ reason }) => reason)
+  for (const reason of view.bag.unreadable)
+    if (!unseen.includes(reason)) say(`unreadable: ${formatReason(reason)}`)
+  if (unseen.length === 0) return
+  say(
+    `note: ${count(unseen.length, 'certificate')} in the registry cannot be made out. What this authority issued stands in ` +
+      'its own copies, and nothing of it is given out twice; did another machine sign with this key?',
   )
-  if (unseen.length > 0)
-    throw unseenError(view.registry.place, 'a certificate needs all that there are', unseen)
+  for (const reason of unseen) say(`  ${formatReason(reason)}`)
 }
 
 function described(path: string, { gateway, number, plane, site, ...rest }: Certificate): string {

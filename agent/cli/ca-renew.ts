@@ -8,6 +8,7 @@ import type { Certificate, Fabric } from '../model/fabric.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import { formatRefusal } from '../trust/refusal.ts'
 import { didYouMean } from '../trust/spelling.ts'
+import { vouchersOf } from './authority-book.ts'
 import type { Issued, IssuedCertificate } from './authority-book.ts'
 import { refusalsOf } from './authority-view.ts'
 import { withAuthority } from './authority.ts'
@@ -53,7 +54,11 @@ export async function renewCertificates(options: RenewOptions): Promise<void> {
       options.all && isFabricDue(authority, within, nowMs) ? renewed(authority, nowMs) : undefined
     const before: Document[] = fabric === undefined ? [] : [{ type: 'fabric', payload: fabric }]
     const { drafts, skipped } = draftsOf(authority, [...new Set(chosen)], before, { days, nowMs })
-    const documents = [...before, ...drafts.map(certificateOf)]
+    const documents = [
+      ...before,
+      ...drafts.map(certificateOf),
+      ...(options.all ? oldVouchers(authority) : []),
+    ]
     if (documents.length > 0) await authority.commit(documents)
     if (options.all) await authority.restore(lostLinks(authority))
     tell(options, drafts, skipped, fabric)
@@ -114,6 +119,16 @@ function draftsOf(
 
 function certificateOf(payload: Certificate): Document {
   return { type: 'certificate', payload }
+}
+
+/** The same words signed by the new key: what is claimed by them stays. */
+function oldVouchers({ book, fabric }: Authority): Document[] {
+  const open = new Set(vouchersOf(book))
+  return book
+    .all('voucher')
+    .filter(({ kid, document: { payload } }) => kid !== book.signer && open.has(payload))
+    .filter(({ document: { payload } }) => !fabric.removed.includes(payload.gateway))
+    .map(({ document }) => document)
 }
 
 /** Why a certificate is not renewed. */

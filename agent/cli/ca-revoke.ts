@@ -6,6 +6,8 @@ import { LinkspanError } from '../errors.ts'
 import type { Certificate } from '../model/fabric.ts'
 import { identityPattern } from '../trust/payload.ts'
 import { didYouMean } from '../trust/spelling.ts'
+import { certificateBy } from '../trust/voucher.ts'
+import { vouchersOf } from './authority-book.ts'
 import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
 import type { SigningOptions } from './ca-option.ts'
@@ -85,6 +87,12 @@ function targetOf({ book }: Authority, { gateway, serial, identity }: RevokeOpti
   }
   const certificate = find((one) => one.gateway === gateway)
   if (certificate !== undefined) return { kind: 'identities', value: certificate.identity, certificate }
+  // Whoever claimed a voucher is certified by it.
+  const voucher = vouchersOf(book).find((one) => one.gateway === gateway)
+  if (voucher !== undefined) {
+    const granted = certificateBy(voucher, { identity: voucher.key })
+    return { kind: 'serials', value: voucher.serial, certificate: granted }
+  }
   const names = certificates.map((one) => one.gateway).sort()
   const next = names.length > 0 ? didYouMean(gateway ?? '', names) : 'linkspan ca show'
   throw new LinkspanError({ code: 'usage', object: gateway ?? '', reason: 'has no certificate', next })

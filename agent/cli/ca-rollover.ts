@@ -4,6 +4,7 @@
  * it, it retires the old one, which is worth nothing from then on to who stole it.
  */
 import { formatReason, LinkspanError } from '../errors.ts'
+import { certificateBy } from '../trust/voucher.ts'
 import { makeKey, writeKey } from './authority-key.ts'
 import { nameOf } from './authority-book.ts'
 import { readAuthority } from './authority-view.ts'
@@ -113,6 +114,8 @@ function unsigned({ book, view, fabric }: Authority): string[] {
   const nowMs = Date.now()
   const live = book.documents.filter(({ document }) => {
     if (document.type === 'certificate') return stands(fabric, document.payload, nowMs)
+    if (document.type === 'voucher' && book.certificate(document.payload.gateway) === undefined)
+      return stands(fabric, certificateBy(document.payload, { identity: '' }), nowMs)
     return document.type === 'fabric'
   })
   return live.flatMap((issued) => {

@@ -14,6 +14,7 @@ import type { RemoveOptions } from './ca-remove.ts'
 import type { RenewOptions } from './ca-renew.ts'
 import type { RevokeOptions } from './ca-revoke.ts'
 import type { RolloverOptions } from './ca-rollover.ts'
+import type { VoucherOptions } from './ca-voucher.ts'
 
 const initCommand: CommandModule<object, InitOptions> = {
   command: 'init <fabric>',
@@ -95,6 +96,62 @@ const issueCommand: CommandModule<object, IssueOptions> = {
         describe: 'It has a certificate and gets a new one, for a new identity where it was reinstalled',
       }),
   handler: async (options) => (await import('./ca-issue.ts')).issueCertificate(options),
+}
+
+const voucherCommand: CommandModule<object, VoucherOptions> = {
+  command: 'voucher <gateway>',
+  describe: 'Certify a gateway that does not exist yet, by a one-time key that cloud-init gives to it',
+  builder: (yargs) =>
+    repeatable(withSigning(yargs), ['prefix', 'network', 'grant'])
+      .positional('gateway', { type: 'string', demandOption: true, describe: 'Its name' })
+      .option('site', { type: 'string', requiresArg: true, demandOption: true, describe: 'Its site' })
+      .option('provider', {
+        type: 'string',
+        requiresArg: true,
+        describe: "The site's provider (default: as its other gateways have it)",
+      })
+      .option('region', { type: 'string', requiresArg: true, describe: "The site's region, likewise" })
+      .option('prefix', { type: 'string', array: true, nargs: 1, describe: 'PREFIX[:MAXLENGTH]' })
+      .option('network', { type: 'string', array: true, nargs: 1, describe: 'NAME[=PREFIX,...]' })
+      .option('grant', { type: 'string', array: true, nargs: 1, describe: 'defaultRoute or shared' })
+      .option('plane', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Plane in its site, 0-3 (default: lowest free)',
+      })
+      .option('number', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Fabric-wide number (default: lowest free)',
+      })
+      .option('hours', {
+        type: 'string',
+        requiresArg: true,
+        default: '24',
+        describe: 'How long it can be claimed, 1-24',
+      })
+      .option('days', {
+        type: 'string',
+        requiresArg: true,
+        default: '398',
+        describe: 'Valid for so many days when it is claimed',
+      })
+      .option('replace', {
+        type: 'boolean',
+        default: false,
+        describe: 'It has a voucher: that one, and who claimed it, counts no longer',
+      })
+      .option('out', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Where the key goes (default: GATEWAY.voucher), a new file for its owner alone',
+      })
+      .option('stdout', {
+        type: 'boolean',
+        default: false,
+        describe: 'The key goes to stdout, and into no file',
+      }),
+  handler: async (options) => (await import('./ca-voucher.ts')).issueVoucher(options),
 }
 
 const renewCommand: CommandModule<object, RenewOptions> = {
@@ -179,6 +236,7 @@ export const caCommand: CommandModule = {
       .command(initCommand)
       .command(fabricCommand)
       .command(issueCommand)
+      .command(voucherCommand)
       .command(renewCommand)
       .command(revokeCommand)
       .command(removeCommand)

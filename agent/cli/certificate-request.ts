@@ -5,7 +5,7 @@
  */
 import { resolve } from 'node:path'
 import { LinkspanError } from '../errors.ts'
-import type { Delivered, Request } from '../model/document.ts'
+import type { Delivered, Request, Voucher } from '../model/document.ts'
 import { maxDocumentBytes } from '../model/document.ts'
 import { envelopeBytes, openEnvelope } from '../trust/envelope.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
@@ -19,21 +19,27 @@ const maxBytes = envelopeBytes(maxDocumentBytes)
 /** Gateways that asked, listed in a message. */
 const listed = 20
 
+/** A request; or a claim, which asks for what its voucher grants. */
+export interface Asked extends Request {
+  readonly voucher?: Voucher
+}
+
 /**
- * `named`: a gateway, a file, or /dev/stdin. `identity`: the only one that is wanted, where the operator gave it. Throws `usage` and `config-invalid`.
+ * `vouchers`: those that can be claimed. `named`: a gateway, a file, or /dev/stdin. `identity`: the only one that is wanted, where the operator gave it. Throws `usage` and `config-invalid`.
  */
 export async function readRequest(
   named: string,
   documents: readonly Delivered[],
   identity: string | undefined,
-): Promise<Request> {
+  vouchers: readonly Voucher[] = [],
+): Promise<Asked> {
   const found =
     named === '/dev/stdin'
       ? [requestOf({ origin: 'stdin', bytes: await readStdin() })]
       : named.includes('/') || named.endsWith('.jws')
         ? [requestOf({ origin: resolve(named), bytes: await readFile(named) })]
-        : inRegistry(named, documents)
-  const byIdentity = new Map(found.map((request) => [request.identity, request]))
+        : inRegistry(named, documents, vouchers)
+  const byIdentity = new Map(found.map((request): [string, Asked] => [request.identity, request]))
   if (identity !== undefined) {
     const wanted = byIdentity.get(identity)
     if (wanted !== undefined) return wanted
@@ -49,7 +55,7 @@ export async function readRequest(
 }
 
 /** The requests of a gateway that count, at least one. */
-function inRegistry(gateway: string, documents: readonly Delivered[]): Request[] {
+function inRegistry(gateway: string, documents: readonly Delivered[], vouchers: readonly Voucher[]): Asked[] {
   const asking = documents.flatMap((delivered) => {
     const name = askingGateway(delivered)
     return name === undefined ? [] : [{ name, delivered }]
@@ -64,10 +70,14 @@ function inRegistry(gateway: string, documents: readonly Delivered[]): Request[]
       return []
     }
   })
-  if (requests.length > 0) {
+  const claims = claimsOf(
+    documents,
+    vouchers.filter((voucher) => voucher.gateway === gateway),
+  )
+  if (requests.length + claims.length > 0) {
     for (const failure of failures)
       say(`note: ${failure instanceof Error ? failure.message : String(failure)}`)
-    return requests
+    return [...requests, ...claims]
   }
   const [failure] = failures
   if (failure !== undefined) throw failure as Error
@@ -76,6 +86,23 @@ function inRegistry(gateway: string, documents: readonly Delivered[]): Request[]
     names.length <= listed ? `requests are there of: ${names.join(', ')}` : didYouMean(gateway, names)
   const next = names.length > 0 ? known : 'start the agent: it writes its request'
   throw new LinkspanError({ code: 'usage', object: gateway, reason: 'there is no request', next })
+}
+
+/** What is asked by claims of these vouchers. */
+export function claimsOf(documents: readonly Delivered[], vouchers: readonly Voucher[]): Asked[] {
+  const byKey = new Map(vouchers.map((voucher) => [voucher.key, voucher]))
+  return documents.flatMap((delivered): Asked[] => {
+    const envelope = byKey.size === 0 ? undefined : openEnvelope(delivered.bytes)
+    if (envelope === undefined || 'malformed' in envelope || envelope.type !== 'claim') return []
+    const voucher = byKey.get(envelope.kid)
+    const parsed = voucher && parseDocument(delivered)
+    if (voucher === undefined || parsed === undefined || isRefusal(parsed)) return []
+    const { document } = parsed
+    if (document.type !== 'claim' || document.payload.gateway !== voucher.gateway) return []
+    const { fabric, gateway, site, networks } = voucher
+    const prefixes = voucher.prefixes.map(({ prefix }) => prefix)
+    return [{ fabric, gateway, identity: document.payload.identity, site, prefixes, networks, voucher }]
+  })
 }
 
 /** Who a document asks for, if it looks like a request. Nothing is checked yet. */

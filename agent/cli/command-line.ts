@@ -61,7 +61,7 @@ export async function runCommandLine(given: readonly string[]): Promise<void> {
 async function addLazily(parser: Argv, line: readonly string[]): Promise<void> {
   const described = [
     ['ca', 'The authority of a fabric'],
-    ['registry', 'Work on a file registry'],
+    ['registry', 'Work on a registry'],
     ['keys', 'The keys of this gateway'],
   ] as const
   for (const [name, describe] of described) {

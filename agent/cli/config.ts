@@ -15,6 +15,7 @@ import { prefixHint } from '../trust/cidr.ts'
 import type { Problem } from '../trust/decode.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { identityPattern, isUnreachable, nameHint, nameRule } from '../trust/payload.ts'
+import { prefixSchema } from '../trust/schema.ts'
 import { didYouMean } from '../trust/spelling.ts'
 import { registry, registryFields } from './registry-config.ts'
 import { YamlFile } from './yaml.ts'
@@ -35,17 +36,28 @@ function refuse(
   return z.NEVER
 }
 
-const name = z.string().superRefine((value, context) => {
-  if (!namePattern.test(value))
-    refuse(context, `expected ${nameRule}, found ${quoted(value)}`, nameHint(value))
-})
+/** For its JSON Schema: what a refinement checks, as far as a pattern can say it. */
+function like<T extends z.ZodType>(type: T, pattern: unknown): T {
+  return type.meta({ pattern })
+}
 
-const prefix = z.string().transform((value, context): Prefix => {
-  const parsed = parsePrefix(value)
-  if (isMalformed(parsed)) return refuse(context, parsed.malformed, prefixHint(value, parsed))
-  // Two opinions on what a file says are better than one: the strict parser and ip-cidr must agree.
-  return IPCIDR.isValidCIDR(value) ? parsed : refuse(context, `"${value}" is not a prefix`)
-})
+const name = like(
+  z.string().superRefine((value, context) => {
+    if (!namePattern.test(value))
+      refuse(context, `expected ${nameRule}, found ${quoted(value)}`, nameHint(value))
+  }),
+  namePattern.source,
+)
+
+const prefix = like(
+  z.string().transform((value, context): Prefix => {
+    const parsed = parsePrefix(value)
+    if (isMalformed(parsed)) return refuse(context, parsed.malformed, prefixHint(value, parsed))
+    // Two opinions on what a file says are better than one: the strict parser and ip-cidr must agree.
+    return IPCIDR.isValidCIDR(value) ? parsed : refuse(context, `"${value}" is not a prefix`)
+  }),
+  prefixSchema['pattern'],
+)
 
 const address = z.string().transform((value, context): Address => {
   const parsed = parseAddress(value)
@@ -59,11 +71,14 @@ const endpointAddress = address.superRefine((value, context) => {
 })
 
 /** dev_valid_name() in net/core/dev.c: 1 to 15 bytes, no slash, colon or space. */
-const link = z.string().superRefine((value, context) => {
-  if (!/^[^\s/:]{1,15}$/.test(value) || value === '.' || value === '..') {
-    refuse(context, `expected a link name of 1 to 15 characters, found ${quoted(value)}`)
-  } else if (value.startsWith('ls-')) refuse(context, `"${value}" is a name of linkspan's own links`)
-})
+const link = like(
+  z.string().superRefine((value, context) => {
+    if (!/^[^\s/:]{1,15}$/.test(value) || value === '.' || value === '..') {
+      refuse(context, `expected a link name of 1 to 15 characters, found ${quoted(value)}`)
+    } else if (value.startsWith('ls-')) refuse(context, `"${value}" is a name of linkspan's own links`)
+  }),
+  '^[^\\s/:]{1,15}$',
+)
 
 const words = z
   .string()
@@ -124,7 +139,7 @@ const endpoint = z.strictObject({
 const network = z.strictObject({ name, interfaces: unique(z.array(link), (value) => value).default([]) })
 const service = z.strictObject({ protocol: z.enum(['tcp', 'udp']), port })
 
-const shape = z.strictObject({
+export const shape = z.strictObject({
   fabric: name,
   authority: z.string().regex(identityPattern, 'expected an Ed25519 public key: 43 characters of base64url'),
   site,
@@ -139,6 +154,10 @@ const shape = z.strictObject({
   networks: unique(z.array(network), ({ name: of }) => of).default([]),
   services: unique(z.array(service), ({ protocol, port: at }) => `${protocol} ${at}`).default([]),
   metrics: metrics.optional(),
+  voucher: z
+    .string()
+    .regex(/^\/[^\0]{1,4095}$/, 'expected an absolute path')
+    .optional(),
 })
 
 /** The keys that each object of the file may have, by its path without list positions. */
@@ -154,7 +173,15 @@ const keysAt: Readonly<Record<string, readonly string[]>> = {
 export function configOf(yaml: YamlFile): Config {
   const parsed = shape.safeParse(yaml.value ?? {}, { reportInput: true })
   if (!parsed.success) throw yaml.error(problemsOf(parsed.error.issues))
-  const { fabric, authority, registry: registryAt, prefixes, metrics: metricsAt, ...own } = parsed.data
+  const {
+    fabric,
+    authority,
+    registry: registryAt,
+    prefixes,
+    metrics: metricsAt,
+    voucher,
+    ...own
+  } = parsed.data
   const gateway = own.gateway ?? hostGateway(yaml)
   return {
     file: yaml.file,
@@ -163,6 +190,7 @@ export function configOf(yaml: YamlFile): Config {
     site: own.site,
     registry: registryAt(fabric),
     prefixes,
+    ...(voucher === undefined ? {} : { voucher }),
     metrics: metricsAt ?? (defaultMetrics as Config['metrics']),
     own: {
       gateway,

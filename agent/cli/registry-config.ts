@@ -14,10 +14,13 @@ import { bundleUrl } from '../registry/https-url.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { pathOfUrl } from './file-url.ts'
 
-const file = z.string().superRefine((value, context) => {
-  if (!isAbsolute(value))
-    context.addIssue({ code: 'custom', message: `expected an absolute path, found ${quoted(value)}` })
-})
+const file = z
+  .string()
+  .superRefine((value, context) => {
+    if (!isAbsolute(value))
+      context.addIssue({ code: 'custom', message: `expected an absolute path, found ${quoted(value)}` })
+  })
+  .meta({ pattern: '^/' })
 const url = z.string()
 const words = z.string().regex(/^[\w.@-]{1,128}$/, 'expected a name of letters, digits and ._@-')
 

@@ -9,8 +9,10 @@ import type { Bag } from '../model/document.ts'
 import type { Address } from '../model/prefix.ts'
 import { isMalformed, parseAddress } from '../model/prefix.ts'
 import { documentName } from '../registry/document-name.ts'
+import type { EtcdRegistry } from '../registry/etcd.ts'
 import { shownUrl } from '../registry/https-url.ts'
 import type { Registry } from '../registry/port.ts'
+import type { Resolve } from '../registry/resolver.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 
 /** How messages name it. */
@@ -42,7 +44,7 @@ export async function openRegistry(
     const address = parseAddress(host)
     if (!isMalformed(address)) onAddress(address)
   }
-  const { systemResolver } = await import('../registry/https-resolver.ts')
+  const { systemResolver } = await import('../registry/resolver.ts')
   const system = systemResolver()
   const resolve = async (host: string): Promise<readonly LookupAddress[]> => {
     const found = await system(host)
@@ -52,44 +54,89 @@ export async function openRegistry(
     }
     return found
   }
-  if (of.kind === 'https') {
-    const { HttpsRegistry } = await import('../registry/https.ts')
-    return new HttpsRegistry(of.urls, { files: of.files, resolve, spreadMs })
+  if (of.kind === 'etcd') return openEtcd(of, resolve)
+  const { HttpsRegistry } = await import('../registry/https.ts')
+  return new HttpsRegistry(of.urls, { files: of.files, resolve, spreadMs })
+}
+
+/** All that a registry holds now. Throws `registry-unreadable` where it cannot be reached, `permission` where it denies it. */
+export async function readAll(of: RegistryConfig): Promise<Bag> {
+  switch (of.kind) {
+    case 'file': {
+      const { readRegistry } = await import('../registry/file.ts')
+      return readRegistry(of.directory)
+    }
+    case 'https': {
+      const { fetchBundle } = await import('../registry/https.ts')
+      return inTime(of, bundleMs, (signal) => fetchBundle(of.urls, { files: of.files }, signal))
+    }
+    case 'etcd': {
+      const { store } = await openEtcd(of)
+      return inTime(of, listMs, (signal) => store.list(signal))
+    }
   }
-  const { EtcdRegistry } = await import('../registry/etcd.ts')
-  const { endpoints, prefix, files, user } = of
-  return new EtcdRegistry({
+}
+
+/** Registries that documents can be put into. */
+export type WritableConfig = Exclude<RegistryConfig, { kind: 'https' }>
+
+/** Throws `usage` for a registry that cannot be written to. */
+export function writable(of: RegistryConfig): WritableConfig {
+  if (of.kind !== 'https') return of
+  const reason = 'an https: registry is read-only: its bundle is made from another one'
+  const next = 'give that one by --registry, and make the bundle anew afterwards: linkspan registry bundle'
+  throw new LinkspanError({ code: 'usage', object: registryText(of), reason, next })
+}
+
+/**
+ * Takes what lies there away; `origin` as a bag has it. False where there is nothing. Throws `permission` and
+ * `registry-unreadable`.
+ */
+export async function removeFrom(of: WritableConfig, origin: string): Promise<boolean> {
+  if (of.kind === 'file') {
+    const { removeDocument } = await import('../registry/file.ts')
+    return removeDocument(origin)
+  }
+  const { store } = await openEtcd(of)
+  const name = origin.slice(`etcd:${of.prefix}/`.length)
+  return inTime(of, listMs, (signal) => store.remove(name, signal))
+}
+
+async function openEtcd(
+  { endpoints, prefix, files, user }: Extract<RegistryConfig, { kind: 'etcd' }>,
+  resolve?: Resolve,
+): Promise<EtcdRegistry> {
+  const { EtcdRegistry: Driver } = await import('../registry/etcd.ts')
+  return new Driver({
     endpoints,
     prefix,
     files,
     keyOf,
-    resolve,
+    ...(resolve === undefined ? {} : { resolve }),
     ...(user === undefined ? {} : { user: { name: user.name, password: { file: user.password } } }),
   })
 }
 
-/** All that a registry holds now. Throws `registry-unreadable` where it cannot be reached. */
-export async function readAll(of: RegistryConfig): Promise<Bag> {
-  if (of.kind === 'file') {
-    const { readRegistry } = await import('../registry/file.ts')
-    return readRegistry(of.directory)
-  }
-  const stop = new AbortController()
-  const timer = setTimeout(() => {
-    stop.abort()
-  }, 30_000)
+/** Of an act on a registry as a whole, in ms. A bundle may be large, and its mirrors are asked in turn. */
+const listMs = 30_000
+const bundleMs = 120_000
+
+async function inTime<T>(
+  of: RegistryConfig,
+  ms: number,
+  act: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const signal = AbortSignal.timeout(ms)
   try {
-    for await (const bag of (await openRegistry(of)).watch(stop.signal)) {
-      const [reason] = bag.unreadable
-      if (!bag.complete && reason !== undefined) throw new LinkspanError(reason)
-      if (bag.complete) return bag
-    }
-  } finally {
-    clearTimeout(timer)
-    stop.abort()
+    return await act(signal)
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error
+    const reason = `did not answer within ${ms / 1000} s`
+    throw new LinkspanError(
+      { code: 'registry-unreadable', object: registryText(of), reason },
+      { cause: error },
+    )
   }
-  const reason = 'did not answer within 30 s'
-  throw new LinkspanError({ code: 'registry-unreadable', object: registryText(of), reason })
 }
 
 function keyOf(bytes: Uint8Array): string {

@@ -1,11 +1,21 @@
-/** What `registry list` shows: every gateway that a document speaks of, and where it stands. */
+/** `linkspan registry list`: every gateway that a document speaks of, and where it stands. */
+import { formatReason } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Delivered, Document } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
 import type { Snapshot } from '../model/gateway.ts'
+import type { Ground } from '../trust/ground.ts'
+import { momentOf } from '../trust/moment.ts'
 import { documentsOf } from '../trust/parse.ts'
+import { formatRefusal } from '../trust/refusal.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import { gatewayOf } from '../trust/subject.ts'
+import { verify } from '../trust/verify.ts'
+import { exitCode } from './exit-code.ts'
+import { print, say } from './output.ts'
+import { configuredGround, groundOf, signedOf, sourceOf } from './registry-command.ts'
+import type { JudgingOptions } from './registry-command.ts'
+import { readAll, registryText } from './registry-driver.ts'
 import { table } from './table.ts'
 
 interface Row {
@@ -18,7 +28,37 @@ interface Row {
   prefixes: number
 }
 
-export function listing(
+export async function listRegistry(options: JudgingOptions): Promise<void> {
+  const of = await sourceOf(options)
+  const directory = registryText(of)
+  const { documents, unreadable } = await readAll(of)
+  const ground = await likelyGround(options, documents)
+  const verdict = verify(documents, { ...ground, moment: momentOf(Date.now()) })
+  const shown = listing(directory, documents, verdict.snapshot, verdict.refusals, unreadable)
+  print(options, { ...shown.json, authority: ground.authority }, shown.text)
+  for (const refusal of verdict.refusals) if (!options.json) say(formatRefusal(refusal))
+  for (const reason of unreadable) if (!options.json) say(`unreadable: ${formatReason(reason)}`)
+  // Documents that cannot be read are unknown, so all that was said above may be wrong.
+  if (unreadable.length > 0) process.exitCode = exitCode.failed
+  else if (verdict.refusals.length > 0) process.exitCode = exitCode.degraded
+}
+
+/**
+ * Whose documents count. Where neither an option nor config.yml says it, those of the key that signed the fabric document
+ * there, which whoever can write to the registry may have put there: good enough to look at it.
+ */
+async function likelyGround(options: JudgingOptions, documents: readonly Delivered[]): Promise<Ground> {
+  if (options.authority !== undefined || options.registry === undefined) return groundOf(options, documents)
+  const configured = await configuredGround(options.config)
+  if (configured !== undefined) return groundOf(options, documents)
+  const [signed] = signedOf(documents, ['fabric'])
+  const kid = signed?.kid ?? ''
+  if (kid !== '')
+    say(`note: judged by the key that signed its fabric document, ${kid}: is that the authority?`)
+  return { fabric: options.fabric ?? signed?.document.payload.fabric ?? '', authority: kid }
+}
+
+function listing(
   directory: string,
   documents: readonly Delivered[],
   snapshot: Snapshot | undefined,

@@ -1,110 +1,100 @@
-/** `linkspan registry`: what is in a registry, and what the gateways make of it. */
-import type { Argv, ArgumentsCamelCase, CommandModule } from 'yargs'
-import { formatReason, LinkspanError } from '../errors.ts'
-import { defaultConfigFile } from '../model/config.ts'
-import type { RegistryConfig } from '../model/config.ts'
-import type { Delivered } from '../model/document.ts'
-import type { Ground } from '../trust/ground.ts'
-import { momentOf } from '../trust/moment.ts'
-import { isRefusal, parseDocument } from '../trust/parse.ts'
-import { identityPattern } from '../trust/payload.ts'
-import { formatRefusal } from '../trust/refusal.ts'
-import { verify } from '../trust/verify.ts'
-import { readConfig } from './config.ts'
-import { exitCode } from './exit-code.ts'
-import { print, say } from './output.ts'
-import { readAll, registryText } from './registry-driver.ts'
-import { listing } from './registry-list.ts'
-import { registryOf, registryOption } from './registry-option.ts'
+/**
+ * `linkspan registry`: what is in a registry and what the gateways make of it, and documents put there and taken away by
+ * hand. None of it needs a key: who may write decides what arrives, and nothing more.
+ *
+ * The table is here; each command is a file of its own, loaded when it runs.
+ */
+import type { Argv, CommandModule } from 'yargs'
+import { repeatable } from './ca-option.ts'
+import { withJudgement, withRegistry } from './registry-command.ts'
+import type { JudgingOptions } from './registry-command.ts'
+import type { BundleOptions } from './registry-bundle.ts'
+import type { PutOptions } from './registry-put.ts'
+import type { RemoveOptions } from './registry-remove.ts'
+import type { SchemaOptions } from './registry-schema.ts'
 
-interface Common {
-  registry?: string
-  authority?: string
-  config: string
-  json: boolean
+const listCommand: CommandModule<object, JudgingOptions> = {
+  command: 'list',
+  describe: 'Gateways, and what is refused (then exit code 3) or unreadable (1)',
+  builder: withJudgement,
+  handler: async (options) => (await import('./registry-list.ts')).listRegistry(options),
 }
 
-const listCommand: CommandModule<object, Common> = {
-  command: 'list',
-  describe: 'Show the documents and what is refused (then exit code 3) or unreadable (1)',
-  builder: common,
-  handler: list,
+const verifyCommand: CommandModule<object, JudgingOptions> = {
+  command: 'verify',
+  describe: 'Every document and whether it is in force; exit code 1 where one is not',
+  builder: withJudgement,
+  handler: async (options) => (await import('./registry-verify.ts')).verifyRegistry(options),
+}
+
+const putCommand: CommandModule<object, PutOptions> = {
+  command: 'put <files..>',
+  describe: 'Put signed documents into their places; what gateways would refuse is refused',
+  builder: (yargs) =>
+    repeatable(withJudgement(yargs), ['files']).positional('files', {
+      type: 'string',
+      array: true,
+      demandOption: true,
+      describe: 'Signed documents',
+    }),
+  handler: async (options) => (await import('./registry-put.ts')).putDocuments(options),
+}
+
+const removeCommand: CommandModule<object, RemoveOptions> = {
+  command: 'remove <places..>',
+  describe: 'Take documents away; gateways that know them keep them',
+  builder: (yargs) =>
+    repeatable(withRegistry(yargs), ['places']).positional('places', {
+      type: 'string',
+      array: true,
+      demandOption: true,
+      describe: 'As verify shows them: records/aws-a',
+    }),
+  handler: async (options) => (await import('./registry-remove.ts')).removeDocuments(options),
+}
+
+const bundleCommand: CommandModule<object, BundleOptions> = {
+  command: 'bundle <out>',
+  describe: 'Write all there is into one file, for https: registries',
+  builder: (yargs) =>
+    withRegistry(yargs).positional('out', { type: 'string', demandOption: true, describe: 'The file' }),
+  handler: async (options) => (await import('./registry-bundle.ts')).writeBundle(options),
+}
+
+const watchCommand: CommandModule<object, JudgingOptions> = {
+  command: 'watch',
+  describe: 'A line for every change, until Ctrl-C',
+  builder: withJudgement,
+  handler: async (options) => (await import('./registry-watch.ts')).watchRegistry(options),
+}
+
+const schemaCommand: CommandModule<object, SchemaOptions> = {
+  command: 'schema [type]',
+  describe: 'JSON Schema of a document or of config.yml; without a type, of all',
+  builder: (yargs) =>
+    yargs.positional('type', {
+      type: 'string',
+      describe: 'fabric, certificate, record, … or config',
+    }) as Argv<SchemaOptions>,
+  handler: async (options) => {
+    ;(await import('./registry-schema.ts')).printSchema(options)
+  },
 }
 
 export const registryCommand: CommandModule = {
   command: 'registry <command>',
-  describe: 'Look into a registry',
-  builder: (yargs) => yargs.command(listCommand).demandCommand(1, 'Which registry command?'),
+  describe: 'Work on a registry',
+  builder: (yargs) =>
+    yargs
+      .command(listCommand)
+      .command(verifyCommand)
+      .command(putCommand)
+      .command(removeCommand)
+      .command(bundleCommand)
+      .command(watchCommand)
+      .command(schemaCommand)
+      .demandCommand(1, 'Which registry command?'),
   handler: () => {
     // One of the commands above does the work.
   },
-}
-
-function common<T>(yargs: Argv<T>): Argv<T & Common> {
-  return yargs
-    .option('registry', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Directory, URL, or YAML file with registry: (default: config.yml)',
-    })
-    .option('authority', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Key of the authority (default: that of config.yml)',
-    })
-    .option('config', {
-      type: 'string',
-      requiresArg: true,
-      default: defaultConfigFile,
-      describe: 'config.yml',
-    })
-    .option('json', { type: 'boolean', default: false, describe: 'JSON on stdout' }) as Argv<T & Common>
-}
-
-async function list(options: ArgumentsCamelCase<Common>): Promise<void> {
-  const { registry } = options
-  const of: RegistryConfig =
-    registry === undefined
-      ? (await readConfig(options.config)).registry
-      : registryOf(await registryOption(registry), undefined)
-  const directory = registryText(of)
-  const { documents, unreadable } = await readAll(of)
-  const ground = await groundOf(options, documents)
-  const verdict = verify(documents, { ...ground, moment: momentOf(Date.now()) })
-  const shown = listing(directory, documents, verdict.snapshot, verdict.refusals, unreadable)
-  print(options, { ...shown.json, authority: ground.authority }, shown.text)
-  for (const refusal of verdict.refusals) if (!options.json) say(formatRefusal(refusal))
-  for (const reason of unreadable) if (!options.json) say(`unreadable: ${formatReason(reason)}`)
-  // Documents that cannot be read are unknown, so all that was said above may be wrong.
-  if (unreadable.length > 0) process.exitCode = exitCode.failed
-  else if (verdict.refusals.length > 0) process.exitCode = exitCode.degraded
-}
-
-/**
- * Whose documents count. Where neither an option nor config.yml says it, those of the key that signed the fabric document
- * there, which whoever can write to the registry may have put there.
- */
-async function groundOf(options: Common, documents: readonly Delivered[]): Promise<Ground> {
-  const [signed] = documents.flatMap((delivered) => {
-    const parsed = parseDocument(delivered)
-    return isRefusal(parsed) || parsed.document.type !== 'fabric' ? [] : [parsed]
-  })
-  const fabric = signed?.document.payload.fabric ?? ''
-  const { authority } = options
-  if (authority !== undefined) {
-    if (identityPattern.test(authority)) return { fabric, authority }
-    const reason = 'expected an Ed25519 public key: 43 characters of base64url'
-    throw new LinkspanError({ code: 'usage', object: '--authority', reason, next: 'linkspan ca show' })
-  }
-  if (options.registry === undefined) return readConfig(options.config)
-  try {
-    return await readConfig(options.config)
-  } catch (error) {
-    // A file that cannot be read: no gateway's host, and the registry is looked at by itself. One that is wrong is told.
-    if (!(error instanceof LinkspanError) || error.cause === undefined) throw error
-    const kid = signed?.kid ?? ''
-    if (kid !== '')
-      say(`note: judged by the key that signed its fabric document, ${kid}: is that the authority?`)
-    return { fabric, authority: kid }
-  }
 }

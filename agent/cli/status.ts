@@ -3,11 +3,12 @@
  * than it needs: it must answer within 0.2 s.
  */
 import type { Argv, CommandModule } from 'yargs'
-import { LinkspanError } from '../errors.ts'
+import { formatReason, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { formatAgo, formatBytes } from '../daemon/duration.ts'
 import type { PeerView } from '../daemon/peer-view.ts'
 import type { Status } from '../daemon/status.ts'
+import type { CloudView } from '../daemon/surroundings.ts'
 import { ask, defaultRunDirectory } from './client.ts'
 import { exitCode } from './exit-code.ts'
 import { withJson, withRunDirectory } from './option.ts'
@@ -57,6 +58,7 @@ export function formatStatus(status: Status, nowSeconds: number): string {
     `version ${status.version}, up ${formatFor(status.uptimeSeconds)}`,
   ]
   if (status.overlay.length > 0) lines.push(`overlay address ${status.overlay.join(', ')}`)
+  if (status.cloud !== undefined) lines.push(cloudLine(status.cloud))
   if (dataPlane !== 'kernel') {
     lines.push(
       '',
@@ -72,6 +74,14 @@ export function formatStatus(status: Status, nowSeconds: number): string {
   const age = registry.ageSeconds === undefined ? 'never read' : `last news ${formatAgo(registry.ageSeconds)}`
   lines.push('', `registry ${registry.source}: ${age}; ${count(status.routes, 'route')} planned`)
   return lines.join('\n')
+}
+
+/** Where the cloud says we are, or why it says nothing. */
+function cloudLine({ provider, region, zone, addresses, prefixes, trouble }: CloudView): string {
+  if (provider === undefined) return `cloud: ${trouble?.reason ?? 'unknown'}`
+  const place = [provider, region, zone].filter((word) => word !== undefined && word !== '').join(' ')
+  const list = (texts: readonly string[] = []): string => (texts.length === 0 ? 'none' : texts.join(', '))
+  return `cloud ${place}: public address ${list(addresses)}, prefixes ${list(prefixes)}`
 }
 
 /** One line a peer. */
@@ -163,6 +173,8 @@ function remarkLines(status: Status, nowSeconds: number): string[] {
   const lines = status.notes.slice(0, listed).map(({ object, reason }) => `  ${object}: ${reason}`)
   if (status.notes.length > listed)
     lines.push(`  and ${status.notes.length - listed} more: \`linkspan routes\`, \`status --json\``)
+  const silent = status.cloud?.trouble
+  if (silent !== undefined) lines.push(`  ${formatReason(silent)}`)
   for (const { object, sinceMs } of status.vanished.slice(0, listed)) {
     lines.push(
       `  ${object}: gone from the registry since ${formatAgo(nowSeconds - sinceMs / 1000)}, still in force`,

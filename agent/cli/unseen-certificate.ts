@@ -10,9 +10,9 @@ import type { Name } from '../model/fabric.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 
 /** A certificate's place, its gateway the last part of it. */
-const place = /(^|\/)certificates\/[^/]+$/
+const place = /(^|\/)(certificates|vouchers)\/[^/]+$/
 /** Places of other documents, none of which grants anything. */
-const elsewhere = /(^|\/)((records|requests|authority)(\/[^/]+)?|fabric(\.jws)?)$/
+const elsewhere = /(^|\/)((records|requests|claims|authority)(\/[^/]+)?|fabric(\.jws)?)$/
 
 export interface Unseen {
   readonly reason: Reason

@@ -2,7 +2,16 @@
  * Reading what a metadata service says. Pure. A service may say less than this program knows of, or something new, and no
  * start may fail for that: what is absent is empty, and what cannot be is left out and told, one sentence each.
  */
-import { familyOf, holds, isMalformed, networkOf, parseAddress, prefix, prefixOf } from '../model/prefix.ts'
+import {
+  familyOf,
+  holds,
+  isMalformed,
+  isPrivate,
+  networkOf,
+  parseAddress,
+  prefix,
+  prefixOf,
+} from '../model/prefix.ts'
 import type { Address, Prefix } from '../model/prefix.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { isUnreachable } from '../trust/payload.ts'
@@ -13,10 +22,6 @@ const longest = 256
 /** No more sentences than that: whoever sends garbage sends much of it. */
 const mostSentences = 16
 
-/** RFC 1918, RFC 6598, RFC 4193. */
-const privateRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'].map(
-  prefix,
-)
 const globalSix = prefix('2000::/3')
 
 /** Why a value is not what it should be. */
@@ -172,10 +177,6 @@ export function distinct<T extends string>(values: readonly (T | undefined)[]): 
 /** True of an IPv6 address that the internet can route. */
 export function isGlobalSix(address: Address): boolean {
   return familyOf(address) === 6 && holds(globalSix, address)
-}
-
-function isPrivate(address: Address): boolean {
-  return privateRanges.some((range) => holds(range, address))
 }
 
 /** The services write "", null or nothing for what is not there. */

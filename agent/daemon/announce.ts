@@ -3,7 +3,7 @@
  * when it differs from what the registry holds, with the next serial (DESIGN "Trust").
  */
 import type { Config } from '../model/config.ts'
-import type { Document } from '../model/document.ts'
+import type { Document, Voucher } from '../model/document.ts'
 import type { Certificate, Endpoint, Fabric, GatewayRecord } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { PublicKey } from '../model/key.ts'
@@ -19,9 +19,27 @@ export interface Keys {
   tunnelKeys(underlays: number): Record<string, PublicKey>
   /** A document as it travels, signed by the identity. */
   seal(document: Document): string
+  /** The identity's word that it claims a voucher. */
+  claimProof(voucher: Voucher): string
 }
 
-export type PublicKeys = Omit<Keys, 'seal'>
+export type PublicKeys = Omit<Keys, 'seal' | 'claimProof'>
+
+/** The one-time key of a voucher, from the file that it came in. */
+export interface VoucherKey {
+  readonly file: string
+  /** Its public half, as vouchers name it. */
+  readonly key: string
+  /** A document as it travels, signed by it. */
+  seal(document: Document): string
+}
+
+/** The same bytes each time, so that it does not matter how often it is said. */
+export function claimOf(voucher: Voucher, keys: Pick<Keys, 'identity' | 'claimProof'>): Document {
+  const { fabric, gateway, serial } = voucher
+  const payload = { fabric, serial, gateway, voucher: serial, identity: keys.identity }
+  return { type: 'claim', payload: { ...payload, proof: keys.claimProof(voucher) } }
+}
 
 export function requestOf(config: Config, keys: PublicKeys): Document {
   return {

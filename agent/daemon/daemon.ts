@@ -10,7 +10,7 @@ import type { GroupIds } from '../plan/group-id.ts'
 import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import type { Keys } from './announce.ts'
+import type { Keys, VoucherKey } from './announce.ts'
 import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
@@ -22,15 +22,19 @@ import { Publisher } from './publisher.ts'
 import type { RegistryAddresses } from './registry-address.ts'
 import { Reconciler } from './reconciler.ts'
 import { StatusView } from './status.ts'
+import type { Surroundings } from './surroundings.ts'
 import { backoffMs } from './trouble.ts'
 
 export interface DaemonOptions {
   readonly config: Config
   readonly keys: Keys
+  /** What cloud-init left here. */
+  readonly voucher?: VoucherKey | undefined
   /** The last-known-good store, and what was in it. */
   readonly known: KnownInput
   readonly registry: Registry
   readonly registryAddresses: RegistryAddresses
+  readonly surroundings: Surroundings
   /** For people, e.g. its URL. */
   readonly registryText: string
   readonly kernel: Kernel
@@ -53,7 +57,7 @@ const tickEveryMs = 60_000
 /** Runs until `stop` aborts; the data plane stays as it is. */
 export async function runDaemon(options: DaemonOptions, stop: AbortController): Promise<void> {
   const { config, keys, kernel, registry, events, ids, saveIds, notifier, runDirectory, version } = options
-  const { registryAddresses } = options
+  const { registryAddresses, surroundings } = options
   const { gateway } = config.own
   const { signal } = stop
   const startedAt = performance.now()
@@ -65,7 +69,10 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     ids,
     saveIds,
     events,
-    ownOf: ownResolver(config, () => registryAddresses.all),
+    ownOf: ownResolver(config, {
+      registryAddresses: () => registryAddresses.all,
+      cloud: () => surroundings.cloud,
+    }),
     onInputs: () => {
       publisher.look()
     },
@@ -79,18 +86,32 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     },
   })
   const { inputs, tally } = reconciler
-  registryAddresses.onNew(() => {
-    inputs.tick()
+  for (const source of [registryAddresses, surroundings]) {
+    source.onNew(() => {
+      inputs.tick() // a turn takes it in, and then the publisher looks
+    })
+  }
+  const publisher = new Publisher({
+    config,
+    keys,
+    voucher: options.voucher,
+    registry,
+    inputs,
+    surroundings,
+    events,
+    tally,
+    signal,
   })
-  const publisher = new Publisher({ config, keys, registry, inputs, events, tally, signal })
   const view = new StatusView({
     reconciler,
     kernel,
+    surroundings,
     version,
     fabric: config.fabric,
     gateway,
     site: config.site.name,
     registry: options.registryText,
+    latencyMs: () => registry.latencyMs,
     isService: options.isService,
     startedAt,
     hindrance: options.hindrance,

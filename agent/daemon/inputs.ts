@@ -15,22 +15,26 @@ import type { LastKnown } from '../registry/port.ts'
 import { boundLinks } from '../plan/underlay.ts'
 import type { Ground } from '../trust/ground.ts'
 import { Ledger } from '../trust/ledger.ts'
-import type { Admission } from '../trust/admission.ts'
+import type { Admission, Checked } from '../trust/admission.ts'
+import { isRefusal, isUnread } from '../trust/parse.ts'
 import type { RuleId } from '../trust/rulebook.ts'
 import type { Marks } from '../trust/tenure.ts'
 import { inTurns } from './breath.ts'
 import { Clock } from './clock.ts'
-import { checked } from './check.ts'
+import { checked, Rejected } from './check.ts'
 import type { Events } from './event.ts'
+import { Intake, usualLimits } from './intake.ts'
+import type { Limits } from './intake.ts'
 import type { Fate, Sources } from './leftover.ts'
+import { RefusalTelling } from './refusal-telling.ts'
 import type { Schedule } from './schedule.ts'
 import { Memory } from './memory.ts'
 import type { Tally } from './tally.ts'
 
 type State = Pick<Admission, 'snapshot' | 'refusals' | 'vanished' | 'stale' | 'authorities'>
 
-/** A bag of the registry, of the last-known-good store, or an empty one that tells the time. */
-type News = Bag & { readonly isKnown?: boolean; readonly isTick?: boolean }
+/** A bag of the last-known-good store, or of the registry; `isRead`: the registry said something just now. */
+type News = Bag & { readonly isKnown?: boolean; readonly isRead?: boolean }
 
 /** The last-known-good store, and what was in it. */
 export interface KnownInput {
@@ -53,6 +57,9 @@ export interface InputsOptions {
   readonly tally: Tally
   readonly schedule: Schedule
   readonly now: () => number
+  /** ms that never go back. */
+  readonly monotonic?: () => number
+  readonly limits?: Limits
 }
 
 /** Rules by which a document may be refused that counted before this agent started. */
@@ -69,6 +76,8 @@ const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
   'number',
   'tunnel-key',
   'certificate',
+  'voucher',
+  'claim-conflict',
 ])
 /** Rules by which a gateway is refused whatever came before. */
 const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'expired', 'plane'])
@@ -77,13 +86,27 @@ const staleNext = {
   next: 'renew the fabric document: linkspan ca fabric; until then no new gateway is let in',
 }
 
+const deferredNext = {
+  next: 'more changes than a gateway takes in at once: linkspan registry watch shows who writes them',
+}
+const deferredEveryMs = 60_000
+/** Each may be 22 MB long. */
+const mostUnread = 2
+
 export class Inputs implements Sources {
   readonly #options: InputsOptions
   readonly #ledger: Ledger
   readonly clock: Clock
   #isClockWrong = false
   readonly #memory: Memory | undefined
-  readonly #bags: News[] = []
+  readonly #intake: Intake
+  readonly #rejected = new Rejected()
+  readonly #refusals: RefusalTelling
+  /** Long documents that were not read, because their keys are not trusted. */
+  readonly #unread = new Map<string, Delivered>()
+  #known: News | undefined
+  #isTick = false
+  #told = { deferred: 0, atMs: -Infinity }
   #admission: State = {
     snapshot: undefined,
     refusals: [],
@@ -98,14 +121,20 @@ export class Inputs implements Sources {
 
   constructor(options: InputsOptions) {
     this.#options = options
-    const { ground, known, now, events, tally } = options
+    const { ground, known, now, events, tally, schedule, limits = usualLimits } = options
+    const { monotonic = () => performance.now() } = options
     this.#ledger = new Ledger(ground, known?.marks)
-    const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now })
+    const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now, monotonic })
     this.clock = clock
+    const rouse = (): void => {
+      schedule.rouse()
+    }
+    this.#refusals = new RefusalTelling(events, tally, monotonic)
+    this.#intake = new Intake({ limits, now: monotonic, rouse })
     if (known === undefined) return
     const { store, documents } = known
     this.#memory = new Memory({ store, ledger: this.#ledger, clock, events, tally })
-    if (documents.length > 0) this.#bags.push({ documents, complete: false, unreadable: [], isKnown: true })
+    if (documents.length > 0) this.#known = { documents, complete: false, unreadable: [], isKnown: true }
   }
 
   get admission(): State {
@@ -128,7 +157,12 @@ export class Inputs implements Sources {
 
   /** News that no turn has taken in yet. */
   get pending(): boolean {
-    return this.#bags.length > 0 || this.#options.schedule.factsDue
+    return this.#known !== undefined || this.#isTick || this.#intake.isDue || this.#options.schedule.factsDue
+  }
+
+  /** Documents that are not looked at yet, because too much came at once; and how often one had to wait so far. */
+  get deferred(): { readonly waiting: number; readonly total: number } {
+    return { waiting: this.#intake.waiting, total: this.#intake.deferred }
   }
 
   /**
@@ -150,7 +184,7 @@ export class Inputs implements Sources {
     return goes ? 'goes' : undefined
   }
 
-  documentOf(type: 'certificate' | 'record'): Document | undefined {
+  documentOf(type: 'certificate' | 'record' | 'voucher'): Document | undefined {
     return this.#ledger.documentOf(type, this.#options.gateway)
   }
 
@@ -162,19 +196,27 @@ export class Inputs implements Sources {
       : this.#options.ownOf(fabric, this.#facts)
   }
 
-  deliver(bag: News): void {
-    this.#bags.push(bag)
-    this.#options.schedule.rouse()
+  deliver(bag: Bag): void {
+    this.#intake.put(bag)
   }
 
   /** Takes in bags and facts. True where either said something new. */
   async take(signal: AbortSignal): Promise<boolean> {
     let news = false
     const fabric = this.#admission.snapshot?.fabric
-    for (let bag = this.#bags.shift(); bag !== undefined; bag = this.#bags.shift()) {
+    const known = this.#known
+    this.#known = undefined
+    if (known !== undefined) await this.#admit(known, signal)
+    const bag = this.#intake.take(this.#unreadable)
+    if (bag !== undefined) {
+      const startedAt = this.#monotonic()
       await this.#admit(bag, signal)
-      news = true
-    }
+      this.#intake.done(bag, this.#monotonic() - startedAt)
+    } else if (this.#isTick)
+      await this.#admit({ documents: [], complete: false, unreadable: this.#unreadable }, signal)
+    if (known !== undefined || bag !== undefined || this.#isTick) news = true
+    this.#isTick = false
+    this.#tellDeferred()
     // Which routes are facts depends on the underlays that are bound.
     const due = this.#options.schedule.factsDue || this.#admission.snapshot?.fabric !== fabric
     if (due || this.#facts === undefined) news = (await this.#gatherFacts(signal)) || news
@@ -204,20 +246,55 @@ export class Inputs implements Sources {
 
   /** Time passes: documents begin and end. */
   tick(): void {
-    this.deliver({ documents: [], complete: false, unreadable: this.#unreadable, isTick: true })
+    this.#isTick = true
+    this.#options.schedule.rouse()
+  }
+
+  #monotonic(): number {
+    return this.#options.monotonic?.() ?? performance.now()
+  }
+
+  /** Once a minute, while it goes on. */
+  #tellDeferred(): void {
+    const { deferred, waiting } = this.#intake
+    const atMs = this.#monotonic()
+    if (deferred === this.#told.deferred || atMs - this.#told.atMs < deferredEveryMs) return
+    const times = deferred - this.#told.deferred
+    this.#told = { deferred, atMs }
+    this.#options.events.emit('warning', 'documents-deferred', { times, waiting, ...deferredNext })
   }
 
   async #admit(bag: News, signal: AbortSignal): Promise<void> {
     const { events, tally, now } = this.#options
     const before = this.#admission
-    const documents = await checked(bag.documents, this.#ledger, signal)
+    const { trusted } = before.authorities
+    const documents = await checked(
+      bag.documents,
+      {
+        ledger: this.#ledger,
+        rejected: this.#rejected,
+        // What counted before is bounded by what counted.
+        ...(bag.isKnown === true ? {} : { gate: this.#intake }),
+        isTrusted: (kid) => kid === this.#options.ground.authority || trusted.has(kid),
+      },
+      signal,
+    )
+    this.#setAside(documents)
     const admission = await inTurns(this.#ledger.admitSteps({ ...bag, documents }, this.clock.now()), signal)
     this.#admission = admission
+    if (admission.authorities !== before.authorities && this.#unread.size > 0) this.#readAgain()
     const { fabric } = admission.snapshot ?? {}
     if (fabric !== undefined) this.clock.witnessed(fabric.serial)
-    if (bag.isKnown === true) return
+    if (bag.isKnown === true) {
+      // Altered on disk: the registry's next bag puts it right, and would hide it.
+      for (const { rule, object, reason } of admission.refusals) {
+        if (rule === 'document' || rule === 'signature')
+          events.emit('warning', 'known-documents-damaged', { object, reason })
+      }
+      return
+    }
     this.#memory?.keep(admission.admitted)
-    if (bag.unreadable.length === 0 && bag.isTick !== true) this.#readAtMs = now()
+    if (bag.unreadable.length === 0 && bag.isRead === true) this.#readAtMs = now()
     for (const { object, reason, next } of bag.unreadable) {
       if (this.#unreadable.some((known) => known.object === object && known.reason === reason)) continue
       events.emit('warning', 'registry-unreadable', { object, reason, next })
@@ -225,15 +302,7 @@ export class Inputs implements Sources {
     }
     this.#unreadable = bag.unreadable
     const { refusals, vanished } = this.#admission
-    if (refusals !== before.refusals) {
-      const known = new Set(before.refusals.map((refusal) => JSON.stringify(refusal)))
-      for (const refusal of refusals) {
-        if (known.has(JSON.stringify(refusal))) continue
-        const { origin, rule, gateway, object, reason, next } = refusal
-        events.emit('warning', 'document-refused', { origin, rule, gateway, object, reason, next })
-        tally.error('verify')
-      }
-    }
+    if (refusals !== before.refusals) this.#refusals.tell(before.refusals, refusals)
     if (this.#admission.stale && !before.stale) events.emit('error', 'fabric-stale', staleNext)
     this.#tellClock()
     if (vanished === before.vanished) return
@@ -241,6 +310,25 @@ export class Inputs implements Sources {
     for (const { origin, gateway } of vanished) {
       if (!known.has(origin)) events.emit('warning', 'document-vanished', { origin, gateway })
     }
+  }
+
+  /** Remembers long documents that were not read. A few: who may sign one is a short list. */
+  #setAside(documents: readonly Checked[]): void {
+    for (const { origin, bytes, signed } of documents) {
+      if (signed === undefined) continue
+      this.#unread.delete(origin)
+      if (!isRefusal(signed) || !isUnread(signed)) continue
+      const [oldest] = this.#unread.keys()
+      if (this.#unread.size >= mostUnread && oldest !== undefined) this.#unread.delete(oldest)
+      this.#unread.set(origin, { origin, bytes })
+    }
+  }
+
+  /** Other keys are trusted now. */
+  #readAgain(): void {
+    const documents = [...this.#unread.values()]
+    this.#unread.clear()
+    this.#intake.put({ documents, complete: false, unreadable: this.#unreadable })
   }
 
   #tellClock(): void {

@@ -16,11 +16,12 @@ import { join } from 'node:path'
 import { syncDirectory, writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
 import { devices } from '../model/device.ts'
-import type { Document } from '../model/document.ts'
+import type { Document, Voucher } from '../model/document.ts'
 import { maxUnderlays, planes } from '../model/fabric.ts'
 import { parsePublicKey } from '../model/key.ts'
 import type { PublicKey } from '../model/key.ts'
 import { sealDocument } from '../trust/parse.ts'
+import { claimProof } from '../trust/voucher.ts'
 
 const secretBytes = 32
 /** DER of a PKCS#8 X25519 private key, up to the 32 raw bytes (RFC 8410, section 7). */
@@ -99,6 +100,11 @@ export class KeyStore {
   /** A document as it travels, signed by the identity: our record, our request. */
   seal(document: Document): string {
     return sealDocument(document, this.#identity)
+  }
+
+  /** The identity's word that it claims this voucher. */
+  claimProof({ fabric, gateway, key }: Voucher): string {
+    return claimProof(fabric, gateway, key, this.#identity)
   }
 
   /** Public keys of the newest generation by device index: all 8 slots of the first `underlayCount` underlays (1-4). */

@@ -9,7 +9,7 @@ import type { Refusal } from '../trust/refusal.ts'
 import { httpServer, listen } from './http.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
-import type { StatusView } from './status.ts'
+import type { Status, StatusView } from './status.ts'
 import type { TrustView } from './trust-view.ts'
 import { durationBuckets } from './tally.ts'
 
@@ -37,6 +37,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           await registry.metrics(),
           ...own(reconciler, version),
           ...trust(view.trust()),
+          ...source(view.registry()),
           ...peers(await view.peers()),
           '',
         ].join('\n'),
@@ -118,6 +119,12 @@ function own(reconciler: Reconciler, version: string): string[] {
     ...family('linkspan_documents_vanished', 'gauge', 'Documents in force that the registry lacks.', [
       [{}, admission.vanished.length],
     ]),
+    ...family('linkspan_documents_waiting', 'gauge', 'Documents not looked at yet: too much came at once.', [
+      [{}, inputs.deferred.waiting],
+    ]),
+    ...family('linkspan_documents_deferred_total', 'counter', 'Times a document had to wait for its turn.', [
+      [{}, inputs.deferred.total],
+    ]),
     ...(readAtMs === undefined
       ? []
       : family(
@@ -142,9 +149,24 @@ function byRule(refusals: readonly Refusal[]): ReadonlyMap<string, number> {
   return counts
 }
 
-function trust({ fabric, certificate, authorities }: TrustView): string[] {
-  const gauge = (name: string, help: string, value: number | undefined): string[] =>
-    value === undefined ? [] : family(name, 'gauge', help, [[{}, value]])
+/** Nothing where there is no value yet. */
+function gauge(name: string, help: string, value: number | undefined): string[] {
+  return value === undefined ? [] : family(name, 'gauge', help, [[{}, value]])
+}
+
+function source({ ageSeconds, latencyMs, unreadable }: Status['registry']): string[] {
+  return [
+    ...gauge('linkspan_registry_age_seconds', 'Since all of the registry could be read.', ageSeconds),
+    ...gauge(
+      'linkspan_registry_latency_seconds',
+      'How long its last answer took.',
+      latencyMs && latencyMs / 1000,
+    ),
+    ...gauge('linkspan_registry_unreadable', 'Parts of it that cannot be read.', unreadable.length),
+  ]
+}
+
+function trust({ fabric, certificate, authorities, recordSerial, barred, clock }: TrustView): string[] {
   return [
     ...gauge('linkspan_authority_keys', 'Keys of the authority whose signatures count.', authorities.length),
     ...gauge('linkspan_fabric_serial', 'Serial of the fabric document in force.', fabric?.serial),
@@ -153,7 +175,29 @@ function trust({ fabric, certificate, authorities }: TrustView): string[] {
       'When the fabric document turns stale.',
       fabric && fabric.freshUntilMs / 1000,
     ),
+    ...gauge(
+      'linkspan_fabric_stale',
+      '1 where it should have been renewed.',
+      fabric && Number(fabric.isStale),
+    ),
     ...gauge('linkspan_certificate_serial', 'Serial of our certificate.', certificate?.serial),
+    ...gauge(
+      'linkspan_certificate_expires_in_seconds',
+      'Until our certificate expires; negative once it has.',
+      certificate?.secondsLeft,
+    ),
+    ...gauge('linkspan_certificate_barred', '1 where it counts no more.', Number(barred !== undefined)),
+    ...gauge('linkspan_record_serial', 'Serial of our record in force.', recordSerial),
+    ...gauge(
+      'linkspan_clock_leap_seconds',
+      'How far the clock leapt ahead and is not believed.',
+      (clock?.leapMs ?? 0) / 1000,
+    ),
+    ...gauge(
+      'linkspan_clock_lag_seconds',
+      'How far the clock is behind what is surely past.',
+      (clock?.lagMs ?? 0) / 1000,
+    ),
     ...gauge(
       'linkspan_certificate_expiry_timestamp_seconds',
       'When our certificate expires.',

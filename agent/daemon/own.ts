@@ -1,24 +1,48 @@
-/** Own with its endpoints resolved against the host. */
-import { ownOf } from '../model/config.ts'
+/** Own with its endpoints resolved against the host, and against what its cloud says of it. */
+import { internet, ownOf } from '../model/config.ts'
 import type { Config } from '../model/config.ts'
 import type { Fabric } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Own } from '../model/own.ts'
-import { familyOf } from '../model/prefix.ts'
+import { familyOf, isPrivate } from '../model/prefix.ts'
 import type { Address } from '../model/prefix.ts'
+import type { Cloud } from './surroundings.ts'
+
+export interface OwnSources {
+  /** Those of the registry; as configured where it is left out. */
+  readonly registryAddresses?: () => readonly Address[]
+  readonly cloud?: () => Cloud | undefined
+}
 
 /** Answers the same object while nothing of it changed, because plan compares references. */
 export function ownResolver(
   config: Config,
-  registryAddresses: () => readonly Address[] = () => config.own.registryAddresses,
+  { registryAddresses = () => config.own.registryAddresses, cloud }: OwnSources = {},
 ): (fabric: Fabric, facts: HostFacts) => Own {
   let last: Own | undefined
   return (fabric, facts) => {
-    const route = facts.links.find(({ defaultRoute }) => defaultRoute === true)
-    const addresses = route?.addresses.map(({ address }) => address) ?? []
-    const address = addresses.find((each) => familyOf(each) === 4) ?? addresses[0]
-    const own = { ...ownOf(config, fabric, address), registryAddresses: registryAddresses() }
+    const addresses = endpointAddresses(fabric, facts, cloud?.())
+    const own = { ...ownOf(config, fabric, addresses), registryAddresses: registryAddresses() }
     if (last === undefined || JSON.stringify(last) !== JSON.stringify(own)) last = own
     return last
   }
+}
+
+/** Where peers reach us where nobody configured it; none: they wait to be called. */
+function endpointAddresses(fabric: Fabric, facts: HostFacts, cloud: Cloud | undefined): readonly Address[] {
+  const known = cloud?.addresses.filter((address) => isOurs(address, facts)) ?? []
+  if (known.length > 0) return known
+  const route = facts.links.find(({ defaultRoute }) => defaultRoute === true)
+  const held = route?.addresses.map(({ address }) => address) ?? []
+  const address = held.find((each) => familyOf(each) === 4) ?? held[0]
+  if (address === undefined) return []
+  // A cloud that knows no public address has us behind its NAT: nobody out there reaches a private one.
+  const isBehindNat = cloud !== undefined && isPrivate(address)
+  return isBehindNat && fabric.underlays.some(({ name }) => name === internet) ? [] : [address]
+}
+
+/** IPv4 is translated on its way; an IPv6 address that no link of ours carries leads nowhere. */
+function isOurs(address: Address, { links, ipv6 }: HostFacts): boolean {
+  if (familyOf(address) === 4) return true
+  return ipv6 && links.some(({ addresses }) => addresses.some((held) => held.address === address))
 }

@@ -1,5 +1,6 @@
 /**
- * Says of ourselves what the registry should hold: a request while we have no certificate, our record once we have one.
+ * Says of ourselves what the registry should hold: while we have no certificate a claim, where we came with a voucher, or a
+ * request; our record once we have one.
  * Runs beside the reconciler and never holds it up; what fails is tried again with backoff.
  */
 import { reasonOf } from '../errors.ts'
@@ -7,10 +8,12 @@ import type { Reason } from '../errors.ts'
 import type { Config } from '../model/config.ts'
 import type { Document } from '../model/document.ts'
 import type { Registry } from '../registry/port.ts'
-import { recordToPublish, requestOf } from './announce.ts'
-import type { Keys } from './announce.ts'
+import { claimOf, recordToPublish, requestOf } from './announce.ts'
+import type { Keys, VoucherKey } from './announce.ts'
 import type { Events } from './event.ts'
 import type { Inputs } from './inputs.ts'
+import { sitePrefixes } from './site-prefix.ts'
+import type { Surroundings } from './surroundings.ts'
 import type { Tally } from './tally.ts'
 import { backoffMs } from './trouble.ts'
 import type { Trouble } from './trouble.ts'
@@ -18,8 +21,11 @@ import type { Trouble } from './trouble.ts'
 export interface PublisherOptions {
   readonly config: Config
   readonly keys: Keys
+  /** What cloud-init left here. */
+  readonly voucher?: VoucherKey | undefined
   readonly registry: Registry
   readonly inputs: Inputs
+  readonly surroundings: Surroundings
   readonly events: Events
   readonly tally: Tally
   readonly signal: AbortSignal
@@ -37,6 +43,8 @@ export class Publisher {
   /** Without its serial, so that what was said is not said again before it can come back. */
   #said = { content: '', atMs: -Infinity }
   #trouble: Trouble | undefined
+  /** What became of our voucher, as it was told last. */
+  #voucherTold = ''
 
   constructor(options: PublisherOptions) {
     this.#options = options
@@ -78,7 +86,9 @@ export class Publisher {
       if (document === undefined || registry.publish === undefined) return
       const content = JSON.stringify([document.type, { ...document.payload, serial: 0 }])
       if (content === this.#said.content && performance.now() - this.#said.atMs < returnMs) return
-      await registry.publish(Buffer.from(this.#options.keys.seal(document)), signal)
+      const { keys, voucher } = this.#options
+      const signer = document.type === 'claim' && voucher !== undefined ? voucher : keys
+      await registry.publish(Buffer.from(signer.seal(document)), signal)
       this.#said = { content, atMs: performance.now() }
       this.#round = 0
       this.#trouble = undefined
@@ -103,29 +113,67 @@ export class Publisher {
 
   /** Undefined where the registry holds what it should, or where we do not know what it holds. */
   #wanted(): Document | undefined {
-    const { config, keys, inputs } = this.#options
-    if (inputs.readAtMs === undefined) return undefined
+    const { config, keys, inputs, surroundings } = this.#options
+    if (inputs.readAtMs === undefined || surroundings.isAsked) return undefined
     const certificate = inputs.documentOf('certificate')
-    if (certificate?.type !== 'certificate') return requestOf(config, keys)
+    if (certificate?.type !== 'certificate') return this.#claim() ?? requestOf(this.#requested(), keys)
     if (certificate.payload.identity !== keys.identity) {
       this.#mismatch()
       return undefined
     }
     if (this.#trouble?.object === mismatchOf(config)) this.#trouble = undefined
+    this.#tellVoucher('voucher-used', 'notice', 'the gateway is certified', 'delete the file')
     const fabric = inputs.admission.snapshot?.fabric
     const { own, facts } = inputs
     if (fabric === undefined || own === undefined || facts === undefined) return undefined
-    const record = inputs.documentOf('record')
+    const said = inputs.documentOf('record')
+    const record = said?.type === 'record' ? said.payload : undefined
+    // A cloud that is silent today told our address yesterday.
+    const stays = record !== undefined && config.own.endpoints === undefined && surroundings.isUncertain
     return recordToPublish({
       config,
       keys,
       fabric,
       certificate: certificate.payload,
-      record: record?.type === 'record' ? record.payload : undefined,
-      own,
+      record,
+      own: stays ? { ...own, endpoints: record.endpoints } : own,
       facts,
       nowMs: Date.now(),
     })
+  }
+
+  /** Our claim, where the key that we hold is that of our voucher. Without one somebody must certify us by hand. */
+  #claim(): Document | undefined {
+    const { inputs, keys, voucher } = this.#options
+    const said = inputs.documentOf('voucher')
+    if (voucher === undefined || said?.type !== 'voucher') return undefined
+    const { key, until, gateway } = said.payload
+    const byHand = `linkspan ca voucher ${gateway} --replace, or certify it by hand: linkspan ca issue ${gateway}`
+    if (key !== voucher.key) {
+      this.#tellVoucher('voucher-unusable', 'error', 'the voucher in force is of another key', byHand)
+      return undefined
+    }
+    if (until >= Date.now()) return claimOf(said.payload, keys)
+    const reason = `the voucher ended at ${new Date(until).toISOString()}`
+    this.#tellVoucher('voucher-unusable', 'error', reason, byHand)
+    return undefined
+  }
+
+  #tellVoucher(event: string, level: 'notice' | 'error', reason: string, next: string): void {
+    const { voucher, events } = this.#options
+    if (voucher === undefined || this.#voucherTold === reason) return
+    this.#voucherTold = reason
+    events.emit(level, event, { object: voucher.file, reason, next })
+  }
+
+  /** What the operator configured; what is missing there as the cloud says it, else as the site's links do. */
+  #requested(): Config {
+    const { config, inputs, surroundings } = this.#options
+    const request = surroundings.cloud?.request ?? config
+    if (request.prefixes.length > 0 || inputs.facts === undefined) return request
+    const { interfaces, exclude } = config.own
+    const links = { exclude, endpoints: config.own.endpoints ?? [], ...(interfaces && { interfaces }) }
+    return { ...request, prefixes: sitePrefixes(links, inputs.facts) }
   }
 
   #mismatch(): void {

@@ -23,13 +23,14 @@ import type { Own } from '../model/own.ts'
 import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
-import { share } from '../plan/share.ts'
+import { preparation, share } from '../plan/share.ts'
 import type { Ground } from '../trust/ground.ts'
 import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
 import type { Events } from './event.ts'
 import { Leftovers } from './leftover.ts'
 import { Inputs } from './inputs.ts'
+import type { Limits } from './intake.ts'
 import type { KnownInput } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
 import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
@@ -64,6 +65,8 @@ export interface ReconcilerOptions {
   readonly onProgress?: () => void
   /** Unix ms. */
   readonly now?: () => number
+  /** How much of the registry's news is taken in. */
+  readonly limits?: Limits
   readonly random?: () => number
 }
 
@@ -120,6 +123,7 @@ export class Reconciler {
       tally,
       schedule,
       now: this.#now,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
     })
   }
 
@@ -261,6 +265,7 @@ export class Reconciler {
     if (trusted && !this.schedule.isDrift && (await this.#isAsDesired(without, signal))) {
       return this.#confirmed(startedAt)
     }
+    if (isChange) await inTurns(preparation(input), signal)
     const host = isChange ? share(input, 'host') : undefined
     const observed = await listOf(this.#observe(host, without, signal))
     let planned = input
@@ -330,7 +335,9 @@ export class Reconciler {
     const changes = new Map<ShareKey, Share>()
     if (input === this.#planned) return changes
     const before = this.#planned?.ids === input.ids ? this.#planned : undefined
-    for (const key of affected(before, input)) {
+    const keys = affected(before, input)
+    if (keys.includes('host')) yield* preparation(input)
+    for (const key of keys) {
       changes.set(key, share(input, key))
       yield
     }

@@ -7,6 +7,7 @@ import type { Reason } from '../errors.ts'
 import type { PeerView, Seen } from './peer-view.ts'
 import { peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
+import type { CloudView, Surroundings } from './surroundings.ts'
 import { trustView } from './trust-view.ts'
 import type { TrustView } from './trust-view.ts'
 import type { Trouble } from './trouble.ts'
@@ -39,9 +40,15 @@ export interface Status {
     readonly source: string
     /** Seconds since all of it could last be read. */
     readonly ageSeconds?: number
+    /** Ms that its last answer took. */
+    readonly latencyMs?: number
+    /** Documents that are not looked at yet, because too much came at once. */
+    readonly waiting?: number
     readonly unreadable: readonly Reason[]
   }
   readonly trust: TrustView
+  /** What the cloud says of this VM; absent on premises. */
+  readonly cloud?: CloudView
   readonly conflicts: readonly Reason[]
   readonly failures: readonly Trouble[]
   readonly refusals: readonly Refusal[]
@@ -52,6 +59,7 @@ export interface Status {
 export interface StatusOptions {
   readonly reconciler: Reconciler
   readonly kernel: Kernel
+  readonly surroundings: Surroundings
   readonly version: string
   readonly fabric: string
   readonly gateway: string
@@ -62,6 +70,7 @@ export interface StatusOptions {
   readonly startedAt: number
   /** What keeps us from writing anything. */
   readonly hindrance: Reason | undefined
+  readonly latencyMs?: () => number | undefined
   /** What keeps us from saying of ourselves what we should. */
   readonly unpublished: () => Trouble | undefined
 }
@@ -112,8 +121,23 @@ export class StatusView {
     return trustView(this.#options.reconciler.inputs, this.#options.gateway)
   }
 
+  registry(): Status['registry'] {
+    const { reconciler, registry: source, latencyMs } = this.#options
+    const { readAtMs, unreadable, deferred } = reconciler.inputs
+    const took = latencyMs?.()
+    return {
+      source,
+      ...(readAtMs === undefined
+        ? {}
+        : { ageSeconds: Math.max(0, Math.round((Date.now() - readAtMs) / 1000)) }),
+      ...(took === undefined ? {} : { latencyMs: Math.round(took * 10) / 10 }),
+      ...(deferred.waiting === 0 ? {} : { waiting: deferred.waiting }),
+      unreadable,
+    }
+  }
+
   async status(): Promise<Status> {
-    const { reconciler, version, fabric, gateway, site, registry, startedAt } = this.#options
+    const { reconciler, version, fabric, gateway, site, startedAt } = this.#options
     const peers = await this.peers()
     const { troubles, desired, inputs, settled } = reconciler
     const { snapshot, refusals, vanished } = inputs.admission
@@ -137,6 +161,7 @@ export class StatusView {
         ? 'degraded'
         : 'ok'
     const trust = this.trust()
+    const cloud = this.#options.surroundings.view
     const state = isWaiting ? this.#waitingFor() : tunnels(up, peers.length, problems)
     return {
       schema,
@@ -154,14 +179,9 @@ export class StatusView {
       isService: this.#options.isService,
       peers,
       routes: desired.count('route'),
-      registry: {
-        source: registry,
-        ...(inputs.readAtMs === undefined
-          ? {}
-          : { ageSeconds: Math.max(0, Math.round((Date.now() - inputs.readAtMs) / 1000)) }),
-        unreadable: inputs.unreadable,
-      },
+      registry: this.registry(),
       trust,
+      ...(cloud === undefined ? {} : { cloud }),
       conflicts,
       failures,
       refusals,

@@ -1,6 +1,7 @@
 /** What `status` and metrics say of trust: whose documents count, until when, and what is about to end. */
 import type { Fabric } from '../model/fabric.ts'
 import { graceMs } from '../trust/moment.ts'
+import type { RuleId } from '../trust/rulebook.ts'
 import type { Inputs } from './inputs.ts'
 
 export interface TrustView {
@@ -12,7 +13,13 @@ export interface TrustView {
     readonly serial: number
     readonly notBeforeMs: number
     readonly notAfterMs: number
+    /** By the clock that documents are judged by; negative once it is over. */
+    readonly secondsLeft: number
   }
+  /** Of our own record in force. */
+  readonly recordSerial?: number
+  /** Why we have no peers any more, and what was set up for them leads nowhere. */
+  readonly barred?: string
   /** The clock leapt ahead by so many ms and nothing expires by it yet, or is so far behind. */
   readonly clock?: { readonly leapMs: number; readonly lagMs: number }
   /** What somebody should do something about, the most urgent first: one sentence each. */
@@ -27,8 +34,11 @@ export function trustView(inputs: Inputs, gateway: string): TrustView {
   const { sureMs } = clock.now()
   const document = inputs.documentOf('certificate')
   const certificate = document?.type === 'certificate' ? document.payload : undefined
+  const record = inputs.documentOf('record')
   const fabric = admission.snapshot?.fabric
   const alarms: string[] = []
+  const barred = barredBy(inputs, gateway)
+  if (barred !== undefined) alarms.push(`our certificate counts no more, so all peers are gone: ${barred}`)
   if (certificate !== undefined) {
     const { notAfter } = certificate
     const renew = `linkspan ca renew ${gateway}`
@@ -55,11 +65,22 @@ export function trustView(inputs: Inputs, gateway: string): TrustView {
             serial: certificate.serial,
             notBeforeMs: certificate.notBefore,
             notAfterMs: certificate.notAfter,
+            secondsLeft: Math.floor((certificate.notAfter - sureMs) / 1000),
           },
         }),
+    ...(record?.type === 'record' ? { recordSerial: record.payload.serial } : {}),
+    ...(barred === undefined ? {} : { barred }),
     ...(leapMs > 0 || lagMs > 0 ? { clock: { leapMs, lagMs } } : {}),
     alarms,
   }
+}
+
+const endings: ReadonlySet<RuleId> = new Set<RuleId>(['revoked', 'expired', 'removed'])
+
+/** Why the gateway is in the snapshot only to close what it had opened. */
+function barredBy({ admission: { snapshot, refusals } }: Inputs, gateway: string): string | undefined {
+  if (snapshot?.gateways.get(gateway)?.barred !== true) return undefined
+  return refusals.find((refusal) => refusal.gateway === gateway && endings.has(refusal.rule))?.reason ?? ''
 }
 
 function staleness({ freshUntil }: Fabric, isStale: boolean, sureMs: number): string[] {

@@ -48,22 +48,32 @@ export interface Config {
   /** What this gateway asks to originate; requests until certified. */
   readonly prefixes: readonly Prefix[]
   readonly registry: RegistryConfig
+  /** The file with a voucher's key; absent: the default one, where it is there. */
+  readonly voucher?: string
   readonly metrics: { readonly address: Address; readonly port: number } | false
 }
 
 export const defaultConfigFile = '/etc/linkspan/config.yml'
+export const defaultVoucherFile = '/etc/linkspan/voucher'
 export const defaultStateDirectory = '/var/lib/linkspan'
 export const defaultMetrics = { address: '127.0.0.1', port: 9586 }
 
+/** The underlay that a gateway is on where its operator names none. */
+export const internet = 'internet'
+
 /**
- * Own for plan. Without configured endpoints: one on the fabric's first underlay, at `address` (the first global address
- * on the link of the default route; absent: as behind NAT, peers wait to be called), default port.
+ * Own for plan. Without configured endpoints: one for each of `addresses` (at most one a family; none: as behind NAT, peers
+ * wait to be called), at the default port, on the underlay `internet`, or on the fabric's first where it has none of that
+ * name.
  */
-export function ownOf(config: Config, fabric: Fabric, address: Address | undefined): Own {
+export function ownOf(config: Config, fabric: Fabric, addresses: readonly Address[]): Own {
   const { endpoints, ...own } = config.own
   if (endpoints !== undefined) return { ...own, endpoints }
-  const underlay = fabric.underlays[0]
+  const underlay = fabric.underlays.find(({ name }) => name === internet) ?? fabric.underlays[0]
   if (underlay === undefined) return { ...own, endpoints: [] }
   const endpoint = { underlay: underlay.name, port: defaultBasePort }
-  return { ...own, endpoints: [address === undefined ? endpoint : { ...endpoint, address }] }
+  return {
+    ...own,
+    endpoints: addresses.length === 0 ? [endpoint] : addresses.map((address) => ({ ...endpoint, address })),
+  }
 }

@@ -50,12 +50,38 @@ export interface Authority {
   readonly retired: readonly string[]
 }
 
+/**
+ * A certificate for whoever comes first: all that it grants, and in place of the identity a key that is used once, to sign
+ * the claim. For gateways that boot without anybody at hand (cloud-init).
+ */
+export interface Voucher extends Omit<Certificate, 'identity'> {
+  /** Ed25519 public key, base64url: whoever holds its other half may claim. */
+  readonly key: string
+  /** Unix ms: who claims later is refused. At most 24 h after `notBefore`. */
+  readonly until: number
+}
+
+/** A gateway's word that a voucher is its own, signed by the voucher's key. */
+export interface Claim {
+  readonly fabric: Name
+  readonly serial: number
+  readonly gateway: Name
+  /** The serial of the voucher. */
+  readonly voucher: number
+  /** Ed25519 public key, base64url. */
+  readonly identity: string
+  /** The identity's word that it is held: a `linkspan-proof` envelope by it over {fabric, gateway, voucher}. */
+  readonly proof: string
+}
+
 export type Document =
   | { readonly type: 'fabric'; readonly payload: Fabric }
   | { readonly type: 'certificate'; readonly payload: Certificate }
   | { readonly type: 'record'; readonly payload: GatewayRecord }
   | { readonly type: 'request'; readonly payload: Request }
   | { readonly type: 'authority'; readonly payload: Authority }
+  | { readonly type: 'voucher'; readonly payload: Voucher }
+  | { readonly type: 'claim'; readonly payload: Claim }
 
 export type DocumentType = Document['type']
 

@@ -8,7 +8,9 @@ declare const publicKeyBrand: unique symbol
 /** Curve25519 public key: 44 characters of base64, canonical. */
 export type PublicKey = string & { readonly [publicKeyBrand]: true }
 
+/** 32 bytes are 43 characters and one pad; the last character carries 4 significant bits, so the other two must be 0. */
+export const publicKeyPattern = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/
+
 export function parsePublicKey(text: string): PublicKey | undefined {
-  // 32 bytes are 43 characters and one pad; the last character carries 4 significant bits, so the other two must be 0.
-  return /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/.test(text) ? (text as PublicKey) : undefined
+  return publicKeyPattern.test(text) ? (text as PublicKey) : undefined
 }

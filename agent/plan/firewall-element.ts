@@ -42,12 +42,22 @@ export type Lengths = bigint
 
 export function lengthsOf(prefixes: Iterable<Prefix>): Lengths {
   let lengths = 0n
-  for (const prefix of prefixes) lengths |= bit(familyOf(prefix), lengthOf(prefix))
+  let last = -1
+  for (const prefix of prefixes) {
+    // Neighbours are mostly of one length, and big integers are slow.
+    const next = position(familyOf(prefix), lengthOf(prefix))
+    if (next !== last) lengths |= 1n << BigInt(next)
+    last = next
+  }
   return lengths
 }
 
+function position(family: Family, length: number): number {
+  return family === 4 ? length : 64 + length
+}
+
 function bit(family: Family, length: number): Lengths {
-  return 1n << BigInt(family === 4 ? length : 64 + length)
+  return 1n << BigInt(position(family, length))
 }
 
 export function hasLength(lengths: Lengths, family: Family, length: number): boolean {

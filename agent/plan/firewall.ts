@@ -140,8 +140,8 @@ function forwardRules(lengths: LengthsInUse, vnis: readonly number[]): readonly 
     rule(nft.link('oifname', tunnel), nft.drop),
     rule(nft.inside(4, 'daddr', prefix('169.254.0.0/16')), nft.drop),
     rule(nft.inside(6, 'daddr', prefix('fe80::/10')), nft.drop),
-    // The IPv6 metadata service of EC2 is a unique local address.
-    rule(nft.oneOf(6, 'daddr', ['fd00:ec2::254']), nft.drop),
+    // The IPv6 metadata services of AWS and Google Cloud are unique local addresses.
+    rule(nft.oneOf(6, 'daddr', ['fd00:ec2::254', 'fd20:ce::254']), nft.drop),
     ...families.flatMap((family) =>
       descending(lengths.own, family).map((length) =>
         rule(nft.networkInSet(family, 'daddr', length, prefixSet('own', family, length)), nft.accept),

@@ -36,8 +36,19 @@ export interface Paths {
   readonly missing: readonly { readonly underlay: Name; readonly reason: string }[]
 }
 
+/** Shares of site, gateway and host ask for the same paths. */
+const known = new WeakMap<Local, Map<Gateway, Paths>>()
+
 /** All paths to a gateway, whatever their state. */
 export function pathsTo(local: Local, gateway: Gateway): Paths {
+  const ofLocal = known.get(local) ?? new Map<Gateway, Paths>()
+  known.set(local, ofLocal)
+  const paths = ofLocal.get(gateway) ?? findPaths(local, gateway)
+  ofLocal.set(gateway, paths)
+  return paths
+}
+
+function findPaths(local: Local, gateway: Gateway): Paths {
   const paths: Path[] = []
   const missing: { underlay: Name; reason: string }[] = []
   for (const side of local.sides) {

@@ -2,11 +2,13 @@
  * Shares: the desired state in pieces that change apart. The union of all shares is the desired state; their objects have
  * different keys, so each can be diffed by itself. A changed record re-plans what affected.ts names and nothing else.
  */
+import { lengthsOfGateway } from './firewall-element.ts'
 import { gatewayShare } from './gateway.ts'
 import { hostShare } from './host.ts'
 import type { PlanInput, Share, ShareKey } from './input.ts'
 import { localOf } from './local.ts'
 import type { Local } from './local.ts'
+import { pathsTo } from './path.ts'
 import { siteShare } from './site.ts'
 import { attachedNetworks, networkShare } from './vxlan.ts'
 
@@ -39,6 +41,21 @@ export function share(input: PlanInput, key: ShareKey): Share {
 /** The full plan, share by share, so that the caller can breathe in between. */
 export function* plan(input: PlanInput): Generator<Share> {
   for (const key of shareKeys(input)) yield share(input, key)
+}
+
+/**
+ * What the host's share asks of every gateway, a few at a time: with 10,000 of them it is too much for one go. Run it
+ * before that share is made; it changes nothing but how long that takes.
+ */
+export function* preparation(input: PlanInput): Generator<void> {
+  const local = localOf(input)
+  if (local === undefined) return
+  let count = 0
+  for (const gateway of input.snapshot.gateways.values()) {
+    pathsTo(local, gateway)
+    lengthsOfGateway(gateway)
+    if (++count % 64 === 0) yield
+  }
 }
 
 const nothing = { objects: [], notes: [] }

@@ -217,7 +217,7 @@ class Lines {
   }
 }
 
-function isName(name: string): boolean {
+export function isName(name: string): boolean {
   return namePattern.test(name) && name !== 'end'
 }
 

@@ -9,7 +9,7 @@ import type { Reason } from '../errors.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
 import { envelopeBytes } from '../trust/envelope.ts'
 
-export const folders = ['authority', 'certificates', 'records', 'requests'] as const
+export const folders = ['authority', 'certificates', 'vouchers', 'claims', 'records', 'requests'] as const
 
 export interface Listing {
   /** False where the registry's directory itself cannot be read. */
@@ -126,6 +126,11 @@ async function missingPart(path: string): Promise<'file' | 'folder' | undefined>
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'folder' : undefined
   }
+}
+
+/** Of the file that the stamp is of, in bytes. */
+export function sizeOf(stamp: string): number {
+  return Number(stamp.split(' ')[2])
 }
 
 function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {

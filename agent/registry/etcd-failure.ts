@@ -201,7 +201,7 @@ const sayings: readonly (readonly [RegExp, (caller: Caller) => Saying])[] = [
   [
     /request is too large|message larger than max/,
     () => ({
-      reason: 'takes no document of this size',
+      reason: 'is longer than this etcd takes; where nothing else is said to it, that is 1.5 MiB',
       next: 'start etcd with a larger --max-request-bytes',
     }),
   ],

@@ -11,8 +11,8 @@ import type { Endpoint } from './etcd-endpoint.ts'
 import { EtcdFailure, status } from './etcd-failure.ts'
 import { EtcdSession } from './etcd-session.ts'
 import type { Access, Patience } from './etcd-session.ts'
-import type { CredentialStore } from './https-credential.ts'
-import type { Resolve } from './https-resolver.ts'
+import type { CredentialStore } from './credential.ts'
+import type { Resolve } from './resolver.ts'
 
 export interface ServersOptions {
   /** Our certificates, looked at before each connection. */

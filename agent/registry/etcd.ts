@@ -8,7 +8,11 @@
  * watched and given up is told in etcd-follower.ts; who may write what, in etcd-role.ts.
  */
 import { LinkspanError } from '../errors.ts'
+import { maxFabricBytes } from '../model/document.ts'
 import type { Bag } from '../model/document.ts'
+import { envelopeBytes } from '../trust/envelope.ts'
+import { CredentialStore } from './credential.ts'
+import type { CredentialFiles } from './credential.ts'
 import { isLoopback, parseEndpoint } from './etcd-endpoint.ts'
 import { EtcdFollower } from './etcd-follower.ts'
 import { keysBelow } from './etcd-key.ts'
@@ -18,11 +22,9 @@ import { EtcdServers } from './etcd-servers.ts'
 import type { User } from './etcd-session.ts'
 import { EtcdStore } from './etcd-store.ts'
 import type { Pulse } from './etcd-watch.ts'
-import { CredentialStore } from './https-credential.ts'
-import type { CredentialFiles } from './https-credential.ts'
-import { systemResolver } from './https-resolver.ts'
-import type { Resolve } from './https-resolver.ts'
 import type { Registry } from './port.ts'
+import { systemResolver } from './resolver.ts'
+import type { Resolve } from './resolver.ts'
 
 export interface EtcdRegistryOptions {
   /** `https://host:2379`, one or more of one cluster: the first is taken while it works. */
@@ -38,7 +40,7 @@ export interface EtcdRegistryOptions {
   readonly files?: Pick<CredentialFiles, 'ca' | 'certificate' | 'key'>
   /** Absent: etcd takes the client certificate's common name, or has no users. */
   readonly user?: User
-  /** Longest value, and all together, in bytes; 16 MiB and 64 MiB. */
+  /** Longest value, and all together, in bytes; that of the largest fabric document, and 64 MiB. */
   readonly valueBytes?: number
   readonly bagBytes?: number
   /** Changes that come within this time are one bag, in ms; 5. */
@@ -91,7 +93,7 @@ export class EtcdRegistry implements Registry {
   constructor(options: EtcdRegistryOptions) {
     const { prefix, keyOf, files = {}, user, pageKeys = 500 } = options
     const {
-      valueBytes = 16 * mebibyte,
+      valueBytes = envelopeBytes(maxFabricBytes),
       bagBytes = 64 * mebibyte,
       answerMs = 4000,
       transferMs = 10_000,
@@ -127,6 +129,10 @@ export class EtcdRegistry implements Registry {
   /** For the command line: single keys, and all documents at one moment. */
   get store(): EtcdStore {
     return this.#store
+  }
+
+  get latencyMs(): number | undefined {
+    return this.health.roundTripMs
   }
 
   get health(): EtcdHealth {

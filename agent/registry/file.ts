@@ -2,23 +2,24 @@
  * The file registry: a directory that may be a local disk, a shared file system or a git checkout.
  *
  *   fabric.jws   certificates/<gateway>.jws   records/<gateway>.jws   requests/<gateway>.jws   authority/<key>.jws
+ *   vouchers/<gateway>.jws   claims/<gateway>.jws
  *
  * The first bag is all there is. Then inotify names single files, and only those are read again, so a change is one small
  * read away from the daemon. Shared file systems deliver no events and directories get replaced under us, so every 30
  * seconds a walk compares names, inodes, sizes and times, and reads what differs. What cannot be read is reported and
  * changes nothing; a file that looks half written is read again before it is passed on.
  */
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { writeAtomically } from '../atomic-file.ts'
+import { syncDirectory, writeAtomically } from '../atomic-file.ts'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Bag, Delivered, Signed } from '../model/document.ts'
 import { looksWhole } from '../trust/envelope.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 import { ChangeSignal, DirectoryWatch } from './directory-watch.ts'
-import { errorReason, folders, listRegistry, readDocument } from './directory.ts'
+import { errorReason, folders, listRegistry, readDocument, sizeOf } from './directory.ts'
 import type { Listing } from './directory.ts'
 import { documentName } from './document-name.ts'
 import type { Registry } from './port.ts'
@@ -28,12 +29,18 @@ export interface FileRegistryOptions {
   readonly walkMs?: number
   /** Events that come within this time are one bag, in ms. */
   readonly coalesceMs?: number
+  /** All documents together, in bytes; 64 MiB. What does not fit is left out. */
+  readonly bagBytes?: number
 }
 
 /** When a half-written file is read again, in ms; after the last it is passed on as it is. */
 const retriesMs = [50, 200, 1000]
 /** Between two walks while something cannot be read. */
 const unreachableMs = 2000
+/** All documents of a registry together, in bytes. */
+const maxBagBytes = 64 * 1024 * 1024
+/** A path costs memory, too, even with nothing in the file. */
+const pathBytes = 64
 /** Files read at the same time. */
 const concurrency = 16
 
@@ -41,9 +48,14 @@ export class FileRegistry implements Registry {
   readonly #directory: string
   readonly #walkMs: number
   readonly #coalesceMs: number
+  readonly #bagBytes: number
 
-  constructor(directory: string, { walkMs = 30_000, coalesceMs = 5 }: FileRegistryOptions = {}) {
+  constructor(
+    directory: string,
+    { walkMs = 30_000, coalesceMs = 5, bagBytes = maxBagBytes }: FileRegistryOptions = {},
+  ) {
     this.#directory = directory
+    this.#bagBytes = bagBytes
     this.#walkMs = walkMs
     this.#coalesceMs = coalesceMs
   }
@@ -51,7 +63,7 @@ export class FileRegistry implements Registry {
   async *watch(signal: AbortSignal): AsyncIterable<Bag> {
     const changes = new ChangeSignal(signal)
     const watch = new DirectoryWatch(this.#directory, folders, changes)
-    const reader = new Reader(this.#directory)
+    const reader = new Reader(this.#directory, this.#bagBytes)
     // Also where nobody asks for the next bag any more: inotify watches keep a process alive.
     const close = (): void => {
       watch.close()
@@ -111,6 +123,18 @@ export async function writeDocument(directory: string, signed: Signed, bytes: Ui
   return path
 }
 
+/** Takes a file out of a registry directory; false where there is none. Throws as writeDocument() does. */
+export async function removeDocument(path: string): Promise<boolean> {
+  try {
+    await unlink(path)
+    await syncDirectory(dirname(path))
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    throw new LinkspanError(errorReason(path, error, 'cannot be removed'), { cause: error })
+  }
+}
+
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path)
@@ -124,7 +148,7 @@ async function makeFolder(path: string): Promise<void> {
  * directory cannot be read.
  */
 export async function readRegistry(directory: string): Promise<Bag> {
-  const reader = new Reader(directory)
+  const reader = new Reader(directory, maxBagBytes)
   const bag = await reader.walk()
   const [reason] = bag?.unreadable ?? []
   if (bag?.complete !== true) {
@@ -156,9 +180,13 @@ class Reader {
   #complete = false
   #reachable = false
   #astray = false
+  readonly #most: number
+  /** Of all that is known. */
+  #bytes = 0
 
-  constructor(directory: string) {
+  constructor(directory: string, most: number) {
     this.#directory = directory
+    this.#most = most
   }
 
   /** The directory could be listed the last time. */
@@ -187,11 +215,25 @@ class Reader {
     this.#reachable = listing.readable
     if (!listing.readable) return this.#report([], [], listing.unreadable)
     const first = !this.#complete
-    const wanted = [...listing.files].filter(([origin, stamp]) => this.#known.get(origin) !== stamp)
-    const read = await this.#read(wanted.map(([origin]) => origin))
     const gone = [...this.#known.keys()].filter((origin) => isGone(origin, listing))
-    for (const origin of gone) this.#known.delete(origin)
+    for (const origin of gone) this.#forget(origin)
+    const wanted: string[] = []
+    let room = this.#most - this.#bytes
+    let leftOut = 0
+    for (const [origin, stamp] of listing.files) {
+      const known = this.#known.get(origin)
+      if (known === stamp) continue
+      const more = costOf(origin, stamp) - (known === undefined ? 0 : costOf(origin, known))
+      if (more > room) leftOut++
+      else {
+        wanted.push(origin)
+        room -= more
+      }
+    }
+    const read = await this.#read(wanted)
     const unreadable = [...listing.unreadable, ...read.unreadable]
+    // The place of them all: what lies there counts as unreadable, not as vanished.
+    if (leftOut > 0) unreadable.push(tooMuch(this.#directory, `${leftOut} documents are`, this.#most))
     if (!first) return this.#report(read.documents, gone, unreadable)
     this.#complete = true
     this.#unreadable = unreadable
@@ -206,7 +248,7 @@ class Reader {
     const wanted = new Set([...origins, ...due])
     if (wanted.size === 0) return undefined
     const { documents, missing, unreadable } = await this.#read([...wanted])
-    const gone = missing.filter((origin) => this.#known.delete(origin))
+    const gone = missing.filter((origin) => this.#forget(origin))
     const others = this.#unreadable.filter(({ object }) => !wanted.has(object))
     return this.#report(documents, gone, [...others, ...unreadable])
   }
@@ -226,14 +268,31 @@ class Reader {
           if (read.missing === 'file') missing.push(origin)
           else this.#astray = true
         } else if (!this.#isPartial(origin, read.bytes)) {
-          this.#known.set(origin, read.stamp)
-          documents.push({ origin, bytes: read.bytes })
+          if (this.#keep(origin, read.stamp)) documents.push({ origin, bytes: read.bytes })
+          else unreadable.push(tooMuch(origin, 'is', this.#most))
         } else if (!this.#known.has(origin)) unreadable.push(halfWritten(origin))
         if (!('bytes' in read)) this.#partial.delete(origin)
       }
     }
     await Promise.all(Array.from({ length: concurrency }, worker))
     return { documents, missing, unreadable }
+  }
+
+  /** False where there is no room for it; what was known of it stays. */
+  #keep(origin: string, stamp: string): boolean {
+    const known = this.#known.get(origin)
+    const more = costOf(origin, stamp) - (known === undefined ? 0 : costOf(origin, known))
+    if (more > this.#most - this.#bytes) return false
+    this.#known.set(origin, stamp)
+    this.#bytes += more
+    return true
+  }
+
+  #forget(origin: string): boolean {
+    const known = this.#known.get(origin)
+    if (known === undefined) return false
+    this.#bytes -= costOf(origin, known)
+    return this.#known.delete(origin)
   }
 
   /** True while the file should be read again first: it does not end as a document does. */
@@ -266,6 +325,20 @@ function halfWritten(object: string): Reason {
     object,
     reason: 'looks half written: it does not end as a signed document does',
   }
+}
+
+function tooMuch(object: string, whatIs: string, most: number): Reason {
+  return {
+    code: 'registry-unreadable',
+    object,
+    reason: `${whatIs} left out: the registry's documents are longer than ${most} bytes together`,
+    next: 'remove what does not belong there',
+  }
+}
+
+/** Bytes that a file counts against the limit. */
+function costOf(origin: string, stamp: string): number {
+  return pathBytes + origin.length + sizeOf(stamp)
 }
 
 /** Gone, and not merely in a place that cannot be read now. */

@@ -1,10 +1,10 @@
 /** What an https registry is told, and what it does where it is told nothing. */
 import { LinkspanError } from '../errors.ts'
 import { maxBundleBytes } from './bundle.ts'
-import type { CredentialFiles } from './https-credential.ts'
+import type { CredentialFiles } from './credential.ts'
 import type { MirrorTimes } from './https-mirror.ts'
-import { systemResolver } from './https-resolver.ts'
-import type { Resolve } from './https-resolver.ts'
+import { systemResolver } from './resolver.ts'
+import type { Resolve } from './resolver.ts'
 import { bundleUrl } from './https-url.ts'
 
 export interface HttpsRegistryOptions {

@@ -51,6 +51,10 @@ export class HttpsRegistry implements Registry {
     }
   }
 
+  get latencyMs(): number | undefined {
+    return this.mirrors.find(({ isUsed }) => isUsed)?.latencyMs
+  }
+
   /** How the mirrors fare, the preferred one first. */
   get mirrors(): readonly MirrorHealth[] {
     return this.#source.health

@@ -10,6 +10,8 @@ export type { Bag, Delivered } from '../model/document.ts'
 export interface Registry {
   /** Ends when the signal aborts. An unreachable registry yields a bag with `unreadable` and no documents. */
   watch(signal: AbortSignal): AsyncIterable<Bag>
+  /** Ms that the last answer took. Undefined where there was none yet; absent where nobody waits for one, as of a directory. */
+  readonly latencyMs?: number | undefined
   /** Absent where the registry is read-only to a gateway. */
   publish?(document: Uint8Array, signal: AbortSignal): Promise<void>
 }

@@ -7,6 +7,8 @@
  */
 import { didYouMean } from './spelling.ts'
 import { quoted } from './excerpt.ts'
+import { patternSchema, schemaOf, shaped } from './schema.ts'
+import type { Schema } from './schema.ts'
 
 export interface Problem {
   readonly path: readonly (string | number)[]
@@ -78,7 +80,13 @@ export function object(required: Fields, optional: Fields = {}): Decoder<Readonl
     ...Object.entries(optional),
   ])
   const names = Object.keys(required)
-  return (value, at, key) => {
+  const schema = (): Schema => ({
+    type: 'object',
+    properties: Object.fromEntries([...decoders].map(([name, decoder]) => [name, schemaOf(decoder)])),
+    required: names,
+    additionalProperties: false,
+  })
+  return shaped(schema, (value, at, key) => {
     if (!isObject(value)) return expected(at, key, 'an object', value)
     const here: At = { problems: at.problems, parent: at, key }
     const before = at.problems.length
@@ -95,12 +103,17 @@ export function object(required: Fields, optional: Fields = {}): Decoder<Readonl
       if (!Object.hasOwn(value, name)) fail(at, key, `the field "${name}" is missing`)
     }
     return at.problems.length === before ? shape : null
-  }
+  })
 }
 
-/** Any names, checked by `name`, with values of one kind. */
-export function dictionary<T>(name: (key: string) => string | undefined, of: Decoder<T>) {
-  return ((value, at, key) => {
+/** Any names, checked by `name`, with values of one kind. `names`: the same rule, for the schema. */
+export function dictionary<T>(name: (key: string) => string | undefined, of: Decoder<T>, names?: RegExp) {
+  const schema = (): Schema => ({
+    type: 'object',
+    additionalProperties: schemaOf(of),
+    ...(names === undefined ? {} : { propertyNames: { pattern: names.source } }),
+  })
+  return shaped(schema, ((value, at, key) => {
     if (!isObject(value)) return expected(at, key, 'an object', value)
     const here: At = { problems: at.problems, parent: at, key }
     const before = at.problems.length
@@ -112,11 +125,12 @@ export function dictionary<T>(name: (key: string) => string | undefined, of: Dec
       if (decoded !== null) entries.push([field, decoded])
     }
     return at.problems.length === before ? Object.fromEntries(entries) : null
-  }) satisfies Decoder<Record<string, T>>
+  }) satisfies Decoder<Record<string, T>>)
 }
 
 export function array<T>(of: Decoder<T>): Decoder<readonly T[]> {
-  return (value, at, key) => {
+  const schema = (): Schema => ({ type: 'array', items: schemaOf(of) })
+  return shaped(schema, (value, at, key) => {
     if (!Array.isArray(value)) return expected(at, key, 'a list', value)
     const here: At = { problems: at.problems, parent: at, key }
     const before = at.problems.length
@@ -126,7 +140,7 @@ export function array<T>(of: Decoder<T>): Decoder<readonly T[]> {
       if (decoded !== null) list.push(decoded)
     }
     return at.problems.length === before ? list : null
-  }
+  })
 }
 
 /** A list in which no two elements have the same `by`; `what` names it: "the VNI". */
@@ -135,7 +149,14 @@ export function unique<T>(
   what: string,
   by: (element: T) => unknown,
 ): Decoder<readonly T[]> {
-  return (value, at, key) => {
+  const schema = (): Schema => {
+    const plain = schemaOf(of)
+    const isText = (plain['items'] as Schema | undefined)?.['type'] === 'string'
+    // An object's mark may be one of its fields, which no schema can compare.
+    const rule = isText ? { uniqueItems: true } : commented(plain, `no two elements have the same: ${what}`)
+    return { ...plain, ...rule }
+  }
+  return shaped(schema, (value, at, key) => {
     const list = of(value, at, key)
     if (list === null) return null
     const seen = new Map<unknown, number>()
@@ -149,10 +170,13 @@ export function unique<T>(
       else fail(here, i, `${what} ${quoted(mark)} is used twice: elements ${first} and ${i}`)
     }
     return at.problems.length === before ? list : null
-  }
+  })
 }
 
-/** A further condition: `check` answers undefined, or the wrong part and why. */
+/**
+ * A further condition: `check` answers undefined, or the wrong part and why. `said`: as much of it as a schema can say; a
+ * `$comment` for the rest.
+ */
 export function where<T>(
   of: Decoder<T>,
   check: (
@@ -160,8 +184,14 @@ export function where<T>(
   ) =>
     | { readonly path?: readonly (string | number)[]; readonly reason: string; readonly hint?: string }
     | undefined,
+  said: Schema = {},
 ): Decoder<T> {
-  return (value, at, key) => {
+  const schema = (): Schema => {
+    const plain = schemaOf(of)
+    const rest = typeof said['$comment'] === 'string' ? commented(plain, said['$comment']) : {}
+    return { ...plain, ...said, ...rest }
+  }
+  return shaped(schema, (value, at, key) => {
     const decoded = of(value, at, key)
     if (decoded === null) return null
     const wrong = check(decoded)
@@ -173,15 +203,22 @@ export function where<T>(
       last = step
     }
     return fail(here, last, wrong.reason, wrong.hint)
-  }
+  })
+}
+
+function commented(plain: Schema, text: string): Schema {
+  const before = plain['$comment']
+  return { $comment: typeof before === 'string' ? `${before}; ${text}` : text }
 }
 
 export function integer(least: number, most: number): Decoder<number> {
   const range = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`
-  return (value, at, key) =>
+  const schema = (): Schema => ({ type: 'integer', minimum: least, maximum: most })
+  return shaped(schema, (value, at, key) =>
     typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most
       ? value
-      : expected(at, key, `an integer, ${range}`, value)
+      : expected(at, key, `an integer, ${range}`, value),
+  )
 }
 
 /** Text that matches; `what` says which texts do. */
@@ -190,19 +227,25 @@ export function text(
   what: string,
   hint?: (text: string) => string | undefined,
 ): Decoder<string> {
-  return (value, at, key) =>
-    typeof value === 'string' && pattern.test(value)
-      ? value
-      : expected(at, key, what, value, typeof value === 'string' ? hint?.(value) : undefined)
+  return shaped(
+    () => patternSchema(pattern),
+    (value, at, key) =>
+      typeof value === 'string' && pattern.test(value)
+        ? value
+        : expected(at, key, what, value, typeof value === 'string' ? hint?.(value) : undefined),
+  )
 }
 
 export function oneOf<T extends string>(...words: readonly T[]): Decoder<T> {
-  return (value, at, key) => {
-    const word = words.find((candidate) => candidate === value)
-    if (word !== undefined) return word
-    const hint = typeof value === 'string' ? didYouMean(value, words) : undefined
-    return expected(at, key, words.map((candidate) => `"${candidate}"`).join(' or '), value, hint)
-  }
+  return shaped(
+    () => ({ enum: words }),
+    (value, at, key) => {
+      const word = words.find((candidate) => candidate === value)
+      if (word !== undefined) return word
+      const hint = typeof value === 'string' ? didYouMean(value, words) : undefined
+      return expected(at, key, words.map((candidate) => `"${candidate}"`).join(' or '), value, hint)
+    },
+  )
 }
 
 export function expected(at: At, key: string | number, what: string, value: unknown, hint?: string): null {

@@ -5,8 +5,8 @@
  * what waits is never more than the registry holds.
  */
 import type { DocumentType, Signed } from '../model/document.ts'
-import type { Fabric } from '../model/fabric.ts'
-import { authoritiesOf } from './authorities.ts'
+import type { Fabric, Name } from '../model/fabric.ts'
+import { authoritiesOf, predecessorsOf } from './authorities.ts'
 import type { Authorities } from './authorities.ts'
 import type { Ground } from './ground.ts'
 import type { Origins } from './origins.ts'
@@ -14,6 +14,8 @@ import type { Refusal } from './refusal.ts'
 import { refuseSigner, refuseStale, refuseStranger, succession } from './rule.ts'
 import { behind, gatewayOf, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
+import { judgeClaims } from './voucher.ts'
+import type { Contest } from './voucher.ts'
 
 export interface Arrival {
   readonly origin: string
@@ -32,6 +34,8 @@ export class Entrance {
   readonly #marks: ReadonlyMap<string, Mark>
   readonly #waiting = new Map<string, Arrival>()
   #authorities: Authorities
+  /** Keys that were the authority's before the one we begin with. */
+  #predecessors: ReadonlySet<string> = new Set()
 
   constructor(ground: Ground, origins: Origins, marks: ReadonlyMap<string, Mark>) {
     this.#ground = ground
@@ -52,6 +56,12 @@ export class Entrance {
   /** The authority documents in force are others. */
   rechain(inForce: Iterable<Signed>): void {
     this.#authorities = authoritiesOf(this.#ground.authority, inForce, this.#authorities)
+  }
+
+  /** All authority documents that there are. */
+  acquaint(arrivals: Arrivals): void {
+    const all = [...arrivals.values()].flatMap((some) => some.map(({ signed }) => signed))
+    this.#predecessors = predecessorsOf(this.#authorities, all)
   }
 
   /** An origin says something else now, or is gone. */
@@ -81,10 +91,15 @@ export class Entrance {
     const { trusted, retired } = this.#authorities
     if (trusted.has(signed.kid)) return true
     const wasTrusted = retired.has(signed.kid)
-    // But for certificates: those must have been issued anew before the key went.
+    // But for certificates and vouchers: those must have been issued anew before the key went.
     const { type } = signed.document
-    if (wasTrusted && type !== 'certificate' && this.#marks.get(subjectOf(signed))?.hash === signed.hash)
-      return true
+    const stays = type !== 'certificate' && type !== 'voucher'
+    if (wasTrusted && stays && this.#marks.get(subjectOf(signed))?.hash === signed.hash) return true
+    if (type === 'authority' && this.#predecessors.has(signed.kid)) {
+      this.#origins.excuse(origin)
+      this.#waiting.set(origin, arrival)
+      return false
+    }
     return this.#keepOut(arrival, refuseStranger(origin, signed, this.#ground.authority, wasTrusted))
   }
 
@@ -103,6 +118,19 @@ export class Entrance {
   isKnown(arrival: Arrival, isStale: boolean): boolean {
     if (!isStale || this.#marks.has(subjectOf(arrival.signed))) return true
     return this.#keepOut(arrival, refuseStale(arrival.origin, arrival.signed))
+  }
+
+  /** The claims of one gateway and key that may come in; where it is certified, they are nothing to anybody. */
+  claimants(gateway: Name, arrivals: readonly Arrival[], contest: Omit<Contest, 'mark'>): readonly Arrival[] {
+    if (this.#marks.has(`certificate ${gateway}`)) {
+      for (const { origin } of arrivals) this.#origins.excuse(origin)
+      return []
+    }
+    const [first] = arrivals
+    const mark = first && this.#marks.get(subjectOf(first.signed))
+    const { standing, refused } = judgeClaims(arrivals, { ...contest, mark })
+    for (const [arrival, refusal] of refused) this.#keepOut(arrival, refusal)
+    return standing
   }
 
   /** A record is signed by the identity that its gateway is certified for: undefined where it is not certified. */

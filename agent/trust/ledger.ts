@@ -4,10 +4,10 @@
  * or gone changes nothing that runs. The outcome is that of verify() over the documents and the marks so far; the work is
  * that of the change.
  *
- * A bag is taken in by rank, whatever its order: keys of the authority, fabric document, certificates, records. Who signed a
- * document that its signer may not sign waits (entrance.ts).
+ * A bag is taken in by rank, whatever its order: keys of the authority, fabric document, certificates, vouchers, claims,
+ * records. Who signed a document that its signer may not sign waits (entrance.ts).
  */
-import type { Bag, Delivered, Document, DocumentType, Signed } from '../model/document.ts'
+import type { Bag, Delivered, Document, Signed } from '../model/document.ts'
 import type { Admission, Checked, CheckedBag, Vanished } from './admission.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { Gateway, Snapshot } from '../model/gateway.ts'
@@ -15,25 +15,21 @@ import { Entrance } from './entrance.ts'
 import type { Arrival, Arrivals } from './entrance.ts'
 import { digestOf } from './envelope.ts'
 import type { Ground } from './ground.ts'
+import { InForce } from './in-force.ts'
 import { isStale } from './moment.ts'
 import type { Moment } from './moment.ts'
 import { Origins } from './origins.ts'
 import { isRefusal, parseDocument } from './parse.ts'
-import { compareRefusals, compareText } from './refusal.ts'
+import { compareRefusals } from './refusal.ts'
 import type { Refusal } from './refusal.ts'
 import { Roster } from './roster.ts'
 import { foreign, refuseForgedRequest } from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
-import { behind, gatewayOf, markOf, nameOf, outranks, subjectOf } from './subject.ts'
+import { behind, markOf, outranks, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
 import { noMarks } from './tenure.ts'
 import type { Marks } from './tenure.ts'
-
-interface InForce {
-  readonly signed: Signed
-  origin: string
-  goneSinceMs?: number
-}
+import type { Contest } from './voucher.ts'
 
 /** Documents taken in between two chances for the event loop. */
 const step = 64
@@ -41,8 +37,7 @@ const step = 64
 export class Ledger {
   readonly #ground: Ground
   readonly #origins = new Origins()
-  /** By subject. */
-  readonly #inForce = new Map<string, InForce>()
+  readonly #inForce: InForce
   readonly #marks: Map<string, Mark>
   readonly #entrance: Entrance
   readonly #before: Marks
@@ -59,6 +54,7 @@ export class Ledger {
     this.#ground = ground
     this.#before = marks
     this.#marks = new Map(marks.documents)
+    this.#inForce = new InForce(this.#marks)
     this.#entrance = new Entrance(ground, this.#origins, this.#marks)
   }
 
@@ -88,11 +84,11 @@ export class Ledger {
     const touched = new Set<string>()
     const arrivals: Arrival[] = []
     const delivered = new Set<string>()
-    for (const document of bag.documents) {
+    for (const [i, document] of bag.documents.entries()) {
       delivered.add(document.origin)
       this.#receive(document, arrivals, touched)
+      if (i % step === 0) yield
     }
-    yield
     // First, so that what waited and is gone does not come in now.
     for (const origin of this.#origins.missing(bag, delivered)) {
       this.#entrance.leave(origin)
@@ -100,13 +96,16 @@ export class Ledger {
       if (subject !== undefined) touched.add(subject)
     }
     yield* this.#enter(arrivals, moment, bag.isKnown === true, touched, admitted)
-    for (const subject of touched) this.#place(subject, moment)
-
+    let count = 0
+    for (const subject of touched) {
+      this.#place(subject, moment)
+      if (++count % step === 0) yield
+    }
     const before = this.#snapshot
     yield* this.#judge(touched, moment)
     const refusals = this.#allRefusals()
     if (JSON.stringify(refusals) !== JSON.stringify(this.#refusals)) this.#refusals = refusals
-    const vanished = this.#allVanished()
+    const vanished = this.#inForce.vanished()
     if (JSON.stringify(vanished) !== JSON.stringify(this.#vanished)) this.#vanished = vanished
     return {
       changed: before !== this.#snapshot,
@@ -134,15 +133,9 @@ export class Ledger {
     return this.#inForce.get(subjectOf(signed))?.signed.hash === signed.hash
   }
 
-  /** The certificate or record in force of a gateway of the fabric, whether or not it is in the snapshot. */
-  documentOf(type: 'certificate' | 'record', gateway: Name): Document | undefined {
-    return this.#documentOf(type, gateway)?.signed.document
-  }
-
-  #documentOf(type: 'certificate' | 'record', gateway: Name): InForce | undefined {
-    const certificate = this.#inForce.get(`certificate ${gateway}`)
-    if (type === 'certificate' || certificate?.signed.document.type !== 'certificate') return certificate
-    return this.#inForce.get(`record ${gateway} ${certificate.signed.document.payload.identity}`)
+  /** What of a gateway is in force, whether or not it is in the snapshot. A claimed voucher is a certificate. */
+  documentOf(type: 'certificate' | 'record' | 'voucher', gateway: Name): Document | undefined {
+    return this.#inForce.document(type, gateway)
   }
 
   #receive({ origin, digest, signed, bytes }: Checked, arrivals: Arrival[], touched: Set<string>): void {
@@ -184,8 +177,8 @@ export class Ledger {
         some.filter((arrival) => entrance.isTrusted(arrival) && entrance.follows(arrival, incumbent)),
       )
     }
-    const fabric = this.#inForce.get('fabric')?.signed.document
-    this.#stale = fabric?.type === 'fabric' && isStale(fabric.payload, moment)
+    const { fabric } = this.#inForce
+    this.#stale = fabric !== undefined && isStale(fabric, moment)
     const unknownStay = this.#stale && !isKnown
     let count = 0
     for (const [subject, some] of of('certificate')) {
@@ -195,10 +188,17 @@ export class Ledger {
       )
       if (++count % step === 0) yield
     }
+    for (const [subject, some] of of('voucher')) {
+      elect(
+        subject,
+        some.filter((arrival) => entrance.isTrusted(arrival)),
+      )
+    }
+    this.#enterClaims(of('claim'), { moment, unknownStay, isKnown }, touched, elect)
     for (const subject of [...touched]) this.#disown(subject, touched)
     for (const [subject, some] of of('record')) {
       const [, gateway = ''] = subject.split(' ')
-      const identity = this.#identityOf(gateway)
+      const identity = this.#inForce.certificate(gateway)?.payload.identity
       const own = some.filter((arrival) => entrance.isOwn(arrival, identity))
       elect(subject, own)
       if (own.length > 0 && identity !== undefined) this.#signers.set(gateway, identity)
@@ -224,8 +224,9 @@ export class Ledger {
       const subject = `authority ${kid}`
       elect(subject, left.get(subject) ?? [])
       left.delete(subject)
-      entrance.rechain(this.#inForceOf('authority'))
+      entrance.rechain(this.#inForce.of('authority'))
     }
+    entrance.acquaint(arrivals)
     for (const [subject, some] of left) {
       elect(
         subject,
@@ -235,39 +236,57 @@ export class Ledger {
     // What a retired key signed counts no longer, but for the fabric document: without one there would be no fabric.
     const why = (arrival: Arrival): boolean => entrance.isTrusted(arrival)
     for (const [subject, { signed }] of this.#inForce) {
-      if (!subject.startsWith('certificate ')) continue
-      if (entrance.authorities.trusted.has(signed.kid)) this.#tell(subject, why)
+      const { type } = signed.document
+      if (type !== 'fabric' && type !== 'certificate' && type !== 'voucher') continue
+      if (type === 'fabric' || entrance.authorities.trusted.has(signed.kid)) this.#tell(subject, why)
       else this.#depose(subject, touched, why)
     }
   }
 
-  *#inForceOf(type: DocumentType): Generator<Signed> {
-    for (const { signed } of this.#inForce.values()) if (signed.document.type === type) yield signed
-  }
-
-  #identityOf(gateway: Name): string | undefined {
-    const certificate = this.documentOf('certificate', gateway)
-    return certificate?.type === 'certificate' ? certificate.payload.identity : undefined
+  #enterClaims(
+    arrivals: Arrivals,
+    when: Pick<Contest, 'moment' | 'unknownStay' | 'isKnown'>,
+    touched: Set<string>,
+    elect: (subject: string, some: readonly Arrival[]) => void,
+  ): void {
+    const enter = (subject: string, some: readonly Arrival[]): readonly Arrival[] => {
+      const [, gateway = ''] = subject.split(' ')
+      const voucher = this.#inForce.voucher(gateway)
+      return this.#entrance.claimants(gateway, some, { ...when, voucher })
+    }
+    // What claims another voucher than the one that counts now, or is certified now, counts no longer.
+    const hasNews = [...touched].some((subject) => /^(certificate|voucher) /.test(subject))
+    for (const { document, kid } of hasNews ? [...this.#inForce.of('claim')] : []) {
+      if (document.type !== 'claim') continue
+      const { gateway, voucher } = document.payload
+      const now = this.#inForce.voucher(gateway)
+      if (!this.#inForce.isOutranked(gateway) && now?.key === kid && now.serial === voucher) continue
+      const subject = `claim ${gateway} ${kid}`
+      this.#depose(subject, touched, (arrival) => enter(subject, [arrival]))
+    }
+    for (const [subject, some] of arrivals) elect(subject, enter(subject, some))
   }
 
   /** A certificate for another identity ends what the one before said of the gateway. */
-  #disown(certificate: string, touched: Set<string>): void {
-    const [type, gateway = ''] = certificate.split(' ')
-    const kid = type === 'certificate' ? this.#signers.get(gateway) : undefined
-    const identity = this.#identityOf(gateway)
+  #disown(subject: string, touched: Set<string>): void {
+    const [type, gateway = ''] = subject.split(' ')
+    const kid = type === 'record' || type === 'authority' ? undefined : this.#signers.get(gateway)
+    const identity = this.#inForce.certificate(gateway)?.payload.identity
     if (kid === undefined || identity === kid) return
     this.#signers.delete(gateway)
     this.#depose(`record ${gateway} ${kid}`, touched, (arrival) => this.#entrance.isOwn(arrival, identity))
   }
 
   /** Takes a document out of force; `why` tells each origin that still says it. */
-  #depose(subject: string, touched: Set<string>, why: (arrival: Arrival) => boolean): void {
+  #depose(subject: string, touched: Set<string>, why: (arrival: Arrival) => unknown): void {
     if (!this.#inForce.delete(subject)) return
     touched.add(subject)
     this.#tell(subject, why)
+    // Who comes back with it is to be judged anew.
+    this.#origins.forget(subject, '')
   }
 
-  #tell(subject: string, why: (arrival: Arrival) => boolean): void {
+  #tell(subject: string, why: (arrival: Arrival) => unknown): void {
     for (const origin of this.#origins.speakersOf(subject)) {
       const signed = this.#origins.wordOf(origin)
       if (signed !== undefined) why({ origin, signed })
@@ -327,9 +346,8 @@ export class Ledger {
 
   /** Has the roster judge what is different. */
   *#judge(touched: ReadonlySet<string>, moment: Moment): Generator<void> {
-    const document = this.#inForce.get('fabric')?.signed.document
-    if (document?.type !== 'fabric') return
-    const fabric = document.payload
+    const { fabric } = this.#inForce
+    if (fabric === undefined) return
     const fresh = this.#roster === undefined || !sameGround(this.#snapshot?.fabric, fabric)
     const roster =
       fresh || this.#roster === undefined
@@ -339,25 +357,15 @@ export class Ledger {
     const gateways = new Set<Name>()
     for (const subject of fresh ? this.#inForce.keys() : touched) {
       const [type, gateway] = subject.split(' ')
-      if (gateway !== undefined && (type === 'certificate' || type === 'record')) gateways.add(gateway)
+      if (gateway !== undefined && type !== 'authority') gateways.add(gateway)
     }
-    for (const gateway of gateways) this.#present(roster, gateway)
+    let count = 0
+    for (const gateway of gateways) {
+      roster.set(gateway, this.#inForce.certificate(gateway), this.#inForce.record(gateway))
+      if (++count % step === 0) yield
+    }
     const changed = yield* roster.settle(moment)
     this.#renew(fabric, fresh, changed)
-  }
-
-  #present(roster: Roster, gateway: Name): void {
-    const certificate = this.#documentOf('certificate', gateway)
-    const record = certificate && this.#documentOf('record', gateway)
-    roster.set(
-      gateway,
-      certificate?.signed.document.type === 'certificate'
-        ? { origin: certificate.origin, payload: certificate.signed.document.payload }
-        : undefined,
-      record?.signed.document.type === 'record'
-        ? { origin: record.origin, payload: record.signed.document.payload }
-        : undefined,
-    )
   }
 
   #renew(fabric: Fabric, fresh: boolean, changed: Map<Name, Gateway | undefined>): void {
@@ -376,21 +384,6 @@ export class Ledger {
 
   #allRefusals(): readonly Refusal[] {
     return [...(this.#roster?.refusals() ?? []), ...this.#origins.refusals()].sort(compareRefusals)
-  }
-
-  #allVanished(): readonly Vanished[] {
-    const vanished: Vanished[] = []
-    for (const { goneSinceMs, origin, signed } of this.#inForce.values()) {
-      if (goneSinceMs === undefined) continue
-      const gateway = gatewayOf(signed.document)
-      vanished.push({
-        origin,
-        object: nameOf(signed.document),
-        ...(gateway === undefined ? {} : { gateway }),
-        sinceMs: goneSinceMs,
-      })
-    }
-    return vanished.sort((a, b) => compareText(a.object, b.object))
   }
 }
 

@@ -23,7 +23,7 @@ interface Source {
 
 /** Where a document in force is now. */
 export interface Place {
-  /** The first of those that say it; undefined: none does. */
+  /** The first of those that say it now; undefined: none does. */
   readonly origin: string | undefined
   /** Some origin speaks of the subject, if only in older words. */
   readonly isThere: boolean
@@ -72,6 +72,11 @@ export class Origins {
     source.saysIt = false
   }
 
+  /** What it says is nothing that matters any more. */
+  excuse(origin: string): void {
+    delete this.#sources.get(origin)?.refusal
+  }
+
   /** What an origin says counts, or counted. Answers the subject that it spoke of before. */
   speak(origin: string, signed: Signed, subject: string): string | undefined {
     const source = this.#sources.get(origin)
@@ -111,23 +116,26 @@ export class Origins {
       return undefined
     }
     delete source.refusal
+    // What it said last was refused: said again, it is to be refused again.
+    if (!source.saysIt) source.digest = ''
     source.gone = true
     return subjectOf(source.word)
   }
 
   /** Who says the document that `mark` marks; who says an older one is told so. */
   place(subject: string, mark: Mark): Place {
-    const there: string[] = []
+    const saying: string[] = []
     let isThere = false
     for (const origin of this.speakersOf(subject)) {
       const source = this.#sources.get(origin)
       if (source?.word === undefined || source.gone) continue
       isThere = true
       const late = behind(origin, source.word, mark)
-      if (late === undefined) there.push(origin)
-      else if (source.saysIt) source.refusal = late
+      if (!source.saysIt) continue
+      if (late === undefined) saying.push(origin)
+      else source.refusal = late
     }
-    return { origin: there.sort(compareText)[0], isThere }
+    return { origin: saying.sort(compareText)[0], isThere }
   }
 
   /** Forgets origins of a subject that are gone, but for the one that its document is named by. */

@@ -3,19 +3,29 @@
  * (json.ts) and field by field (payload.ts). Whatever is wrong names the document; what is wrong in a payload names line and
  * column in it, says what was expected, and shows the source line. Nothing of a payload is read before its signature holds.
  */
-import type { Delivered, Document, DocumentType, Signed } from '../model/document.ts'
+import type { Authority, Delivered, Document, DocumentType, Signed } from '../model/document.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
+import { isProven as isCountersigned } from './authorities.ts'
 import { decode, formatPath } from './decode.ts'
 import type { Decoder } from './decode.ts'
-import { digestOf, envelopeBytes, isAuthentic, isAuthenticLater, openEnvelope, seal } from './envelope.ts'
+import {
+  digestOf,
+  envelopeBytes,
+  isAuthentic,
+  isAuthenticLater,
+  openEnvelope,
+  peekEnvelope,
+  seal,
+} from './envelope.ts'
 import type { Envelope } from './envelope.ts'
 import type { KeyObject } from 'node:crypto'
 import { excerptOf, placeOf } from './excerpt.ts'
 import { locateJson, parseJson } from './json.ts'
 import type { JsonFault } from './json.ts'
-import { authority, certificate, fabric, record, request } from './payload.ts'
+import { authority, certificate, claim, fabric, record, request, voucher } from './payload.ts'
 import type { Refusal } from './refusal.ts'
 import { didYouMean } from './spelling.ts'
+import { isProven } from './voucher.ts'
 
 export const documentTypes: readonly DocumentType[] = [
   'fabric',
@@ -23,6 +33,8 @@ export const documentTypes: readonly DocumentType[] = [
   'record',
   'request',
   'authority',
+  'voucher',
+  'claim',
 ]
 
 export function isRefusal(parsed: object): parsed is Refusal {
@@ -38,14 +50,31 @@ export function documentsOf(delivered: readonly Delivered[]): Document[] {
 export function parseDocument(delivered: Delivered): Signed | Refusal {
   const opened = open(delivered)
   if (isRefusal(opened)) return opened
-  return isAuthentic(opened.envelope) ? read(opened) : forged(opened)
+  return isAuthentic(opened.envelope) ? read(opened) : forged(saidOf(opened))
 }
 
-/** The same, with the signature checked on a thread of the pool. */
-export async function parseDocumentLater(delivered: Delivered): Promise<Signed | Refusal> {
+/**
+ * The same, with the signature checked on a thread of the pool. To read a long fabric document takes seconds, so nothing of
+ * one is looked at before its signature holds, and one by a key that is not trusted is not read at all: its refusal is
+ * that of its signer, whatever is in it (isUnread).
+ */
+export async function parseDocumentLater(
+  delivered: Delivered,
+  isTrusted: (kid: string) => boolean = () => true,
+): Promise<Signed | Refusal> {
+  const { origin, bytes } = delivered
+  const isLong = bytes.length > envelopeBytes(maxDocumentBytes) && beginsAsFabric(bytes)
+  const peeked = isLong && bytes.length <= envelopeBytes(maxFabricBytes) ? peekEnvelope(bytes) : undefined
+  if (peeked !== undefined) {
+    const said = { origin, type: 'fabric', kid: peeked.kid } as const
+    if (!(await isAuthenticLater(peeked))) return forged(said)
+    if (!isTrusted(peeked.kid)) return unread(said)
+    const opened = open(delivered)
+    return isRefusal(opened) ? opened : read(opened)
+  }
   const opened = open(delivered)
   if (isRefusal(opened)) return opened
-  return (await isAuthenticLater(opened.envelope)) ? read(opened) : forged(opened)
+  return (await isAuthenticLater(opened.envelope)) ? read(opened) : forged(saidOf(opened))
 }
 
 /** A document as it travels, signed by an Ed25519 private key. */
@@ -101,7 +130,33 @@ function beginsAsFabric(bytes: Uint8Array): boolean {
   return Buffer.from(bytes.buffer, bytes.byteOffset, fabricHeader.length).toString('latin1') === fabricHeader
 }
 
-function forged({ origin, type, envelope: { kid } }: Opened): Refusal {
+interface Said {
+  readonly origin: string
+  readonly type: DocumentType
+  readonly kid: string
+}
+
+function saidOf({ origin, type, envelope: { kid } }: Opened): Said {
+  return { origin, type, kid }
+}
+
+/** True of a long document that was not read, because its key is not trusted: it must be, should the key be trusted. */
+export function isUnread(refusal: Refusal): boolean {
+  return refusal.rule === 'authority'
+}
+
+function unread({ origin, type, kid }: Said): Refusal {
+  return {
+    origin,
+    rule: 'authority',
+    code: 'document-invalid',
+    object: type,
+    reason: `is signed by the key ${kid}, which is not the authority's, and is too long to be read for that`,
+    next: 'is authority: in config.yml right? else find out who wrote it',
+  }
+}
+
+function forged({ origin, type, kid }: Said): Refusal {
   return {
     origin,
     rule: 'signature',
@@ -112,6 +167,35 @@ function forged({ origin, type, envelope: { kid } }: Opened): Refusal {
   }
 }
 
+/** Of an authority document that names a next key: the same, by that key. */
+function uncountersigned(origin: string, { next = 'none' }: Authority): Refusal {
+  return {
+    origin,
+    rule: 'signature',
+    code: 'document-invalid',
+    object: 'authority',
+    reason: `the key ${next} did not countersign that it is the next`,
+    next: 'have it made anew: linkspan ca rollover',
+  }
+}
+
+/** A claim carries a second signature, which is checked here as well: once, and before anybody acts on it. */
+function unproven(origin: string, { payload }: Extract<Document, { type: 'claim' }>): Refusal {
+  return {
+    origin,
+    rule: 'signature',
+    code: 'document-invalid',
+    object: `claim ${payload.gateway}`,
+    gateway: payload.gateway,
+    reason: `the identity ${payload.identity} did not sign that it claims this`,
+    next: 'find out who wrote it',
+  }
+}
+
+function names({ next, proof }: Authority): boolean {
+  return next !== undefined || proof !== undefined
+}
+
 function read({ origin, type, envelope }: Opened): Signed | Refusal {
   const text = decodeText(envelope.payload)
   if (typeof text !== 'string') return refusal(origin, text.text, text)
@@ -120,7 +204,12 @@ function read({ origin, type, envelope }: Opened): Signed | Refusal {
   const decoder: Decoder<Document> = payloads[type]
   const decoded = decode(decoder, parsed.value)
   if ('value' in decoded) {
-    return { document: decoded.value, kid: envelope.kid, hash: digestOf(envelope.payload) }
+    const document = decoded.value
+    const { kid } = envelope
+    if (document.type === 'claim' && !isProven(document.payload, kid)) return unproven(origin, document)
+    if (document.type === 'authority' && names(document.payload) && !isCountersigned(document.payload, kid))
+      return uncountersigned(origin, document.payload)
+    return { document, kid, hash: digestOf(envelope.payload) }
   }
   const first = decoded[0]
   if (first === undefined) throw new TypeError('a decoder refused without a problem')
@@ -151,6 +240,8 @@ const payloads = {
   record: (payload, at, key) => tagged('record', record(payload, at, key)),
   request: (payload, at, key) => tagged('request', request(payload, at, key)),
   authority: (payload, at, key) => tagged('authority', authority(payload, at, key)),
+  voucher: (payload, at, key) => tagged('voucher', voucher(payload, at, key)),
+  claim: (payload, at, key) => tagged('claim', claim(payload, at, key)),
 } satisfies Record<DocumentType, Decoder<Document>>
 
 function tagged<T extends DocumentType, P>(type: T, payload: P | null) {

@@ -140,10 +140,11 @@ export class Roster {
       entry.numbers = numbers
       if (++count % step === 0) yield
     }
-    this.#identities.settle()
-    this.#numbers.settle()
+    yield* this.#identities.settle()
+    yield* this.#numbers.settle()
     const next = new Set(touched)
     for (const entry of judged) {
+      if (++count % step === 0) yield
       const { certificate, verdict, name, number } = entry
       const objections = new Objections(certificate?.origin ?? '', name)
       if (certificate !== undefined && verdict !== undefined) {
@@ -163,7 +164,9 @@ export class Roster {
   /** One gateway a plane; then the certified prefixes. Answers who goes on. */
   *#judgePlanes(standing: ReadonlySet<Entry>): Generator<void, Set<Entry>> {
     const judged = new Set(standing)
+    let steps = 0
     for (const entry of standing) {
+      if (++steps % step === 0) yield
       const payload = entry.distinct ? entry.certificate?.payload : undefined
       const planes = payload === undefined ? [] : [`${payload.plane} ${payload.site.name}`]
       for (const key of this.#planes.move(entry, entry.planes, planes)) addAll(judged, this.#planes.of(key))
@@ -173,6 +176,7 @@ export class Roster {
     }
     const next = new Set(standing)
     for (const entry of judged) {
+      if (++steps % step === 0) yield
       const { certificate } = entry
       const objections = new Objections(certificate?.origin ?? '', entry.name)
       const [plane] = entry.planes
@@ -186,12 +190,12 @@ export class Roster {
       entry.certified = certified
     }
     const moved: Prefix[] = []
-    let steps = 0
     for (const entry of next) {
       this.#moveGrants(entry, moved)
       if (++steps % step === 0) yield
     }
-    for (const prefix of moved) {
+    for (const prefix of this.#openLengths.size === 0 ? [] : moved) {
+      if (++steps % step === 0) yield
       // Whoever may cut more-specifics out of a wider grant around it is judged anew.
       for (const length of this.#openLengths.keys()) {
         if (length <= lengthOf(prefix)) addAll(next, this.#grants.of(widen(prefix, length)))
@@ -220,7 +224,9 @@ export class Roster {
   /** Records by themselves, tunnel keys, certified prefixes. Answers who goes on to the last stage. */
   *#judgeRecords(speaking: ReadonlySet<Entry>): Generator<void, Set<Entry>> {
     const judged = new Set(speaking)
+    let steps = 0
     for (const entry of speaking) {
+      if (++steps % step === 0) yield
       const { record } = entry
       const speaks = entry.certified && record !== undefined && record.payload.state !== 'withdrawn'
       const keys = speaks ? Object.values(record.payload.tunnelKeys) : []
@@ -228,10 +234,9 @@ export class Roster {
       entry.keys = keys
       entry.alive = speaks && entry.alive
     }
-    this.#keys.settle()
+    yield* this.#keys.settle()
     const next = new Set<Entry>()
     const lengths = { 4: inOrder(this.#lengths[4]), 6: inOrder(this.#lengths[6]) }
-    let steps = 0
     for (const entry of judged) {
       const { record, certificate } = entry
       const speaks = entry.certified && record !== undefined && record.payload.state !== 'withdrawn'

@@ -4,7 +4,8 @@ export const rules = {
   document: 'a document has the form of its type, and says nothing twice',
   signature: 'the signature of a document is by the key that its header names',
   fabric: 'documents belong to this fabric',
-  authority: "fabric documents and certificates are signed by a key of the authority's that is not retired",
+  authority:
+    "fabric documents, certificates and vouchers are signed by a key of the authority's that is not retired",
   signer: 'a record is signed by the identity in the certificate of its gateway, a request by its own',
   rollback: 'a document is not older than the one of its subject that counted before',
   equivocation: 'no two documents of one subject have one serial and say different things',
@@ -19,6 +20,10 @@ export const rules = {
     'an identity key belongs to one gateway: the one that had it, and where two come at once neither counts',
   number: 'a number belongs to one gateway: the one that had it, and where two come at once neither counts',
   plane: 'gateways of one site have different planes; the higher number is refused',
+  voucher: 'a claim is signed by the key of the voucher in force of its gateway',
+  'voucher-ended': 'a claim is first seen before its voucher ends',
+  'claim-conflict':
+    'a voucher belongs to one identity: the one that had it, and where two come at once neither counts',
   certificate: 'a record belongs to a gateway with a certificate',
   'tunnel-key':
     'a tunnel key belongs to one gateway: the one that had it, and where two come at once neither counts',

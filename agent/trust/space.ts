@@ -15,6 +15,7 @@ const reserved: readonly (readonly [Prefix, string])[] = [
   [prefix('::/96'), 'unspecified and loopback'],
   [prefix('::ffff:0:0/96'), 'IPv4-mapped'],
   [prefix('fd00:ec2::254/128'), 'the metadata service of AWS'],
+  [prefix('fd20:ce::254/128'), 'the metadata service of Google Cloud'],
   [prefix('fe80::/10'), 'link-local'],
   [prefix('ff00::/8'), 'multicast'],
 ]
@@ -26,7 +27,7 @@ export function reservedRange(wanted: Prefix): string | undefined {
   if (familyOf(wanted) === 4) {
     if (lengthOf(wanted) >= 8 && Number(first) < 224 && !['0', '127', '168', '169'].includes(first))
       return undefined
-  } else if (lengthOf(wanted) >= 16 && !/^(|0|fd00|fe..|ff..)$/.test(first)) return undefined
+  } else if (lengthOf(wanted) >= 16 && !/^(|0|fd00|fd20|fe..|ff..)$/.test(first)) return undefined
   for (const [range, meaning] of reserved) {
     if (overlaps(range, wanted)) return `${range}, ${meaning}`
   }

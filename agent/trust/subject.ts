@@ -15,7 +15,7 @@ export interface Mark {
 
 /**
  * Documents of one subject follow each other by serial. A record belongs to the identity that signs it: a reinstalled
- * gateway begins anew.
+ * gateway begins anew. A claim belongs to the voucher whose key signs it.
  */
 export function subjectOf({ document, kid }: Signed): string {
   const { type, payload } = document
@@ -26,7 +26,10 @@ export function subjectOf({ document, kid }: Signed): string {
       return `authority ${kid}`
     case 'record':
       return `record ${payload.gateway} ${kid}`
+    case 'claim':
+      return `claim ${payload.gateway} ${kid}`
     case 'certificate':
+    case 'voucher':
     case 'request':
       return `${type} ${payload.gateway}`
   }

@@ -31,6 +31,9 @@ export const noMarks: Marks = {
   documents: new Map(),
 }
 
+/** Keys decided between two chances for the event loop. */
+const step = 256
+
 /** The rule itself: who holds a key that these claim, where `before` held it. Undefined: nobody. */
 export function holderOf(before: Name | undefined, claimants: readonly Name[]): Name | undefined {
   if (before !== undefined && claimants.includes(before)) return before
@@ -71,9 +74,11 @@ export class Tenure<K, E extends { readonly name: Name }> extends Claims<K, E> {
     return super.move(claimant, before, after)
   }
 
-  /** Decides the keys that moved. Call it when all moves of a round are made. */
-  settle(): void {
+  /** Decides the keys that moved. Run it when all moves of a round are made. */
+  *settle(): Generator<void> {
+    let steps = 0
     for (const [key, before] of this.#before) {
+      if (++steps % step === 0) yield
       const claimants = Array.from(this.of(key), ({ name }) => name)
       if (claimants.length > 1) this.#contested.set(key, holderOf(before, claimants))
       else this.#contested.delete(key)

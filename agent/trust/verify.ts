@@ -8,7 +8,7 @@ import type { Certificate, Fabric, GatewayRecord, Name } from '../model/fabric.t
 import type { Snapshot } from '../model/gateway.ts'
 import { familyOf, lengthOf } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
-import { authoritiesOf } from './authorities.ts'
+import { authoritiesOf, predecessorsOf } from './authorities.ts'
 import type { Authorities } from './authorities.ts'
 import * as conflict from './conflict.ts'
 import { elsewhere, lowest, rivalsOf } from './conflict.ts'
@@ -36,6 +36,7 @@ import { gatewayOf, group, groups, mapsOf } from './snapshot.ts'
 import { behind, gatewayOf as nameOfGateway, markOf, outranks, subjectOf } from './subject.ts'
 import { holderOf, noMarks } from './tenure.ts'
 import type { Holders, Marks, Tenures } from './tenure.ts'
+import { certificateBy, judgeClaims } from './voucher.ts'
 
 export interface Verdict {
   /** Undefined without a fabric document. */
@@ -138,11 +139,15 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
   const signedByAuthority = (held: Held): boolean => {
     const { type } = held.document
     const wasTrusted = retired.has(held.kid)
-    if (trusted.has(held.kid) || (wasTrusted && type !== 'certificate' && isMarked(held))) return true
+    const stays = wasTrusted && type !== 'certificate' && type !== 'voucher'
+    if (trusted.has(held.kid) || (stays && isMarked(held))) return true
     refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
     return false
   }
-  const elected = elect(of('authority').filter((held) => heard.has(held.kid) || signedByAuthority(held)))
+  const earlier = predecessorsOf(authorities, chained)
+  const speaks = (held: Held): boolean =>
+    heard.has(held.kid) || (!earlier.has(held.kid) && signedByAuthority(held))
+  const elected = elect(chained.filter(speaks))
   const follows = (held: Held): boolean => {
     const { origin, document } = held
     const mark = marks.documents.get('fabric')
@@ -163,8 +168,34 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
       return false
     }),
   )
+  // What the authority certified itself outranks vouchers and claims.
+  const isVouched = ({ document }: Held): boolean =>
+    !counting.has(`certificate ${nameOfGateway(document) ?? ''}`)
+  const vouchers = elect(of('voucher').filter(signedByAuthority))
+  const voucherOf = new Map(
+    vouchers.flatMap(({ document }) =>
+      document.type === 'voucher' ? [[document.payload.gateway, document.payload]] : [],
+    ),
+  )
+  const standing = [...groups(of('claim').filter(isVouched), subjectOf)].flatMap(([subject, some]) => {
+    const [, gateway = ''] = subject.split(' ')
+    const claims = some.map((signed) => ({ origin: signed.origin, signed }))
+    const voucher = voucherOf.get(gateway)
+    const mark = marks.documents.get(subject)
+    const judged = judgeClaims(claims, { voucher, mark, moment, unknownStay: stale })
+    for (const [, refusal] of judged.refused) refusals.push(refusal)
+    return judged.standing.map(({ signed }) => signed)
+  })
+  const claims = elect(standing)
+  const claimed = claims.flatMap((held): Held[] => {
+    const { document } = held
+    const voucher = document.type === 'claim' ? voucherOf.get(document.payload.gateway) : undefined
+    if (document.type !== 'claim' || voucher === undefined) return []
+    return [{ ...held, document: { type: 'certificate', payload: certificateBy(voucher, document.payload) } }]
+  })
+  const certified = [...certificates, ...claimed]
   const identities = new Map(
-    certificates.flatMap(({ document }) =>
+    certified.flatMap(({ document }) =>
       document.type === 'certificate' ? [[document.payload.gateway, document.payload.identity]] : [],
     ),
   )
@@ -177,13 +208,20 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
       return false
     }),
   )
-  const { snapshot, tenures } = judge(fabric, [...certificates, ...records], context, refusals)
+  const { snapshot, tenures } = judge(fabric, [...certified, ...records], context, refusals)
   return {
     snapshot,
     refusals: refusals.sort(compareRefusals),
     marks: { ...(tenures ?? marks), documents: counting },
     authorities,
-    inForce: [...elected, ...(fabricHeld === undefined ? [] : [fabricHeld]), ...certificates, ...records],
+    inForce: [
+      ...elected,
+      ...(fabricHeld === undefined ? [] : [fabricHeld]),
+      ...certificates,
+      ...vouchers,
+      ...claims,
+      ...records,
+    ],
   }
 }
 

@@ -7,8 +7,7 @@
 packages=(
   iproute2 nftables wireguard-tools wireguard-go
   gcc libc6-dev linux-libc-dev
-  iputils-ping traceroute tcpdump curl procps kmod
-  etcd-server etcd-client openssl
+  iputils-ping traceroute tcpdump curl procps kmod openssl
 )
 
 # use_node: a Node that is new enough, Debian's 18 is not. Node 24 comes inside an npm package, with an npm to go with it.
@@ -31,6 +30,26 @@ use_node() {
   fi
   export PATH=$here/$package/bin:$here/.bin:$PATH
   hash -r
+}
+
+# use_etcd: etcd and etcdctl for tests of registries, out of Debian's packages. Those are not installed: etcd-server starts a
+# service, on ports and with data of its own. test/support/etcd.ts looks here first, and then on PATH.
+use_etcd() {
+  local here=$PWD/.cache/etcd
+  local fetched package
+  [[ -x $here/usr/bin/etcd && -x $here/usr/bin/etcdctl ]] && return
+  command -v etcd >/dev/null && command -v etcdctl >/dev/null && return
+  say "fetching Debian packages: etcd-server etcd-client"
+  mkdir -p .cache
+  fetched=$(mktemp -d "$PWD/.cache/etcd.XXXXXX")
+  # As ourselves: apt's own user may not write where the repository lies.
+  (cd "$fetched" && apt -o APT::Sandbox::User=root download etcd-server etcd-client)
+  for package in "$fetched"/*.deb; do
+    dpkg-deb -x "$package" "$fetched/tree"
+  done
+  rm -rf "$here"
+  mv "$fetched/tree" "$here"
+  rm -rf "$fetched"
 }
 
 # quietly COMMAND...: its output only where it fails.
@@ -59,6 +78,7 @@ use_node_packages() {
 }
 
 install_packages "${packages[@]}"
+use_etcd
 use_node
 use_node_packages
 if [[ ! -e dist/.complete || -n $(find agent test native scripts/build tsconfig.json -newer dist/.complete -print -quit) ]]; then

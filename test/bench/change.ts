@@ -4,12 +4,9 @@
  * The agent says when its last ACK came; that the kernel has the change is looked up in the kernel. And back again: what
  * somebody else deletes there, of all that, how soon is it repaired?
  */
-import { renameSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Document } from '../../agent/model/document.ts'
 import { gatewayOf } from '../../agent/trust/subject.ts'
-import { placeOf, sealed } from '../support/documents.ts'
 import { fleetEndpoint, fleetRecord, prefixesOf, spare } from '../support/fleet.ts'
 import { figure, median, percentile } from './figure.ts'
 import type { Figure } from './figure.ts'
@@ -17,8 +14,8 @@ import { startFleetAgent } from './fleet-agent.ts'
 import type { FleetAgent } from './fleet-agent.ts'
 import { ip } from './ground.ts'
 
-const gateways = 1000
-const prefixes = 100_000
+export const gateways = 1000
+export const prefixes = 100_000
 const changes = 200
 /** What another hand deletes: `ip` of each; a route's prefix follows. */
 const damages: readonly (readonly string[])[] = [
@@ -39,22 +36,7 @@ interface Pass {
 export async function run(): Promise<Figure[]> {
   const agent = await startFleetAgent(gateways, prefixes)
   try {
-    await pause(1000)
-    const latencies: number[] = []
-    const passes: number[] = []
-    let shares = 0
-    let wrong = 0
-    for (let i = 0; i < changes; i++) {
-      const n = 1 + (((i >> 2) * 37) % gateways)
-      const { document, prefix, present } = changeOf(n, i)
-      const { at, pass } = await change(agent, document)
-      latencies.push(pass.at - at)
-      passes.push(pass.fields['ms'] ?? 0)
-      shares = Math.max(shares, pass.fields['shares'] ?? 0)
-      if (pass.fields['failures'] !== 0 || (pass.fields['ops'] ?? 0) === 0) wrong++
-      if (pass.fields.of?.includes(gatewayOf(document) ?? '') !== true) wrong++
-      if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
-    }
+    const { latencies, passes, shares, wrong } = await changeTimes(agent)
     const repairs = await repairTimes()
     return [
       figure('change', {
@@ -98,6 +80,37 @@ export async function run(): Promise<Figure[]> {
   }
 }
 
+interface Changes {
+  /** From the registry to the last ACK, and of it diff and apply, in ms. */
+  readonly latencies: readonly number[]
+  readonly passes: readonly number[]
+  /** The most that were planned for one change. */
+  readonly shares: number
+  /** Changes that are not in the kernel. */
+  readonly wrong: number
+}
+
+/** Of an agent with `gateways` and `prefixes`. */
+export async function changeTimes(agent: FleetAgent): Promise<Changes> {
+  await pause(1000)
+  const latencies: number[] = []
+  const passes: number[] = []
+  let shares = 0
+  let wrong = 0
+  for (let i = 0; i < changes; i++) {
+    const n = 1 + (((i >> 2) * 37) % gateways)
+    const { document, prefix, present } = changeOf(n, i)
+    const { at, pass } = await change(agent, document)
+    latencies.push(pass.at - at)
+    passes.push(pass.fields['ms'] ?? 0)
+    shares = Math.max(shares, pass.fields['shares'] ?? 0)
+    if (pass.fields['failures'] !== 0 || (pass.fields['ops'] ?? 0) === 0) wrong++
+    if (pass.fields.of?.includes(gatewayOf(document) ?? '') !== true) wrong++
+    if (prefix !== undefined && (ip('route', 'show', 'table', '19539', prefix) !== '') !== present) wrong++
+  }
+  return { latencies, passes, shares, wrong }
+}
+
 /** Four changes a gateway in turn: advertise a prefix, another weight, withdraw the prefix, another port. */
 function changeOf(
   n: number,
@@ -118,17 +131,14 @@ function changeOf(
 }
 
 async function change(agent: FleetAgent, document: Document): Promise<{ at: number; pass: Pass }> {
-  const file = path.join(agent.registry, placeOf(document))
-  writeFileSync(`${file}.tmp`, sealed(document))
-  const at = performance.timeOrigin + performance.now()
-  renameSync(`${file}.tmp`, file)
+  const at = await agent.registry.say(document)
   for (let tries = 0; tries < 400; tries++) {
     await pause(25)
     const { events } = (await agent.ask('/events')) as unknown as { events: readonly Pass[] }
     const pass = events.find((event) => event.event === 'pass' && event.at > at)
     if (pass !== undefined) return { at, pass }
   }
-  throw new Error(`no pass followed the change of ${file}`)
+  throw new Error(`no pass followed the change of ${gatewayOf(document) ?? ''}`)
 }
 
 /** From the deletion until the kernel has it again. */
@@ -163,7 +173,7 @@ function routeTo(prefix: string): string {
   }
 }
 
-function worst(latencies: readonly number[]): string {
+export function worst(latencies: readonly number[]): string {
   const sorted = [...latencies].sort((a, b) => b - a)
   return sorted
     .slice(0, 5)

@@ -1,27 +1,19 @@
 /**
- * A real agent in the bench's own namespace, following a file registry that holds a large fabric: default paths, as on a
+ * A real agent in the bench's own namespace, following a registry that holds a large fabric: default paths, as on a
  * VM. Its peers are nobody, on an address range that a bridge swallows.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ask } from '../../agent/cli/client.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import { authority } from '../support/documents.ts'
-import { fleet, fleetFabric, writeFleet } from '../support/fleet.ts'
+import { fleet, fleetFabric } from '../support/fleet.ts'
+import { directoryRegistry } from './fleet-registry.ts'
+import type { FleetRegistry } from './fleet-registry.ts'
 import { ip } from './ground.ts'
 
 export const ownGateway = 'bench-own'
@@ -29,7 +21,7 @@ const runDirectory = '/run/linkspan'
 const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 
 export interface FleetAgent {
-  readonly registry: string
+  readonly registry: FleetRegistry
   readonly pid: number
   /** JSON of the control socket. */
   ask(target: string): Promise<Record<string, unknown>>
@@ -40,8 +32,11 @@ export interface FleetAgent {
   stop(): Promise<void>
 }
 
-export async function startFleetAgent(gateways: number, prefixes: number): Promise<FleetAgent> {
-  const registry = mkdtempSync(path.join(tmpdir(), 'linkspan-fleet-'))
+export async function startFleetAgent(
+  gateways: number,
+  prefixes: number,
+  registry: FleetRegistry = directoryRegistry(),
+): Promise<FleetAgent> {
   ip('link', 'add', 'under0', 'type', 'bridge')
   ip('link', 'set', 'dev', 'under0', 'up')
   // Everybody is behind one router that takes all: with 1,000 absent neighbours on the link itself, wireguard-go would sit
@@ -53,9 +48,8 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
     mkdirSync(directory, { recursive: true })
   writeFileSync(
     '/etc/linkspan/config.yml',
-    `fabric: ${fleetFabric}\nsite: own\nregistry: file://${registry}\nauthority: ${authority}\ngateway: ${ownGateway}\nmetrics: false\n`,
+    `fabric: ${fleetFabric}\nsite: own\nregistry: ${registry.url}\nauthority: ${authority}\ngateway: ${ownGateway}\nmetrics: false\n`,
   )
-  for (const folder of ['certificates', 'records', 'requests']) mkdirSync(path.join(registry, folder))
   // As /usr/bin/linkspan is run: its first line has the flags.
   chmodSync(main, 0o755)
   const PATH = `${path.dirname(process.execPath)}:${process.env['PATH'] ?? ''}`
@@ -64,18 +58,18 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
   agent.stderr.on('data', (chunk: Buffer) => {
     log = (log + chunk.toString()).slice(-20_000)
   })
-  const request = path.join(registry, 'requests', `${ownGateway}.jws`)
+  let request: Uint8Array | undefined
   await until(
-    () => existsSync(request),
+    () => (request = registry.requestOf(ownGateway)) !== undefined,
     agent,
     () => log,
   )
-  const asked = parseDocument({ origin: request, bytes: readFileSync(request) })
+  const asked = parseDocument({ origin: 'request', bytes: request ?? new Uint8Array() })
   if (isRefusal(asked)) throw new Error(asked.reason)
   const own = { gateway: ownGateway, site: 'own', identity: asked.kid }
   const documents = fleet({ gateways, prefixes, own })
   // The fabric document last: until it is there nothing else counts, and the cold start is one.
-  await writeFleet(registry, [...documents.slice(1), ...documents.slice(0, 1)])
+  await registry.fill([...documents.slice(1), ...documents.slice(0, 1)])
   const askAgent = async (target: string): Promise<Record<string, unknown>> =>
     (await ask(runDirectory, target, { timeoutMs: 60_000 })) as Record<string, unknown>
   await until(
@@ -106,7 +100,7 @@ export async function startFleetAgent(gateways: number, prefixes: number): Promi
       const down = spawn(process.execPath, [main, 'down'], { stdio: 'ignore' })
       await new Promise((resolve) => down.once('exit', resolve))
       ip('link', 'delete', 'dev', 'under0')
-      rmSync(registry, { recursive: true, force: true })
+      await registry.end()
       // These are mounts of the bench: what is in them goes, they stay.
       for (const directory of ['/var/lib/linkspan', '/etc/linkspan']) {
         for (const name of readdirSync(directory))

@@ -15,6 +15,7 @@ const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure
   idle: () => import('./idle.ts'),
   start: () => import('./start.ts'),
   restart: () => import('./restart.ts'),
+  trust: () => import('./trust.ts'),
 }
 
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))

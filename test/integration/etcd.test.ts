@@ -113,7 +113,7 @@ async function tests(parent: string): Promise<void> {
     await following.until('news', ({ documents }) => documents.has('records/a'))
   })
 
-  await t.test('a network that drops everything: the next endpoint takes over', async (t) => {
+  await t.test('fault 26: a network that drops everything: the next endpoint takes over', async (t) => {
     const etcd = await etcdFor(t, { parent, ports: 2 })
     const [first = '', second = ''] = etcd.urls
     const following = new Following(t, { endpoints: [first, second] })
@@ -162,7 +162,7 @@ async function tests(parent: string): Promise<void> {
     })
   })
 
-  await t.test('compaction while cut off', async (t) => {
+  await t.test('fault 25: compaction while cut off', async (t) => {
     const etcd = await etcdFor(t, { parent })
     for (const name of ['a', 'b']) etcd.put(`${prefix}/records/${name}`, `${name}1`)
     const following = new Following(t, { endpoints: [etcd.url] })
@@ -182,7 +182,7 @@ async function tests(parent: string): Promise<void> {
     await following.until('news', ({ documents }) => documents.has('records/c'))
   })
 
-  await t.test('a cluster made anew, whose revisions begin again', async (t) => {
+  await t.test('fault 25: a cluster made anew, whose revisions begin again', async (t) => {
     const etcd = await etcdFor(t, { parent })
     for (let i = 0; i < 20; i++) etcd.put(`${prefix}/records/a`, `a${i}`)
     const following = new Following(t, { endpoints: [etcd.url] })
@@ -210,7 +210,7 @@ async function tests(parent: string): Promise<void> {
     await following.until('news, whoever brings them', ({ names }) => names.join() === 'records/b')
   })
 
-  await t.test('thousands of documents, and some too many', async (t) => {
+  await t.test('fault 27: thousands of documents, and some too many', async (t) => {
     const etcd = await etcdFor(t, { parent, args: [`--max-request-bytes=${40 * mebibyte}`] })
     const count = 3000
     const { store } = new EtcdRegistry({ endpoints: [etcd.url], prefix })

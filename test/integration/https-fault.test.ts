@@ -53,7 +53,7 @@ function presenting(pair: typeof leaf): NonNullable<Fault['spoil']> {
 
 const faults: readonly Fault[] = [
   {
-    name: 'drops mid-body',
+    name: 'fault 17: drops mid-body',
     conduct: (socket) => {
       socket.write(ok({ 'Content-Length': after.length }))
       socket.write(after.subarray(0, 200))
@@ -62,18 +62,22 @@ const faults: readonly Fault[] = [
     reason: /cut the connection before the body was whole/,
   },
   {
-    name: 'ends short of its Content-Length',
+    name: 'fault 17: ends short of its Content-Length',
     conduct: bytes(ok({ 'Content-Length': after.length + 1 }), after),
     reason: /cut the connection before the body was whole/,
   },
   {
-    name: 'has a Content-Length short of the body',
+    name: 'fault 17: has a Content-Length short of the body',
     conduct: bytes(ok({ 'Content-Length': after.length - 1 }), after),
     reason: /the body is cut off: its last line is not "end COUNT"/,
   },
-  { name: 'truncated, no length', conduct: bytes(ok(), after.subarray(0, -30)), reason: /is cut off/ },
   {
-    name: 'truncated in the middle of a chunk',
+    name: 'fault 17: truncated, no length',
+    conduct: bytes(ok(), after.subarray(0, -30)),
+    reason: /is cut off/,
+  },
+  {
+    name: 'fault 17: truncated in the middle of a chunk',
     conduct: bytes(
       ok({ 'Transfer-Encoding': 'chunked' }),
       `${after.length.toString(16)}\r\n`,
@@ -82,30 +86,30 @@ const faults: readonly Fault[] = [
     reason: /cut the connection before the body was whole/,
   },
   {
-    name: 'lost a line',
+    name: 'fault 17: lost a line',
     conduct: say(200, after.toString().replace(/^records\/g2.*\n/m, '')),
     reason: /has 3 documents, and its last line says "end 4" \(make it anew/,
   },
-  { name: 'empty body', conduct: say(200), reason: /the body is empty/ },
+  { name: 'fault 15: empty body', conduct: say(200), reason: /the body is empty/ },
   {
-    name: 'endless body',
+    name: 'fault 23: endless body',
     conduct: trickle(`${ok()}linkspan-bundle 1\n`, Buffer.alloc(65_536, 'a'), 1),
     reason: /the body is larger than 1000000 bytes/,
     options: { ...quick, maxBytes: 1_000_000 },
   },
   {
-    name: 'too large by its own word',
+    name: 'fault 23: too large by its own word',
     conduct: bytes(ok({ 'Content-Length': 64 * 1024 * 1024 + 1 })),
     reason: /the body is larger than 67108864 bytes/,
   },
   {
-    name: 'gzip bomb',
+    name: 'fault 23: gzip bomb',
     conduct: say(200, bomb, { 'Content-Encoding': 'gzip' }),
     reason: /the body is larger than 10000000 bytes/,
     options: { ...quick, maxBytes: 10_000_000 },
   },
   {
-    name: 'endless gzip data that unpack to nothing',
+    name: 'fault 23: endless gzip data that unpack to nothing',
     conduct: (socket, asked) => {
       socket.write(ok({ 'Content-Encoding': 'gzip' }))
       socket.write(gzipSync('').subarray(0, 10))
@@ -115,7 +119,7 @@ const faults: readonly Fault[] = [
     options: { ...quick, maxBytes: 1_000_000 },
   },
   {
-    name: 'gzip, cut off',
+    name: 'fault 17: gzip, cut off',
     conduct: say(200, gzipSync(after).subarray(0, -20), { 'Content-Encoding': 'gzip' }),
     reason: /gzip data of the body are cut off/,
   },
@@ -130,18 +134,18 @@ const faults: readonly Fault[] = [
     reason: /a content coding other than gzip/,
   },
   {
-    name: 'slow headers',
+    name: 'fault 23: slow headers',
     conduct: trickle('HTTP/1.1 200 OK\r\n', 'X-More: 1\r\n', 50),
     reason: /connected, but no answer within 0\.7 s/,
     options: impatient,
   },
   {
-    name: 'says to continue, for ever',
+    name: 'fault 23: says to continue, for ever',
     conduct: trickle('', 'HTTP/1.1 100 Continue\r\n\r\n', 50),
     reason: /announces an answer again and again/,
   },
   {
-    name: 'crumbs',
+    name: 'fault 23: crumbs',
     conduct: trickle(
       `${ok({ 'Transfer-Encoding': 'chunked' })}12\r\nlinkspan-bundle 1\n\r\n`,
       '1\r\na\r\n'.repeat(5000),
@@ -150,32 +154,32 @@ const faults: readonly Fault[] = [
     reason: /sends the body in very small pieces/,
   },
   {
-    name: 'slow body',
+    name: 'fault 23: slow body',
     conduct: trickle(`${ok({ 'Content-Length': after.length })}linkspan-bundle 1\n`, 'a', 50),
     reason: /the answer is not whole after 0\.9 s/,
     options: hasty,
   },
   {
-    name: 'stalled body',
+    name: 'fault 23: stalled body',
     conduct: (socket) => socket.write(`${ok({ 'Content-Length': after.length })}linkspan-bundle 1\n`),
     reason: /the body stalled: nothing came for 0\.7 s/,
     options: impatient,
   },
   {
-    name: 'stalled body, no length',
+    name: 'fault 23: stalled body, no length',
     conduct: (socket) => socket.write(`${ok()}linkspan-bundle 1\n`),
     reason: /the body stalled: nothing came for 0\.7 s/,
     options: impatient,
   },
   {
-    name: '200 with a web page',
+    name: 'fault 24: 200 with a web page',
     conduct: say(200, '<!DOCTYPE html><title>Sign in</title>', {
       'Content-Type': 'text/html; charset=utf-8',
     }),
     reason: /is no bundle: it begins with "<!DOCTYPE html>.*" \(a login page, a captive portal/,
   },
   {
-    name: 'an endless web page',
+    name: 'fault 23: an endless web page',
     conduct: trickle(`${ok()}<!DOCTYPE html>`, Buffer.alloc(65_536, 'a'), 1),
     reason: /is no bundle: it begins with "<!DOCTYPE html>/,
   },
@@ -197,7 +201,7 @@ const faults: readonly Fault[] = [
     reason: /cut the connection without an answer/,
   },
   {
-    name: 'redirect loop',
+    name: 'fault 23: redirect loop',
     conduct: say(302, '', { Location: '/bundle' }),
     reason: /redirects more than 3 times/,
   },
@@ -218,16 +222,16 @@ const faults: readonly Fault[] = [
   },
   { name: 'redirect to nowhere', conduct: say(302), reason: /answers 302 and does not say where to go/ },
   {
-    name: 'a huge header',
+    name: 'fault 23: a huge header',
     conduct: say(200, after, { Huge: 'a'.repeat(100_000) }),
     reason: /headers that are too large/,
   },
   {
-    name: 'a hundred thousand headers',
+    name: 'fault 23: a hundred thousand headers',
     conduct: trickle('HTTP/1.1 200 OK\r\n', 'X-More: 1\r\n'.repeat(1000), 1),
     reason: /headers that are too large/,
   },
-  { name: 'no HTTP', conduct: bytes('SSH-2.0-OpenSSH_9.2\r\n'), reason: /no HTTP/ },
+  { name: 'fault 24: no HTTP', conduct: bytes('SSH-2.0-OpenSSH_9.2\r\n'), reason: /no HTTP/ },
   {
     name: 'two lengths',
     conduct: bytes('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n', '0\r\n\r\n'),
@@ -239,22 +243,22 @@ const faults: readonly Fault[] = [
     reason: /cut the connection without an answer/,
   },
   {
-    name: 'expired certificate',
+    name: 'fault 24: expired certificate',
     spoil: presenting(expired),
     reason: /certificate of the server has expired.*clock/,
   },
   {
-    name: 'certificate for another host',
+    name: 'fault 24: certificate for another host',
     spoil: presenting(elsewhere),
     reason: /certificate of the server is for another host: "DNS:other\.test"/,
   },
   {
-    name: 'certificate of an unknown authority',
+    name: 'fault 24: certificate of an unknown authority',
     spoil: presenting(unknown),
     reason: /by an unknown authority/,
   },
   {
-    name: 'TLS 1.1',
+    name: 'fault 24: TLS 1.1',
     spoil: (server) => {
       server.present(leaf, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' })
       return () => {

@@ -163,7 +163,7 @@ void t.test('gzip', async (t) => {
   t.equal(server.asked[0]?.headers.get('accept-encoding'), 'gzip')
 })
 
-void t.test('whom it cannot reach', async (t) => {
+void t.test('fault 24: whom it cannot reach', async (t) => {
   const idle: HttpsRegistryOptions = { ...quick, idleMs: 500 }
   const silent = createServer()
   const plain = createServer((socket) => {

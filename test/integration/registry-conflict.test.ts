@@ -17,7 +17,7 @@ import { certificate, makePaper, record, seconds } from '../support/paper.ts'
 await isolated(import.meta.url, async (directory) => {
   const { lab, left, right, paper, whole, put, putTogether, until } = await makePaper(directory, 5)
 
-  await t.test('documents that contradict each other', async (t) => {
+  await t.test('fault 32, fault 37: documents that contradict each other', async (t) => {
     const [first, second] = paper as [number, number]
     const fabricFile = path.join(lab.registry, 'fabric.jws')
     const fabric = readFileSync(fabricFile, 'utf8')

@@ -130,30 +130,33 @@ const deceits: readonly Deceit[] = [
 await isolated(import.meta.url, async (directory) => {
   const { left, right, documents, whole, put, putAll, until } = await makePaper(directory, deceits.length)
 
-  await t.test('everything that is not to be believed is refused by itself', async (t) => {
-    const files = deceits.map((deceit, i) => {
-      const document = documents[i]?.[deceit.of]
-      if (document === undefined) throw new Error('too few gateways on paper')
-      return { ...deceit, file: put(document, deceit.make(firstPaper + i, document)) }
-    })
-    const status = await until('a refusal for each', ({ refusals }) => refusals.length >= deceits.length)
-    t.equal(status.refusals.length, deceits.length, 'no others')
-    t.equal(status.health, 'degraded')
-    for (const { name, file, rule, reason } of files) {
-      const [refusal] = status.refusals.filter(({ origin }) => origin === file)
-      t.match(refusal, { rule, reason }, name)
-      t.equal(refusal?.excerpt, undefined, `${name}: no place in it is named`)
-    }
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
-    const shown = left.cli('status').stdout
-    for (const { name, file, rule } of files) {
-      const [refusal] = status.refusals.filter(({ origin }) => origin === file)
-      t.ok(shown.includes(`${refusal?.object ?? ''}: refused: `), `${name} (${rule}) is shown`)
-    }
-    putAll()
-    await until('no refusal', isClean)
-    t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'nor does putting them right change anything')
-  })
+  await t.test(
+    'fault 18, fault 19: everything that is not to be believed is refused by itself',
+    async (t) => {
+      const files = deceits.map((deceit, i) => {
+        const document = documents[i]?.[deceit.of]
+        if (document === undefined) throw new Error('too few gateways on paper')
+        return { ...deceit, file: put(document, deceit.make(firstPaper + i, document)) }
+      })
+      const status = await until('a refusal for each', ({ refusals }) => refusals.length >= deceits.length)
+      t.equal(status.refusals.length, deceits.length, 'no others')
+      t.equal(status.health, 'degraded')
+      for (const { name, file, rule, reason } of files) {
+        const [refusal] = status.refusals.filter(({ origin }) => origin === file)
+        t.match(refusal, { rule, reason }, name)
+        t.equal(refusal?.excerpt, undefined, `${name}: no place in it is named`)
+      }
+      t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
+      const shown = left.cli('status').stdout
+      for (const { name, file, rule } of files) {
+        const [refusal] = status.refusals.filter(({ origin }) => origin === file)
+        t.ok(shown.includes(`${refusal?.object ?? ''}: refused: `), `${name} (${rule}) is shown`)
+      }
+      putAll()
+      await until('no refusal', isClean)
+      t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'nor does putting them right change anything')
+    },
+  )
 
   for (const gateway of [left, right]) t.equal(await gateway.stop(), 0, `${gateway.name} stops`)
 })

@@ -159,7 +159,7 @@ await isolated(import.meta.url, async (directory) => {
     Math.max(defects.length, cuts.length),
   )
 
-  await t.test('every defect is refused by itself, at its place', async (t) => {
+  await t.test('fault 30: every defect is refused by itself, at its place', async (t) => {
     const files = defects.map((defect, i) => {
       const n = String(firstPaper + i)
       const document = documents[i]?.[defect.of]
@@ -199,7 +199,7 @@ await isolated(import.meta.url, async (directory) => {
     t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'nor does putting them right change anything')
   })
 
-  await t.test('a document cut off anywhere is not read as another one', async (t) => {
+  await t.test('fault 17: a document cut off anywhere is not read as another one', async (t) => {
     const files = cuts.map((cut, i) => {
       const document = documents[i]?.record
       if (document === undefined) throw new Error('too few gateways on paper')
@@ -229,7 +229,7 @@ await isolated(import.meta.url, async (directory) => {
     t.strictSame(dumpDiff(whole, dump(left.machine)), [], 'the kernel state is the same')
   })
 
-  await t.test('what is deleted or cannot be read stays in force', async (t) => {
+  await t.test('fault 16: what is deleted or cannot be read stays in force', async (t) => {
     const [gone, linked, folder, fifo, large] = documents
       .slice(0, 5)
       .map(({ record: each }) => documentPath(lab.registry, signed(each))) as [

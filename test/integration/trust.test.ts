@@ -159,7 +159,7 @@ await isolated(import.meta.url, async (directory) => {
     await until('all back', (status) => status.vanished.length === 0)
   })
 
-  await t.test('a gateway boots and carries traffic with the registry gone', async (t) => {
+  await t.test('fault 9: a gateway boots and carries traffic with the registry gone', async (t) => {
     await left.stop('SIGKILL')
     renameSync(lab.registry, `${lab.registry}.away`)
     left.cli('down')
@@ -175,7 +175,7 @@ await isolated(import.meta.url, async (directory) => {
     t.strictSame(dumpDiff(whole, dump(left.machine)), [])
   })
 
-  await t.test('what was rolled back while the agent was away stays out', async (t) => {
+  await t.test('fault 19: what was rolled back while the agent was away stays out', async (t) => {
     await left.stop()
     const payload = { ...certificate, serial: certificate.serial - 1, prefixes: [] }
     put('certificates/gw-2.jws', sealed({ type: 'certificate', payload }))
@@ -186,7 +186,7 @@ await isolated(import.meta.url, async (directory) => {
     await until('no refusal', ({ refusals }) => refusals.length === 0)
   })
 
-  await t.test('a torn store is said, and the registry tells the rest', async (t) => {
+  await t.test('fault 59: a torn store is said, and the registry tells the rest', async (t) => {
     await left.stop()
     const store = left.machine.path('/var/lib/linkspan/known/documents')
     const bytes = readFileSync(store)

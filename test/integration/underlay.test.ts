@@ -83,7 +83,7 @@ await isolated(import.meta.url, async (directory) => {
     t.ok(hostR.pings('10.3.0.10'))
   })
 
-  await t.test('an endpoint inside an advertised prefix does not loop', (t) => {
+  await t.test('fault 36: an endpoint inside an advertised prefix does not loop', (t) => {
     t.match(
       left.machine.ip('route show table 19539 10.9.0.0/16'),
       /10\.9\.0\.0\/16/,

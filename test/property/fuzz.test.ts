@@ -26,6 +26,7 @@ import {
   authority,
   authorityKey,
   certificateDocument,
+  claimDocument,
   delivered,
   deliveredText,
   fabricDocument,
@@ -40,6 +41,8 @@ import {
   sealed,
   signerOf,
   tunnelKeyOf,
+  voucherDocument,
+  voucherKeyOf,
 } from '../support/documents.ts'
 import { Chance, mutatedBytes, mutatedJson, noise } from '../support/mutation.ts'
 
@@ -56,6 +59,8 @@ const good: readonly Document[] = [
     certificateDocument(number, { networks: [{ name: 'lan' }], grants: ['shared'] }),
     recordDocument(number, { networks: [{ name: 'lan' }] }),
     requestDocument(number),
+    voucherDocument(number),
+    claimDocument(number),
   ]),
   {
     type: 'authority',
@@ -70,8 +75,23 @@ const good: readonly Document[] = [
 ]
 const rightSigner = new Map(good.map((each) => [each, signerOf(each)]))
 const goodBytes = good.map((each, i) => delivered(each, `good${i}.jws`))
-const signers = [authorityKey, next, keyOf('stranger'), ...['g1', 'g2', 'g3'].map(identityKeyOf)]
-const types = ['fabric', 'certificate', 'record', 'request', 'authority', 'proof', 'voucher']
+const signers = [
+  authorityKey,
+  next,
+  keyOf('stranger'),
+  ...['g1', 'g2', 'g3'].flatMap((of) => [identityKeyOf(of), voucherKeyOf(of)]),
+]
+const types = [
+  'fabric',
+  'certificate',
+  'record',
+  'request',
+  'authority',
+  'voucher',
+  'claim',
+  'proof',
+  'nothing',
+]
 
 /** A document that is nearly one, mostly well signed. */
 function document(chance: Chance, origin: string): Delivered {

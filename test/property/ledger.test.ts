@@ -19,6 +19,7 @@ import type { Held, Verdict } from '../../agent/trust/verify.ts'
 import {
   authorityKey,
   certificateOf,
+  claimOf,
   delivered,
   fabricOf,
   ground,
@@ -30,6 +31,8 @@ import {
   placeOf,
   recordOf,
   tunnelKeysOf,
+  voucherKeyOf,
+  voucherOf,
 } from '../support/documents.ts'
 
 // Small ranges, so that conflicts of every rule are common.
@@ -135,6 +138,36 @@ const recordDocument: fc.Arbitrary<Document> = fc
     payload: recordOf(gateway, { ...change, tunnelKeys: tunnelKeysOf(tunnelKeys ?? `g${gateway}`) }),
   }))
 
+/** Two keys a gateway, so that one voucher follows another; ended at times. */
+const voucherDocument: fc.Arbitrary<Document> = fc
+  .tuple(
+    pick(4, 5),
+    fc.record({
+      serial: pick(1, 1, 2),
+      by: pick(0, 0, 1),
+      ended: pick(false, false, true),
+      plane: pick(0, 1),
+    }),
+  )
+  .map(([gateway, { serial: of, by, ended, plane }]) => {
+    const until = ended ? nowMs - 7_200_000 : nowMs + 3_600_000
+    const key = kidOf(voucherKeyOf(`g${gateway} ${by}`))
+    const change = { serial: of, key, until, notBefore: until - 3_600_000, plane, number: gateway }
+    return { type: 'voucher', payload: voucherOf(gateway, change) }
+  })
+
+const claimFile: fc.Arbitrary<Delivered> = fc
+  .tuple(
+    pick(4, 5),
+    fc.record({ voucher: pick(1, 1, 2), by: pick(0, 0, 1), of: pick('g1', 'g4'), own: fc.boolean() }),
+  )
+  .chain(([gateway, { voucher, by, of, own }]) => {
+    const key = voucherKeyOf(`g${gateway} ${by}`)
+    const payload = claimOf(gateway, { voucher }, own ? `g${gateway}` : of, key)
+    const origins = [`claims/g${gateway}.jws`, `claims/other.jws`]
+    return pick(...origins).map((origin) => delivered({ type: 'claim', payload }, origin, key))
+  })
+
 /** Keys of the authority, the root first. */
 const chain = [authorityKey, keyOf('authority 2'), keyOf('authority 3')]
 const kids = chain.map(kidOf)
@@ -195,16 +228,30 @@ const file: fc.Arbitrary<Delivered> = fc.oneof(
   },
 )
 
-const bag: fc.Arbitrary<Bag> = fc
-  .record({
-    documents: fc.uniqueArray(file, { selector: ({ origin }) => origin, maxLength: 8 }),
-    complete: fc.oneof(
-      { weight: 3, arbitrary: fc.constant(false) },
-      { weight: 1, arbitrary: fc.constant(true) },
-    ),
-    gone: fc.subarray(['records/g1.jws', 'certificates/g2.jws', 'fabric.jws', 'a.jws']),
-  })
-  .map(({ gone, ...rest }) => ({ ...rest, gone, unreadable: [] }))
+/** The same with vouchers and claims, of two gateways that certificates come to as well. */
+const voucherFile: fc.Arbitrary<Delivered> = fc.oneof(
+  { weight: 5, arbitrary: file },
+  {
+    weight: 3,
+    arbitrary: fc
+      .tuple(voucherDocument, pick(authorityKey, authorityKey, ...chain), pick(undefined, undefined, 'a.jws'))
+      .map(([of, key, origin]) => delivered(of, origin ?? placeOf(of), key)),
+  },
+  { weight: 4, arbitrary: claimFile },
+  { weight: 1, arbitrary: pick(4, 5).map((of) => delivered({ type: 'record', payload: recordOf(of) })) },
+)
+
+const bagOf = (of: fc.Arbitrary<Delivered>, places: readonly string[] = []): fc.Arbitrary<Bag> =>
+  fc
+    .record({
+      documents: fc.uniqueArray(of, { selector: ({ origin }) => origin, maxLength: 8 }),
+      complete: fc.oneof(
+        { weight: 3, arbitrary: fc.constant(false) },
+        { weight: 1, arbitrary: fc.constant(true) },
+      ),
+      gone: fc.subarray(['records/g1.jws', 'certificates/g2.jws', 'fabric.jws', 'a.jws', ...places]),
+    })
+    .map(({ gone, ...rest }) => ({ ...rest, gone, unreadable: [] }))
 
 /** Which documents are in force, written as simply as can be: all files and all that counted, judged anew each time. */
 class Model {
@@ -223,8 +270,8 @@ class Model {
     const files = [...this.#files.values()]
     const spoken = files
       .map((file) => parseDocument(file))
-      .flatMap((one) => (isRefusal(one) ? [] : [one.hash]))
-    const others = kept.filter(({ hash }) => !spoken.includes(hash))
+      .flatMap((one) => (isRefusal(one) ? [] : [`${one.hash} ${one.kid}`]))
+    const others = kept.filter(({ hash, kid }) => !spoken.includes(`${hash} ${kid}`))
     const before = this.#verdict
     const incumbent = before?.snapshot?.fabric
     const documents = [...files, ...others.map(({ origin, document, kid }) => keptOf(origin, document, kid))]
@@ -246,7 +293,8 @@ class Model {
 }
 
 function keptOf(origin: string, document: Document, kid: string): Delivered {
-  const key = [...chain, ...names.map(identityKeyOf)].find((one) => kidOf(one) === kid)
+  const vouchers = names.flatMap((name) => [voucherKeyOf(`${name} 0`), voucherKeyOf(`${name} 1`)])
+  const key = [...chain, ...names.map(identityKeyOf), ...vouchers].find((one) => kidOf(one) === kid)
   return delivered(document, origin, key)
 }
 
@@ -279,7 +327,8 @@ function report(run: fc.RunDetails<[Bag[]]>): void {
 t.setTimeout(0)
 const runs = Number(process.env['LINKSPAN_RUNS'] ?? 300)
 
-void t.test('after any sequence of bags the outcome is that of verify()', (t) => {
+/** Runs the property; answers what came up. */
+function outcomes(bag: fc.Arbitrary<Bag>, numRuns: number): ReadonlyMap<string, number> {
   const seen = new Map<string, number>()
   fc.assert(
     fc.property(fc.array(bag, { minLength: 1, maxLength: 10 }), (bags) => {
@@ -307,8 +356,13 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
         before = admission.snapshot
       }
     }),
-    { numRuns: runs, seed: Number(process.env['LINKSPAN_SEED'] ?? 1763700000), reporter: report },
+    { numRuns, seed: Number(process.env['LINKSPAN_SEED'] ?? 1763700000), reporter: report },
   )
+  return seen
+}
+
+void t.test('after any sequence of bags the outcome is that of verify()', (t) => {
+  const seen = outcomes(bagOf(file), runs)
   // A property over conflicts proves little where no conflict came up.
   const common = [
     'two-sites',
@@ -343,9 +397,16 @@ void t.test('after any sequence of bags the outcome is that of verify()', (t) =>
   t.end()
 })
 
+void t.test('with vouchers, too', (t) => {
+  const seen = outcomes(bagOf(voucherFile, ['claims/g4.jws', 'vouchers/g5.jws']), Math.ceil(runs / 2))
+  for (const rule of ['voucher', 'voucher-ended', 'claim-conflict', 'authority', 'rollback', 'equivocation'])
+    t.ok(seen.has(rule), `the rule ${rule} came up`)
+  t.end()
+})
+
 void t.test('permuting the documents of a bag changes nothing', (t) => {
   const scene = fc
-    .uniqueArray(file, { selector: ({ origin }) => origin, minLength: 4, maxLength: 12 })
+    .uniqueArray(voucherFile, { selector: ({ origin }) => origin, minLength: 4, maxLength: 12 })
     .chain((documents) =>
       fc.tuple(fc.constant(documents), fc.shuffledSubarray(documents, { minLength: documents.length })),
     )

@@ -119,7 +119,7 @@ const rollovers: readonly Row[] = [
       by(next, certificate(2)),
       record(2),
     ],
-    verdict: { left: 'g1', refused: 'authority g2, certificate g2' },
+    verdict: { left: 'g1', refused: 'authority g2, certificate g2, signature' },
   },
   {
     rule: 'authority',
@@ -130,7 +130,7 @@ const rollovers: readonly Row[] = [
       by(next, certificate(2)),
       record(2),
     ],
-    verdict: { left: 'g1', refused: 'authority g2, certificate g2' },
+    verdict: { left: 'g1', refused: 'authority g2, certificate g2, signature' },
   },
   {
     rule: 'authority',
@@ -141,7 +141,7 @@ const rollovers: readonly Row[] = [
       by(next, certificate(2)),
       record(2),
     ],
-    verdict: { left: 'g1', refused: 'authority g2, certificate g2' },
+    verdict: { left: 'g1', refused: 'authority g2, certificate g2, signature' },
   },
   {
     rule: 'authority',
@@ -251,7 +251,23 @@ const retirements: readonly Row[] = [
     what: 'a gateway that is configured with the next key, among documents of the first',
     documents: [...signedBy(next), rollover, retirement, at('x.jws', certificate(2))],
     context: { authority: kidOf(next) },
-    verdict: { left: 'g1', refused: 'authority, authority g2' },
+    verdict: { left: 'g1', refused: 'authority g2' },
+  },
+  {
+    rule: 'authority',
+    what: 'with the third key, where every link to it is old',
+    documents: [...signedBy(third), rollover, chain(next, third)],
+    context: { authority: kidOf(third) },
+    verdict: { left: 'g1' },
+  },
+  {
+    rule: 'authority',
+    what: "a stranger's link to the authority's key, which did not countersign",
+    documents: [
+      ...one,
+      chain(stranger, undefined, { next: authority, proof: proofOf('prod', authority, next) }),
+    ],
+    verdict: { left: 'g1', refused: 'signature' },
   },
 ]
 

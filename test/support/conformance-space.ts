@@ -93,6 +93,7 @@ const reserved: readonly Row[] = [
   forbidden('reserved', 'link-local', 'fe80::/10'),
   forbidden('reserved', 'metadata of AWS, Azure and GCP', '169.254.169.254/32'),
   forbidden('reserved', 'metadata of AWS', 'fd00:ec2::254/128'),
+  forbidden('reserved', 'metadata of Google Cloud', 'fd20:ce::/64'),
   forbidden('reserved', "Azure's host", '168.63.129.16/32'),
   forbidden('reserved', "a range around Azure's host", '168.63.128.0/18'),
   forbidden('reserved', 'multicast', '224.0.0.0/4'),

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import type { Delivered, Document, Request, Signed } from '../../agent/model/document.ts'
+import type { Claim, Delivered, Document, Request, Signed, Voucher } from '../../agent/model/document.ts'
 import type { Certificate, Fabric, GatewayRecord } from '../../agent/model/fabric.ts'
 import { parsePublicKey } from '../../agent/model/key.ts'
 import type { PublicKey } from '../../agent/model/key.ts'
@@ -13,6 +13,7 @@ import { kidOf, privateKeyOf } from '../../agent/trust/envelope.ts'
 import type { Ground } from '../../agent/trust/ground.ts'
 import { momentOf } from '../../agent/trust/moment.ts'
 import { isRefusal, parseDocument, sealDocument } from '../../agent/trust/parse.ts'
+import { claimProof, voucherBy } from '../../agent/trust/voucher.ts'
 
 export const authorityKey = keyOf('authority')
 export const authority = kidOf(authorityKey)
@@ -89,6 +90,25 @@ export function requestOf(number: number, change: Partial<Request> = {}): Reques
   }
 }
 
+/** A voucher for what the gateway's certificate would grant, claimable for another hour. */
+export function voucherOf(number: number, change: Partial<Voucher> = {}): Voucher {
+  const key = kidOf(voucherKeyOf(`g${number}`))
+  const certificate = certificateOf(number, { notBefore: nowMs - 3_600_000 })
+  return { ...voucherBy(certificate, key, nowMs + 3_600_000), ...change }
+}
+
+/** `seed`: whose identity claims it. `key`: of the voucher. */
+export function claimOf(
+  number: number,
+  change: Partial<Claim> = {},
+  seed = `g${number}`,
+  key = voucherKeyOf(`g${number}`),
+): Claim {
+  const gateway = `g${number}`
+  const proof = claimProof('prod', gateway, kidOf(key), identityKeyOf(seed))
+  return { fabric: 'prod', serial: 1, gateway, voucher: 1, identity: identityOf(seed), proof, ...change }
+}
+
 /** The private key of this name. */
 export function keyOf(name: string): KeyObject {
   return privateKeyOf(createHash('sha256').update(name).digest())
@@ -96,6 +116,11 @@ export function keyOf(name: string): KeyObject {
 
 export function identityKeyOf(seed: string): KeyObject {
   return keyOf(`identity ${seed}`)
+}
+
+/** The one-time key of a voucher. */
+export function voucherKeyOf(seed: string): KeyObject {
+  return keyOf(`voucher ${seed}`)
 }
 
 export function identityOf(seed: string): string {
@@ -128,9 +153,18 @@ export const requestDocument = (number: number, change?: Partial<Request>): Docu
   type: 'request',
   payload: requestOf(number, change),
 })
+export const voucherDocument = (number: number, change?: Partial<Voucher>): Document => ({
+  type: 'voucher',
+  payload: voucherOf(number, change),
+})
+export const claimDocument = (number: number, change?: Partial<Claim>, seed?: string): Document => ({
+  type: 'claim',
+  payload: claimOf(number, change, seed),
+})
 
 /** Who should sign a document. */
 export function signerOf({ type, payload }: Document): KeyObject {
+  if (type === 'claim') return voucherKeyOf(payload.gateway)
   return type === 'record' || type === 'request' ? identityKeyOf(payload.gateway) : authorityKey
 }
 

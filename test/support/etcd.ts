@@ -18,6 +18,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { gatewayRoles, registryRoles } from '../../agent/registry/etcd-role.ts'
+import { repository } from './repository.ts'
 
 export interface EtcdOptions {
   /** Files of the server's certificate; with it, etcd speaks TLS. */
@@ -39,7 +40,15 @@ export interface EtcdOptions {
 
 /** False where the kernel has none, or none for the loopback. */
 export const hasIpv6 = networkInterfaces()['lo']?.some(({ address }) => address === '::1') === true
-export const hasEtcd = existsSync('/usr/bin/etcd') && existsSync('/usr/bin/etcdctl')
+
+/** scripts/lib/prepare.sh puts them there, without a service; else those of PATH. */
+const [etcdPath, etcdctlPath] = ['etcd', 'etcdctl'].map((name) =>
+  [join(repository, '.cache/etcd/usr/bin'), ...(process.env['PATH'] ?? '').split(':')]
+    .filter((folder) => folder.startsWith('/'))
+    .map((folder) => join(folder, name))
+    .find((path) => existsSync(path)),
+)
+export const hasEtcd = etcdPath !== undefined && etcdctlPath !== undefined
 
 interface Ports {
   readonly peer: number
@@ -138,7 +147,7 @@ export class Etcd {
     this.#server = spawn(
       'setpriv',
       [
-        ...['--pdeathsig', 'KILL', 'etcd', '--logger=zap', '--log-level=warn'],
+        ...['--pdeathsig', 'KILL', etcdPath ?? 'etcd', '--logger=zap', '--log-level=warn'],
         ...[
           `--data-dir=${this.directory}/data`,
           `--name=n${this.peerPort}`,
@@ -169,7 +178,7 @@ export class Etcd {
 
   /** The same with stdin. */
   ctlWith(input: string, ...args: readonly string[]): string {
-    return execFileSync('etcdctl', this.#ctlArgs('20s', args), {
+    return execFileSync(etcdctlPath ?? 'etcdctl', this.#ctlArgs('20s', args), {
       encoding: 'utf8',
       input,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -250,7 +259,7 @@ export class Etcd {
   /** A server that just came up may keep the first to ask waiting. */
   async #isHealthy(): Promise<boolean> {
     try {
-      await promisify(execFile)('etcdctl', this.#ctlArgs('3s', ['endpoint', 'health']), {
+      await promisify(execFile)(etcdctlPath ?? 'etcdctl', this.#ctlArgs('3s', ['endpoint', 'health']), {
         env: ctlEnvironment,
       })
       return true

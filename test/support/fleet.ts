@@ -66,6 +66,14 @@ export function fleetRecord(
   return { type: 'record', payload }
 }
 
+/** The record of the gateway under test, where no agent writes it. */
+export function ownRecord(own: FleetOptions['own'], change: Partial<GatewayRecord>): Document {
+  return {
+    type: 'record',
+    payload: { ...anyRecord, fabric: fleetFabric, serial: since, gateway: own.gateway, ...change },
+  }
+}
+
 /** In 198.18.0.0/15, which is for benches (RFC 2544): nobody is there. */
 export function fleetEndpoint(n: number, port = 51820): GatewayRecord['endpoints'][number] {
   return { underlay: 'internet', address: address(`198.18.${n >> 8}.${n & 255}`), port, mtu: 1500 }

@@ -5,6 +5,7 @@ import { Reconciler } from '../../agent/daemon/reconciler.ts'
 import type { ReconcilerOptions } from '../../agent/daemon/reconciler.ts'
 import { StatusView } from '../../agent/daemon/status.ts'
 import type { StatusOptions } from '../../agent/daemon/status.ts'
+import { Surroundings } from '../../agent/daemon/surroundings.ts'
 import type { Reason } from '../../agent/errors.ts'
 import type { Document } from '../../agent/model/document.ts'
 import type { KernelObject } from '../../agent/model/kernel-object.ts'
@@ -102,6 +103,7 @@ export class Rig {
     return new StatusView({
       reconciler: this.reconciler,
       kernel: this.kernel,
+      surroundings: new Surroundings(),
       version: '1.2.3',
       fabric: 'prod',
       gateway: 'g1',

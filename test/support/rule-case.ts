@@ -89,9 +89,12 @@ export const standingRules: readonly RuleId[] = [
   'revoked',
 ]
 
+/** Rules about vouchers and claims: test/support/conformance-voucher.ts. */
+export const voucherRules: readonly RuleId[] = ['voucher', 'voucher-ended', 'claim-conflict']
+
 /** The others judge what it says. */
 export const contentRules: readonly RuleId[] = (Object.keys(rules) as RuleId[]).filter(
-  (rule) => !signerRules.includes(rule) && !standingRules.includes(rule),
+  (rule) => ![...signerRules, ...standingRules, ...voucherRules].includes(rule),
 )
 
 /** Each of these rules refuses something in some case. */

@@ -15,7 +15,12 @@ function due(fabric: Partial<Fabric>, certificate: Partial<Certificate>): string
   ]
   const there = issuedIn(documents.map((document) => delivered(document)))
   const book = Book.of(authority, [], there)
-  const view = { book, there, state: { pending: [] }, bag: { complete: true } } as unknown as AuthorityView
+  const view = {
+    book,
+    there,
+    state: { pending: [] },
+    bag: { complete: true, documents: [] },
+  } as unknown as AuthorityView
   const payload = book.fabric?.document.payload
   const rows = book.all('certificate').map(({ document }) => rowOf(payload, document.payload, nowMs))
   return dueOf(view, payload, rows, nowMs).map(({ object, reason, next }) => `${object}: ${reason} (${next})`)

@@ -61,15 +61,20 @@ metrics: "[::1]:9100"
   t.same(all.metrics, { address: '::1', port: 9100 })
   t.same(all.registry, { kind: 'file', directory: '/srv/registry' })
   t.equal(config(`${least}metrics: false\n`).metrics, false)
+  t.equal(config(`${least}voucher: /run/voucher\n`).voucher, '/run/voucher')
   t.end()
 })
 
 void t.test('the default endpoint', (t) => {
   const fabric = fabricOf({ underlays: [{ name: 'dx' }, { name: 'internet' }] })
-  t.same(ownOf(config(least), fabric, address('192.0.2.7')).endpoints, [
-    { underlay: 'dx', port: 51820, address: '192.0.2.7' },
+  const both = [address('192.0.2.7'), address('2001:db8::7')]
+  t.same(ownOf(config(least), fabric, both).endpoints, [
+    { underlay: 'internet', port: 51820, address: '192.0.2.7' },
+    { underlay: 'internet', port: 51820, address: '2001:db8::7' },
   ])
-  t.same(ownOf(config(least), fabric, undefined).endpoints, [{ underlay: 'dx', port: 51820 }])
+  t.same(ownOf(config(least), fabric, []).endpoints, [{ underlay: 'internet', port: 51820 }])
+  const inside = fabricOf({ underlays: [{ name: 'dx' }, { name: 'er' }] })
+  t.same(ownOf(config(least), inside, []).endpoints, [{ underlay: 'dx', port: 51820 }], 'else the first')
   t.end()
 })
 
@@ -183,6 +188,7 @@ const cases: readonly Case[] = [
   { name: 'link with a slash', text: 'interfaces: ["../x"]', says: /link name/ },
   { name: 'service', text: 'services: [{ protocol: icmp, port: 22 }]', says: /expected tcp or udp/ },
   { name: 'metrics', text: 'metrics: 9586', says: /expected false or a text, found 9586/ },
+  { name: 'voucher', text: 'voucher: here', says: /expected an absolute path/ },
   { name: 'metrics off', text: 'metrics: off', says: /expected ADDRESS:PORT/ },
   { name: 'metrics port', text: 'metrics: "127.0.0.1:99999"', says: /expected ADDRESS:PORT/ },
   { name: 'authority twice', text: `authority: ${authority}`, at: '6:1', says: /this key is given twice/ },

@@ -2,12 +2,13 @@ import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { openMetrics } from '../../../agent/daemon/metrics.ts'
+import { fabricDocument, identityOf } from '../../support/documents.ts'
 import { documents, Rig } from '../../support/rig.ts'
 
 void t.test('metrics', async (t) => {
   const rig = new Rig()
   const { reconciler } = rig
-  const view = rig.view()
+  const view = rig.view({ latencyMs: () => 12.34 })
   const server = await openMetrics({ address: '127.0.0.1', port: 0, reconciler, view, version: '1.2.3' })
   t.teardown(() => {
     server.close()
@@ -45,6 +46,17 @@ void t.test('metrics', async (t) => {
     'linkspan_reconcile_duration_seconds_bucket{kind="audit",le="+Inf"} 1',
     'linkspan_registry_last_success_timestamp_seconds ',
     'linkspan_event_loop_stall_max_seconds ',
+    'linkspan_registry_age_seconds ',
+    'linkspan_registry_latency_seconds 0.0123\n',
+    'linkspan_registry_unreadable 0\n',
+    'linkspan_fabric_serial 1\n',
+    'linkspan_fabric_stale 0\n',
+    'linkspan_certificate_serial 1\n',
+    'linkspan_certificate_expires_in_seconds 23',
+    'linkspan_certificate_barred 0\n',
+    'linkspan_record_serial 1\n',
+    'linkspan_clock_leap_seconds 0\n',
+    'linkspan_clock_lag_seconds 0\n',
     'process_resident_memory_bytes ',
   ]) {
     t.match(body, line)
@@ -66,4 +78,27 @@ void t.test('metrics', async (t) => {
   for (const host of ['localhost', `localhost:${port}`, '[::1]:9586']) {
     t.match(await ask('/metrics', host), { status: 200 }, `Host: ${host}`)
   }
+})
+
+void t.test('a certificate that was revoked', async (t) => {
+  const rig = new Rig()
+  const { reconciler } = rig
+  rig.deliver(documents(3))
+  await rig.turn()
+  rig.change(fabricDocument({ serial: 2, revoked: { serials: [], identities: [identityOf('g1')] } }))
+  await rig.turn()
+  const view = rig.view()
+  const { trust, summary } = await view.status()
+  t.match(trust.barred, /revokes/)
+  t.match(summary, /^our certificate counts no more, so all peers are gone: .*revokes/)
+  const server = await openMetrics({ address: '127.0.0.1', port: 0, reconciler, view, version: '1.2.3' })
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const { port } = server.address() as AddressInfo
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`)
+  const body = await answer.text()
+  t.match(body, 'linkspan_certificate_barred 1\n')
+  t.match(body, 'linkspan_documents_refused_by_rule{rule="revoked"} 1')
 })

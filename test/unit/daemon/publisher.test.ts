@@ -3,10 +3,13 @@ import t from 'tap'
 import { recordToPublish, requestOf } from '../../../agent/daemon/announce.ts'
 import type { Standing } from '../../../agent/daemon/announce.ts'
 import { Publisher } from '../../../agent/daemon/publisher.ts'
+import { Surroundings } from '../../../agent/daemon/surroundings.ts'
 import type { Config } from '../../../agent/model/config.ts'
-import type { Document } from '../../../agent/model/document.ts'
+import type { Document, Voucher } from '../../../agent/model/document.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
 import { isRefusal, parseDocument, sealDocument } from '../../../agent/trust/parse.ts'
+import { kidOf } from '../../../agent/trust/envelope.ts'
+import { claimProof } from '../../../agent/trust/voucher.ts'
 import {
   authority,
   certificateDocument,
@@ -17,6 +20,8 @@ import {
   identityOf,
   recordDocument,
   tunnelKeysOf,
+  voucherDocument,
+  voucherKeyOf,
 } from '../../support/documents.ts'
 import { linkWith } from '../../support/plan-input.ts'
 import { Rig } from '../../support/rig.ts'
@@ -26,6 +31,7 @@ const keys = {
   generation: 0,
   tunnelKeys: () => tunnelKeysOf('g1'),
   seal: (document: Document) => sealDocument(document, identityKeyOf('g1')),
+  claimProof: ({ fabric, gateway, key }: Voucher) => claimProof(fabric, gateway, key, identityKeyOf('g1')),
 }
 const config: Config = {
   file: '/etc/linkspan/config.yml',
@@ -122,6 +128,7 @@ void t.test('the publisher', async (t) => {
       },
     },
     inputs: rig.reconciler.inputs,
+    surroundings: new Surroundings(),
     events: rig.events,
     tally: rig.reconciler.tally,
     signal: stop.signal,
@@ -175,4 +182,179 @@ void t.test('the publisher', async (t) => {
   await rig.turn()
   await look()
   t.equal(said.length, 2, 'what the record says of its state is left alone')
+})
+
+void t.test('what the cloud says', async (t) => {
+  const rig = new Rig(undefined, {
+    ownOf: () => ({
+      ...config.own,
+      endpoints: [{ underlay: 'internet', address: address('10.0.0.9'), port: 51820 }],
+    }),
+  })
+  const said: Document[] = []
+  const stop = new AbortController()
+  t.teardown(() => {
+    stop.abort()
+  })
+  const surroundings = new Surroundings(true)
+  const bare = { ...config, prefixes: [] }
+  const publisher = new Publisher({
+    config: bare,
+    keys,
+    registry: {
+      // eslint-disable-next-line @typescript-eslint/require-await
+      watch: async function* () {
+        yield* []
+      },
+      publish: (bytes) => {
+        const parsed = parseDocument({ origin: 'published', bytes })
+        if (!isRefusal(parsed)) said.push(parsed.document)
+        return Promise.resolve()
+      },
+    },
+    inputs: rig.reconciler.inputs,
+    surroundings,
+    events: rig.events,
+    tally: rig.reconciler.tally,
+    signal: stop.signal,
+  })
+  const look = async (): Promise<void> => {
+    publisher.look()
+    await pause(10)
+  }
+  const trouble = { code: 'unsupported', object: 'metadata service of aws', reason: 'silent' } as const
+  const cloud = {
+    provider: 'aws',
+    region: 'us-east-1',
+    zone: '',
+    instance: '',
+    addresses: [],
+    prefixes: [],
+    request: { ...bare, site: { ...config.site, region: 'us-east-1' }, prefixes: [prefix('10.7.0.0/16')] },
+  }
+  rig.deliver([fabricDocument()])
+  await rig.turn()
+  await look()
+  t.same(said, [], 'nothing while it is asked')
+  surroundings.failed(trouble)
+  await look()
+  t.match(
+    said.at(-1)?.payload,
+    { prefixes: ['10.1.0.0/24'], site: { region: '' } },
+    'the site links, without it',
+  )
+  surroundings.learned(cloud)
+  await look()
+  t.match(said.at(-1)?.payload, { prefixes: ['10.7.0.0/16'], site: { region: 'us-east-1' } })
+
+  const silent = new Surroundings(true)
+  silent.failed(trouble)
+  const restarted = new Publisher({
+    config: bare,
+    keys,
+    registry: {
+      // eslint-disable-next-line @typescript-eslint/require-await
+      watch: async function* () {
+        yield* []
+      },
+      publish: (bytes) => {
+        const parsed = parseDocument({ origin: 'published', bytes })
+        if (!isRefusal(parsed)) said.push(parsed.document)
+        return Promise.resolve()
+      },
+    },
+    inputs: rig.reconciler.inputs,
+    surroundings: silent,
+    events: rig.events,
+    tally: rig.reconciler.tally,
+    signal: stop.signal,
+  })
+  const endpoints = [{ underlay: 'internet', address: address('192.0.2.1'), port: 51820, mtu: 1500 }]
+  rig.change(certificateDocument(1, { serial: 2 }), recordDocument(1, { weight: 3, endpoints }))
+  await rig.turn()
+  const before = said.length
+  restarted.look()
+  await pause(10)
+  t.same(
+    said.slice(before).flatMap(({ type, payload }) => (type === 'record' ? payload.endpoints : [])),
+    [],
+    'the record stays as it is while nobody knows better',
+  )
+  silent.learned(cloud)
+  restarted.look()
+  await pause(10)
+  t.match(said.at(-1), { type: 'record', payload: { weight: 3, endpoints: [{ address: '10.0.0.9' }] } })
+})
+
+void t.test('with a voucher', async (t) => {
+  const rig = new Rig()
+  const said: { document: Document; kid: string }[] = []
+  const stop = new AbortController()
+  t.teardown(() => {
+    stop.abort()
+  })
+  const secret = voucherKeyOf('g1')
+  const publisher = new Publisher({
+    config,
+    keys,
+    voucher: {
+      file: '/etc/linkspan/voucher',
+      key: kidOf(secret),
+      seal: (document) => sealDocument(document, secret),
+    },
+    registry: {
+      // eslint-disable-next-line @typescript-eslint/require-await
+      watch: async function* () {
+        yield* []
+      },
+      publish: (bytes) => {
+        const parsed = parseDocument({ origin: 'published', bytes })
+        if (!isRefusal(parsed)) said.push(parsed)
+        return Promise.resolve()
+      },
+    },
+    inputs: rig.reconciler.inputs,
+    surroundings: new Surroundings(false),
+    events: rig.events,
+    tally: rig.reconciler.tally,
+    signal: stop.signal,
+  })
+  const look = async (): Promise<void> => {
+    publisher.look()
+    await pause(10)
+  }
+  const inAnHour = { notBefore: Date.now(), until: Date.now() + 3_600_000 }
+  rig.deliver([fabricDocument()])
+  await rig.turn()
+  await look()
+  t.equal(said.at(-1)?.document.type, 'request', 'while no voucher is there')
+
+  rig.change(voucherDocument(1, { ...inAnHour, key: kidOf(voucherKeyOf('other')) }))
+  await rig.turn()
+  await look()
+  t.equal(said.length, 1, 'a voucher of another key is not ours')
+  t.ok(rig.told.includes('voucher-unusable'))
+
+  const voucher = { ...inAnHour, serial: 2 }
+  rig.change(voucherDocument(1, voucher))
+  await rig.turn()
+  await look()
+  t.match(said.at(-1), { kid: kidOf(secret), document: { type: 'claim', payload: { voucher: 2 } } })
+  const claim = said.at(-1)?.document
+  if (claim?.type !== 'claim') throw new Error('no claim')
+  t.equal(claim.payload.identity, keys.identity)
+  await look()
+  t.equal(said.length, 2, 'said once')
+  t.notOk(rig.told.includes('voucher-used'))
+
+  rig.change(claim)
+  await rig.turn()
+  await look()
+  t.match(said.at(-1), { kid: keys.identity, document: { type: 'record' } })
+  t.ok(rig.told.includes('voucher-used'), 'what may be deleted now')
+
+  rig.change(voucherDocument(1, { serial: 3, notBefore: Date.now() - 2000, until: Date.now() - 1000 }))
+  await rig.turn()
+  await look()
+  t.equal(said.at(-1)?.document.type, 'request', 'one that has ended: by hand')
 })

@@ -138,7 +138,7 @@ await t.test('forward out of tunnels: own prefixes, stateless', (t) => {
     'oifname "ls-wg*" drop',
     'ip daddr 169.254.0.0/16 drop',
     'ip6 daddr fe80::/10 drop',
-    'ip6 daddr { fd00:ec2::254 } drop',
+    'ip6 daddr { fd00:ec2::254, fd20:ce::254 } drop',
     'ip daddr & 255.255.0.0 @own4_16 accept',
     'ip6 daddr & ffff:ffff:ffff:: @own6_48 accept',
     'drop',

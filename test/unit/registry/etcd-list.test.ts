@@ -5,7 +5,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { LinkspanError } from '../../../agent/errors.ts'
 import type { Reason } from '../../../agent/errors.ts'
+import { maxFabricBytes } from '../../../agent/model/document.ts'
 import { EtcdRegistry } from '../../../agent/registry/etcd.ts'
+import { envelopeBytes } from '../../../agent/trust/envelope.ts'
 import { prefix } from '../../support/etcd-following.ts'
 import type { Options } from '../../support/etcd-following.ts'
 import { FakeEtcd } from '../../support/fake-etcd.ts'
@@ -158,4 +160,10 @@ void t.test('writing', async (t) => {
     t.match(await refusalOf(registry.store.put(name, Buffer.from('b'), signal())), { code: 'usage' }, name)
   }
   await t.rejects(registry.store.list(AbortSignal.abort(new Error('stopped'))), /stopped/)
+})
+
+void t.test('the longest fabric document fits', (t) => {
+  const { limits } = new EtcdRegistry({ endpoints: ['http://127.0.0.1:1'], prefix }).store.place
+  t.equal(limits.valueBytes, envelopeBytes(maxFabricBytes))
+  t.end()
 })

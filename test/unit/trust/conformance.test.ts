@@ -5,16 +5,18 @@
 import t from 'tap'
 import { rules } from '../../../agent/trust/rulebook.ts'
 import { claim } from '../../support/conformance-claim.ts'
+import { contesting } from '../../support/conformance-contest.ts'
 import { form } from '../../support/conformance-form.ts'
 import { signer } from '../../support/conformance-signer.ts'
 import { space } from '../../support/conformance-space.ts'
 import { standing } from '../../support/conformance-standing.ts'
+import { vouching } from '../../support/conformance-voucher.ts'
 import { judge } from '../../support/conformance.ts'
 
 // Seconds, on a machine that has nothing else to do.
 t.setTimeout(600_000)
 
-const table = [...form, ...signer, ...standing, ...claim, ...space]
+const table = [...form, ...signer, ...standing, ...claim, ...vouching, ...contesting, ...space]
 for (const row of table) judge(row)
 
 void t.test('every rule has at least two rows, and one where it refuses', (t) => {

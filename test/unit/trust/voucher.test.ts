@@ -1,0 +1,108 @@
+/** Vouchers over time, where one table row is too short (test/support/conformance-voucher.ts has the rows). */
+import t from 'tap'
+import type { Delivered } from '../../../agent/model/document.ts'
+import { proofOf } from '../../../agent/trust/authorities.ts'
+import { kidOf } from '../../../agent/trust/envelope.ts'
+import { Ledger } from '../../../agent/trust/ledger.ts'
+import { certificateBy, isProven, voucherBy } from '../../../agent/trust/voucher.ts'
+import {
+  authority,
+  authorityKey,
+  certificateDocument,
+  certificateOf,
+  claimDocument,
+  claimOf,
+  delivered,
+  fabricDocument,
+  ground,
+  identityOf,
+  keyOf,
+  moment,
+  recordDocument,
+  voucherDocument,
+  voucherKeyOf,
+  voucherOf,
+} from '../../support/documents.ts'
+
+void t.test('voucher and claim are a certificate', (t) => {
+  const certificate = certificateOf(2)
+  const voucher = voucherBy(certificate, 'key', 5)
+  t.match(voucher, { key: 'key', until: 5 })
+  t.notOk('identity' in voucher)
+  t.same(certificateBy(voucher, { identity: certificate.identity }), certificate)
+  t.end()
+})
+
+void t.test('the word of the identity is for one voucher of one gateway', (t) => {
+  const { key } = voucherOf(2)
+  t.ok(isProven(claimOf(2), key))
+  t.notOk(isProven(claimOf(2, { gateway: 'g3' }), key))
+  t.notOk(isProven(claimOf(2, { fabric: 'other' }), key))
+  t.notOk(isProven(claimOf(2, { identity: identityOf('g1') }), key))
+  t.notOk(isProven(claimOf(2), kidOf(voucherKeyOf('g3'))))
+  t.notOk(isProven(claimOf(2, { proof: 'a.b.c' }), key))
+  t.end()
+})
+
+void t.test('once certified, no claim comes back, though the certificate ends with its key', (t) => {
+  const next = keyOf('next authority')
+  const link = { fabric: 'prod', serial: 1, next: kidOf(next), proof: proofOf('prod', authority, next) }
+  const retirement = { fabric: 'prod', serial: 1, retired: [authority] }
+  const ledger = new Ledger(ground)
+  const admit = (...documents: readonly Delivered[]): ReturnType<Ledger['admit']> =>
+    ledger.admit({ documents, complete: false, unreadable: [] }, moment)
+  const gateways = (): readonly string[] => [...(admit().snapshot?.gateways.keys() ?? [])]
+  admit(
+    delivered(fabricDocument()),
+    delivered({ type: 'authority', payload: { ...link, retired: [] } }, 'authority/1.jws', authorityKey),
+    delivered(voucherDocument(2), 'vouchers/g2.jws', next),
+    delivered(claimDocument(2)),
+    delivered(recordDocument(2)),
+  )
+  t.same(gateways(), ['g2'])
+  t.match(ledger.documentOf('voucher', 'g2'), { type: 'voucher' })
+  admit(delivered(certificateDocument(2)))
+  t.same(gateways(), ['g2'])
+  const { refusals } = admit(delivered({ type: 'authority', payload: retirement }, 'authority/2.jws', next))
+  t.same(gateways(), [])
+  t.same(
+    refusals.map(({ rule }) => rule),
+    ['authority', 'certificate'],
+    'of the claim there is nothing to say',
+  )
+  t.equal(ledger.documentOf('certificate', 'g2'), undefined)
+  t.end()
+})
+
+void t.test('the vanished voucher of a certified gateway is missed by nobody', (t) => {
+  const ledger = new Ledger(ground)
+  const admit = (...documents: readonly Delivered[]): readonly string[] =>
+    ledger.admit({ documents, complete: true, unreadable: [] }, moment).vanished.map(({ object }) => object)
+  const rest = [delivered(fabricDocument()), delivered(recordDocument(2))]
+  const vouched = [delivered(voucherDocument(2)), delivered(claimDocument(2))]
+  t.same(admit(...rest, ...vouched), [])
+  t.same(admit(...rest), ['claim g2', 'voucher g2'], 'what it stands on is')
+  t.same(admit(...rest, ...vouched, delivered(certificateDocument(2))), [])
+  t.same(admit(...rest, delivered(certificateDocument(2))), [])
+  t.end()
+})
+
+void t.test('a record that is gone, and comes back after its certificate went, is judged anew', (t) => {
+  const ledger = new Ledger(ground)
+  const admit = (...documents: readonly Delivered[]): ReturnType<Ledger['admit']> =>
+    ledger.admit({ documents, complete: true, unreadable: [] }, moment)
+  const fabric = delivered(fabricDocument())
+  const record = delivered(recordDocument(2))
+  admit(fabric, delivered(certificateDocument(2)), record)
+  admit(fabric, delivered(certificateDocument(2)))
+  admit(fabric, delivered(certificateDocument(2, { serial: 2, identity: identityOf('anew') })))
+  const back = admit(
+    fabric,
+    delivered(certificateDocument(2, { serial: 2, identity: identityOf('anew') })),
+    record,
+  )
+  t.match(back.refusals, [{ rule: 'signer', gateway: 'g2' }])
+  const again = admit(fabric, delivered(certificateDocument(2, { serial: 3 })), record)
+  t.same([...(again.snapshot?.gateways.keys() ?? [])], ['g2'], 'and counts when it may')
+  t.end()
+})
