@@ -75,16 +75,17 @@ export class Entrance {
     return (type) => byType.get(type) ?? new Map<string, Arrival[]>()
   }
 
-  /** What the authority says is signed by a key that is trusted. What counted before its key was retired may be said again. */
-  isTrusted(arrival: Arrival): boolean {
+  /**
+   * What the authority says is signed by a key that is trusted. What counted before its key was retired stays: a registry that
+   * hands out the retirement, and withholds what was signed anew, would remove gateways else. `isKnown`: it comes from the
+   * last-known-good store, so it counted.
+   */
+  isTrusted(arrival: Arrival, isKnown = false): boolean {
     const { origin, signed } = arrival
     const { trusted, retired } = this.#authorities
     if (trusted.has(signed.kid)) return true
     const wasTrusted = retired.has(signed.kid)
-    // But for certificates: those must have been issued anew before the key went.
-    const { type } = signed.document
-    if (wasTrusted && type !== 'certificate' && this.#marks.get(subjectOf(signed))?.hash === signed.hash)
-      return true
+    if (wasTrusted && (isKnown || this.#marks.get(subjectOf(signed))?.hash === signed.hash)) return true
     return this.#keepOut(arrival, refuseStranger(origin, signed, this.#ground.authority, wasTrusted))
   }
 

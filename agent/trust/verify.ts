@@ -136,9 +136,8 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
   }
   const { trusted, retired } = authorities
   const signedByAuthority = (held: Held): boolean => {
-    const { type } = held.document
     const wasTrusted = retired.has(held.kid)
-    if (trusted.has(held.kid) || (wasTrusted && type !== 'certificate' && isMarked(held))) return true
+    if (trusted.has(held.kid) || (wasTrusted && isMarked(held))) return true
     refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
     return false
   }
