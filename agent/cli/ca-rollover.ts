@@ -1,7 +1,7 @@
 /**
  * `ca rollover`: another key for the authority, while gateways keep the old one in their config.yml. The old key signs which
  * key comes next, and the next one signs that it follows. From then on the next key signs; when all that lives is signed by
- * it, it retires the old one, which is worth nothing from then on to who stole it.
+ * it, it retires the old one, which from then on signs nothing new for who stole it.
  */
 import { formatReason, LinkspanError } from '../errors.ts'
 import { certificateBy } from '../trust/voucher.ts'
@@ -103,6 +103,7 @@ async function finish(options: RolloverOptions, authority: Authority): Promise<v
     `retired ${older.join(', ')}: wrote ${path}, serial ${payload.serial}`,
     `  ${book.signer} is the only key of the authority; new gateways may have it as their \`authority:\` line`,
     '  keep the documents under authority/ in the registry: gateways with the old line find the new key by them',
+    '  was the old key stolen? What it had signed by now stays: revoke identities of gateways that are not yours',
     ...(files.length > 0 ? [`  no longer needed, delete: ${files.join(', ')}`] : []),
   ]
   print(options, { retired: older, authority: book.signer, path, serial: payload.serial }, text.join('\n'))
@@ -132,7 +133,7 @@ function inTheWay(missing: readonly string[]): LinkspanError {
   return new LinkspanError({
     code: 'conflict',
     object: 'ca rollover --finish',
-    reason: `${missing.length} documents in force would count no longer:${list.join('')}${more}`,
+    reason: `${missing.length} documents in force would be unknown to new gateways:${list.join('')}${more}`,
     next: 'linkspan ca renew --all',
   })
 }

@@ -84,14 +84,14 @@ export class Publisher {
     try {
       document = this.#wanted()
       if (document === undefined || registry.publish === undefined) return
-      const content = JSON.stringify([document.type, { ...document.payload, serial: 0 }])
+      const content = contentOf(document)
       if (content === this.#said.content && performance.now() - this.#said.atMs < returnMs) return
       const { keys, voucher } = this.#options
       const signer = document.type === 'claim' && voucher !== undefined ? voucher : keys
       await registry.publish(Buffer.from(signer.seal(document)), signal)
       this.#said = { content, atMs: performance.now() }
       this.#round = 0
-      this.#trouble = undefined
+      if (this.#trouble?.object !== mismatchOf(config)) this.#trouble = undefined
       events.emit('notice', 'published', { document: document.type, gateway: config.own.gateway })
     } catch (error) {
       if (signal.aborted) return
@@ -119,7 +119,9 @@ export class Publisher {
     if (certificate?.type !== 'certificate') return this.#claim() ?? requestOf(this.#requested(), keys)
     if (certificate.payload.identity !== keys.identity) {
       this.#mismatch()
-      return undefined
+      // After a reinstall `ca issue --replace` needs to know who asks. Once: whoever keeps the name does not take it back.
+      const request = requestOf(this.#requested(), keys)
+      return contentOf(request) === this.#said.content ? undefined : request
     }
     if (this.#trouble?.object === mismatchOf(config)) this.#trouble = undefined
     this.#tellVoucher('voucher-used', 'notice', 'the gateway is certified', 'delete the file')
@@ -207,4 +209,9 @@ export class Publisher {
 
 function mismatchOf(config: Config): string {
   return `certificate ${config.own.gateway}`
+}
+
+/** Without its serial, by which alone nothing new is said. */
+function contentOf({ type, payload }: Document): string {
+  return JSON.stringify([type, { ...payload, serial: 0 }])
 }

@@ -85,17 +85,18 @@ export class Entrance {
     return (type) => byType.get(type) ?? new Map<string, Arrival[]>()
   }
 
-  /** What the authority says is signed by a key that is trusted. What counted before its key was retired may be said again. */
-  isTrusted(arrival: Arrival): boolean {
+  /**
+   * What the authority says is signed by a key that is trusted. What counted before its key was retired stays: a registry that
+   * hands out the retirement, and withholds what was signed anew, would remove gateways else. `isKnown`: it comes from the
+   * last-known-good store, so it counted.
+   */
+  isTrusted(arrival: Arrival, isKnown = false): boolean {
     const { origin, signed } = arrival
     const { trusted, retired } = this.#authorities
     if (trusted.has(signed.kid)) return true
     const wasTrusted = retired.has(signed.kid)
-    // But for certificates and vouchers: those must have been issued anew before the key went.
-    const { type } = signed.document
-    const stays = type !== 'certificate' && type !== 'voucher'
-    if (wasTrusted && stays && this.#marks.get(subjectOf(signed))?.hash === signed.hash) return true
-    if (type === 'authority' && this.#predecessors.has(signed.kid)) {
+    if (wasTrusted && (isKnown || this.#marks.get(subjectOf(signed))?.hash === signed.hash)) return true
+    if (signed.document.type === 'authority' && this.#predecessors.has(signed.kid)) {
       this.#origins.excuse(origin)
       this.#waiting.set(origin, arrival)
       return false

@@ -169,12 +169,14 @@ export class Ledger {
     const elect = (subject: string, some: readonly Arrival[]): void => {
       this.#elect(subject, some, touched, admitted)
     }
-    this.#enterAuthorities(of('authority'), touched, elect)
+    this.#enterAuthorities(of('authority'), isKnown, elect)
     const incumbent = this.#snapshot?.fabric
     for (const [subject, some] of of('fabric')) {
       elect(
         subject,
-        some.filter((arrival) => entrance.isTrusted(arrival) && entrance.follows(arrival, incumbent)),
+        some.filter(
+          (arrival) => entrance.isTrusted(arrival, isKnown) && entrance.follows(arrival, incumbent),
+        ),
       )
     }
     const { fabric } = this.#inForce
@@ -184,14 +186,16 @@ export class Ledger {
     for (const [subject, some] of of('certificate')) {
       elect(
         subject,
-        some.filter((arrival) => entrance.isTrusted(arrival) && entrance.isKnown(arrival, unknownStay)),
+        some.filter(
+          (arrival) => entrance.isTrusted(arrival, isKnown) && entrance.isKnown(arrival, unknownStay),
+        ),
       )
       if (++count % step === 0) yield
     }
     for (const [subject, some] of of('voucher')) {
       elect(
         subject,
-        some.filter((arrival) => entrance.isTrusted(arrival)),
+        some.filter((arrival) => entrance.isTrusted(arrival, isKnown)),
       )
     }
     this.#enterClaims(of('claim'), { moment, unknownStay, isKnown }, touched, elect)
@@ -212,7 +216,7 @@ export class Ledger {
    */
   #enterAuthorities(
     arrivals: Arrivals,
-    touched: Set<string>,
+    isKnown: boolean,
     elect: (subject: string, some: readonly Arrival[]) => void,
   ): void {
     if (arrivals.size === 0) return
@@ -230,16 +234,14 @@ export class Ledger {
     for (const [subject, some] of left) {
       elect(
         subject,
-        some.filter((arrival) => entrance.isTrusted(arrival)),
+        some.filter((arrival) => entrance.isTrusted(arrival, isKnown)),
       )
     }
-    // What a retired key signed counts no longer, but for the fabric document: without one there would be no fabric.
-    const why = (arrival: Arrival): boolean => entrance.isTrusted(arrival)
+    // Who was told that a key may not speak is told anew.
     for (const [subject, { signed }] of this.#inForce) {
       const { type } = signed.document
-      if (type !== 'fabric' && type !== 'certificate' && type !== 'voucher') continue
-      if (type === 'fabric' || entrance.authorities.trusted.has(signed.kid)) this.#tell(subject, why)
-      else this.#depose(subject, touched, why)
+      if (type === 'fabric' || type === 'certificate' || type === 'voucher')
+        this.#tell(subject, (arrival) => entrance.isTrusted(arrival))
     }
   }
 

@@ -137,10 +137,8 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
   }
   const { trusted, retired } = authorities
   const signedByAuthority = (held: Held): boolean => {
-    const { type } = held.document
     const wasTrusted = retired.has(held.kid)
-    const stays = wasTrusted && type !== 'certificate' && type !== 'voucher'
-    if (trusted.has(held.kid) || (stays && isMarked(held))) return true
+    if (trusted.has(held.kid) || (wasTrusted && isMarked(held))) return true
     refusals.push(refuseStranger(held.origin, held, authority, wasTrusted))
     return false
   }

@@ -173,10 +173,17 @@ const retirements: readonly Row[] = [
   },
   {
     rule: 'authority',
-    what: 'a certificate that counted before its key was retired, and was not issued anew',
+    what: 'what counted before its key was retired stays: who withholds what was issued anew removes nobody',
     before: [...one, rollover],
     documents: [...one, rollover, retirement],
-    verdict: { left: '', refused: 'authority g1, certificate g1' },
+    verdict: { left: 'g1' },
+  },
+  {
+    rule: 'authority',
+    what: 'a later certificate by a retired key',
+    before: [...one, rollover],
+    documents: [...one, rollover, retirement, by(authorityKey, certificate(1, { serial: 9 }), 'x.jws')],
+    verdict: { left: 'g1', refused: 'authority g1' },
   },
   {
     rule: 'authority',
@@ -204,7 +211,7 @@ const retirements: readonly Row[] = [
     what: 'the same words signed anew by the next key, beside the old ones',
     before: [...one, rollover, by(next, certificate(1), 'certificates/anew.jws')],
     documents: [...one, rollover, by(next, certificate(1), 'certificates/anew.jws'), retirement],
-    verdict: { left: 'g1', refused: 'authority g1' },
+    verdict: { left: 'g1' },
   },
   {
     rule: 'authority',

@@ -11,7 +11,7 @@ import type { Snapshot } from '../../agent/model/gateway.ts'
 import { prefix } from '../../agent/model/prefix.ts'
 import { digestOf, seal } from '../../agent/trust/envelope.ts'
 import { Ledger } from '../../agent/trust/ledger.ts'
-import type { Checked } from '../../agent/trust/admission.ts'
+import type { Admission, Checked } from '../../agent/trust/admission.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import type { Refusal } from '../../agent/trust/refusal.ts'
 import type { RuleId } from '../../agent/trust/rulebook.ts'
@@ -144,6 +144,10 @@ export function judge({ rule, what, before, documents, context, verdict }: Row):
       const later = restarted.admit({ documents: now, complete: true, unreadable: [] }, here.moment)
       t.same(outcome(later, verdict), wanted, `ledger after a restart, ${way}`)
       t.same(plain(later.snapshot), plain(verified.snapshot), 'to the last field')
+
+      const alone = new Ledger(here, running.marks())
+      const booted = boot(alone, [...kept.documents, ...said.admitted], here.moment)
+      t.same(plain(booted.snapshot), plain(verified.snapshot), `without its registry, ${way}`)
     }
     t.end()
   })
@@ -180,13 +184,16 @@ function wordsOf(said: Delivered): string {
 }
 
 /** What is kept on disk comes in first, under names of its own. */
-function boot(ledger: Ledger, known: readonly Delivered[]): void {
+function boot(ledger: Ledger, known: readonly Delivered[], now = moment): Admission {
   const documents = known.map(({ bytes }, i): Checked => {
     const origin = `known:${i + 1}`
     return { origin, bytes, digest: digestOf(bytes), signed: parseDocument({ origin, bytes }) }
   })
-  const steps = ledger.admitSteps({ documents, complete: false, unreadable: [], isKnown: true }, moment)
-  while (steps.next().done !== true);
+  const steps = ledger.admitSteps({ documents, complete: false, unreadable: [], isKnown: true }, now)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
 }
 
 interface Outcome {

@@ -1,13 +1,10 @@
 /** Vouchers over time, where one table row is too short (test/support/conformance-voucher.ts has the rows). */
 import t from 'tap'
 import type { Delivered } from '../../../agent/model/document.ts'
-import { proofOf } from '../../../agent/trust/authorities.ts'
 import { kidOf } from '../../../agent/trust/envelope.ts'
 import { Ledger } from '../../../agent/trust/ledger.ts'
 import { certificateBy, isProven, voucherBy } from '../../../agent/trust/voucher.ts'
 import {
-  authority,
-  authorityKey,
   certificateDocument,
   certificateOf,
   claimDocument,
@@ -16,7 +13,6 @@ import {
   fabricDocument,
   ground,
   identityOf,
-  keyOf,
   moment,
   recordDocument,
   voucherDocument,
@@ -44,18 +40,14 @@ void t.test('the word of the identity is for one voucher of one gateway', (t) =>
   t.end()
 })
 
-void t.test('once certified, no claim comes back, though the certificate ends with its key', (t) => {
-  const next = keyOf('next authority')
-  const link = { fabric: 'prod', serial: 1, next: kidOf(next), proof: proofOf('prod', authority, next) }
-  const retirement = { fabric: 'prod', serial: 1, retired: [authority] }
+void t.test('once certified, no claim comes back, though the certificate is revoked', (t) => {
   const ledger = new Ledger(ground)
   const admit = (...documents: readonly Delivered[]): ReturnType<Ledger['admit']> =>
     ledger.admit({ documents, complete: false, unreadable: [] }, moment)
   const gateways = (): readonly string[] => [...(admit().snapshot?.gateways.keys() ?? [])]
   admit(
     delivered(fabricDocument()),
-    delivered({ type: 'authority', payload: { ...link, retired: [] } }, 'authority/1.jws', authorityKey),
-    delivered(voucherDocument(2), 'vouchers/g2.jws', next),
+    delivered(voucherDocument(2)),
     delivered(claimDocument(2)),
     delivered(recordDocument(2)),
   )
@@ -63,14 +55,13 @@ void t.test('once certified, no claim comes back, though the certificate ends wi
   t.match(ledger.documentOf('voucher', 'g2'), { type: 'voucher' })
   admit(delivered(certificateDocument(2)))
   t.same(gateways(), ['g2'])
-  const { refusals } = admit(delivered({ type: 'authority', payload: retirement }, 'authority/2.jws', next))
+  const revoked = { serials: [certificateOf(2).serial], identities: [] }
+  const { refusals } = admit(delivered(fabricDocument({ serial: 9, revoked }), 'fabric.jws'))
   t.same(gateways(), [])
-  t.same(
-    refusals.map(({ rule }) => rule),
-    ['authority', 'certificate'],
+  t.notOk(
+    refusals.some(({ origin }) => origin.startsWith('claims/')),
     'of the claim there is nothing to say',
   )
-  t.equal(ledger.documentOf('certificate', 'g2'), undefined)
   t.end()
 })
 
