@@ -31,7 +31,14 @@ void t.test('the quick comparison is that of overlaps', (t) => {
 
 void t.test('the quick way past reserved ranges is right', (t) => {
   const ranges = ['0.0.0.0/8', '127.0.0.0/8', '168.63.129.16/32', '169.254.0.0/16', '224.0.0.0/3'].map(prefix)
-  const ranges6 = ['::/96', '::ffff:0:0/96', 'fd00:ec2::254/128', 'fd20:ce::254/128', 'fe80::/10', 'ff00::/8'].map(prefix)
+  const ranges6 = [
+    '::/96',
+    '::ffff:0:0/96',
+    'fd00:ec2::254/128',
+    'fd20:ce::254/128',
+    'fe80::/10',
+    'ff00::/8',
+  ].map(prefix)
   const byFirst = fc
     .tuple(fc.constantFrom(0, 10, 100, 126, 127, 128, 168, 169, 170, 192, 223, 224, 255), four)
     .map(([first, of]) => of.replace(/^\d+/, String(first)))
