@@ -101,6 +101,7 @@ export class Ledger {
       this.#place(subject, moment)
       if (++count % step === 0) yield
     }
+    if (bag.isKnown === true) this.#origins.dropLate(delivered)
     const before = this.#snapshot
     yield* this.#judge(touched, moment)
     const refusals = this.#allRefusals()

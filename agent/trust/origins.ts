@@ -138,6 +138,16 @@ export class Origins {
     return { origin: saying.sort(compareText)[0], isThere }
   }
 
+  /** Forgets those of the origins that say what is no longer so: lines of our own store, which is only ever appended to. */
+  dropLate(origins: Iterable<string>): void {
+    for (const origin of origins) {
+      const source = this.#sources.get(origin)
+      if (source?.refusal?.rule !== 'rollback') continue
+      if (source.word !== undefined) this.#speakers.get(subjectOf(source.word))?.delete(origin)
+      this.#sources.delete(origin)
+    }
+  }
+
   /** Forgets origins of a subject that are gone, but for the one that its document is named by. */
   forget(subject: string, except: string): void {
     const speakers = this.#speakers.get(subject)

@@ -3,7 +3,8 @@ import type { Delivered, Document } from '../../../agent/model/document.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
 import { Ledger } from '../../../agent/trust/ledger.ts'
 import type { Admission } from '../../../agent/trust/admission.ts'
-import { seal } from '../../../agent/trust/envelope.ts'
+import { digestOf, seal } from '../../../agent/trust/envelope.ts'
+import { parseDocument } from '../../../agent/trust/parse.ts'
 import { momentOf } from '../../../agent/trust/moment.ts'
 import type { Moment } from '../../../agent/trust/moment.ts'
 import {
@@ -235,3 +236,35 @@ void t.test('only the configured fabric is joined', (t) => {
   t.equal(change(ledger, fabricDocument()).snapshot?.fabric.fabric, 'prod')
   t.end()
 })
+
+void t.test(
+  'of the last-known-good store only what is in force counts: what it was before is no rollback',
+  (t) => {
+    const ledger = new Ledger(ground)
+    const documents = [
+      ...twoGateways,
+      recordDocument(2, { serial: 5, weight: 7 }),
+      recordDocument(2, { serial: 6, weight: 8 }),
+    ].map((document, i) => ({ ...delivered(document), origin: `known:${i + 1}` }))
+    const boot = documents.map((each) => ({
+      ...each,
+      digest: digestOf(each.bytes),
+      signed: parseDocument(each),
+    }))
+    const steps = ledger.admitSteps(
+      { documents: boot, complete: false, unreadable: [], isKnown: true },
+      at(0),
+    )
+    let step = steps.next()
+    while (step.done !== true) step = steps.next()
+    t.same(noted(step.value), [])
+    t.equal(step.value.snapshot?.gateways.get('g2')?.weight, 8)
+    const registry = [...twoGateways.slice(0, 4), recordDocument(2, { serial: 5, weight: 7 })].map(
+      (document) => delivered(document),
+    )
+    const said = ledger.admit({ documents: registry, complete: true, unreadable: [] }, at(1))
+    t.same(noted(said), ['rollback g2'], 'of a registry it is')
+    t.equal(said.snapshot?.gateways.get('g2')?.weight, 8)
+    t.end()
+  },
+)
