@@ -14,26 +14,19 @@ import { reasonOf } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
 import { Match } from '../diff/match.ts'
-import type { Kernel } from '../kernel/port.ts'
-import type { Fabric } from '../model/fabric.ts'
-import type { HostFacts } from '../model/host.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
-import type { Own } from '../model/own.ts'
 import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { preparation, share } from '../plan/share.ts'
-import type { Ground } from '../trust/ground.ts'
 import { inTurns, isAborted } from './breath.ts'
 import { Desired } from './desired.ts'
-import type { Events } from './event.ts'
 import { Leftovers } from './leftover.ts'
 import { Inputs } from './inputs.ts'
-import type { Limits } from './intake.ts'
-import type { KnownInput } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
 import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
+import type { ReconcilerOptions } from './reconciler-option.ts'
 import { recoverGroupIds } from './recovery.ts'
 import { Schedule } from './schedule.ts'
 import { Stall } from './stall.ts'
@@ -43,32 +36,6 @@ import { tellConflicts, tellDrift, tellPass } from './telling.ts'
 import { Troubles } from './trouble.ts'
 import { Turns } from './turn.ts'
 import { Writer } from './writer.ts'
-
-export interface ReconcilerOptions {
-  readonly kernel: Kernel
-  readonly gateway: string
-  /** What documents are judged for. */
-  readonly ground: Ground
-  /** What an earlier run knew; absent: nothing is kept. */
-  readonly known?: KnownInput
-  /** Own as configured, its endpoints resolved against the host. The same object while nothing changed. */
-  readonly ownOf: (fabric: Fabric, facts: HostFacts) => Own
-  readonly ids: GroupIds
-  /** Makes the ids durable; awaited before ops that use new ones. */
-  readonly saveIds: (ids: GroupIds) => Promise<void>
-  readonly events: Events
-  /** After a turn took in news of registry or host. */
-  readonly onInputs?: () => void
-  /** After a turn that went through. */
-  readonly onTurn?: () => void
-  /** Within a turn: it is long, and gets on. */
-  readonly onProgress?: () => void
-  /** Unix ms. */
-  readonly now?: () => number
-  /** How much of the registry's news is taken in. */
-  readonly limits?: Limits
-  readonly random?: () => number
-}
 
 /** An audit gives way to news this often in a row, a plan is discarded for news this often, and then goes through. */
 const patience = 3

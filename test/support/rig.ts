@@ -2,7 +2,7 @@
 import { Events } from '../../agent/daemon/event.ts'
 import type { Event } from '../../agent/daemon/event.ts'
 import { Reconciler } from '../../agent/daemon/reconciler.ts'
-import type { ReconcilerOptions } from '../../agent/daemon/reconciler.ts'
+import type { ReconcilerOptions } from '../../agent/daemon/reconciler-option.ts'
 import { StatusView } from '../../agent/daemon/status.ts'
 import type { StatusOptions } from '../../agent/daemon/status.ts'
 import { Surroundings } from '../../agent/daemon/surroundings.ts'
