@@ -11,6 +11,7 @@ import type { Event, Events } from '../daemon/event.ts'
 import { reasonOf } from '../errors.ts'
 import { defaultVoucherFile } from '../model/config.ts'
 import type { Config } from '../model/config.ts'
+import type { Registry } from '../registry/port.ts'
 import { withPlaces } from './option.ts'
 import type { PlaceOptions } from './option.ts'
 
@@ -145,19 +146,20 @@ async function start(
   const hindrance = hold ? holdReason(crashes) : undefined
   const kernel = hindrance === undefined ? linux : held(linux, hindrance)
   const addresses = new RegistryAddresses()
+  const registry = await openRegistry(
+    config.registry,
+    (address) => {
+      addresses.add(address)
+    },
+    known.documents.length > 0 ? 5000 : 0,
+  )
   await runDaemon(
     {
       config,
       keys,
       voucher: await voucherOf(config, events),
       known: { store, ...known },
-      registry: await openRegistry(
-        config.registry,
-        (address) => {
-          addresses.add(address)
-        },
-        known.documents.length > 0 ? 5000 : 0,
-      ),
+      registry: registry.publish === undefined ? await withOutbox(registry, stateDirectory) : registry,
       registryAddresses: addresses,
       surroundings,
       registryText: registryText(config.registry),
@@ -173,6 +175,11 @@ async function start(
     },
     stop,
   )
+}
+
+async function withOutbox(registry: Registry, stateDirectory: string): Promise<Registry> {
+  const { OutboxRegistry, outboxDirectory } = await import('../registry/outbox.ts')
+  return new OutboxRegistry(registry, outboxDirectory(stateDirectory))
 }
 
 /** A voucher that is of no use stops no gateway: it may be certified long since. */

@@ -3,7 +3,7 @@
  * place of its identity stands a key that is made here and used once. The gateway boots with that key and signs its identity
  * with it, and nobody need be at hand.
  */
-import { generateKeyPairSync } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -12,7 +12,7 @@ import type { Document, Voucher } from '../model/document.ts'
 import { namePattern } from '../model/fabric.ts'
 import type { Certificate, Name, Site } from '../model/fabric.ts'
 import { defaultVoucherFile } from '../model/config.ts'
-import { kidOf } from '../trust/envelope.ts'
+import { kidOf, privateKeyOf } from '../trust/envelope.ts'
 import { nameHint, nameRule } from '../trust/payload.ts'
 import { voucherBy } from '../trust/voucher.ts'
 import { grantsOf } from './authority-book.ts'
@@ -65,7 +65,7 @@ export async function issueVoucher(options: VoucherOptions): Promise<void> {
     const { book, state, fabric } = authority
     refuseHeld(authority, options)
     const nowMs = Date.now()
-    const { privateKey } = generateKeyPairSync('ed25519')
+    const privateKey = privateKeyOf(randomBytes(32))
     const key = kidOf(privateKey)
     const certificates = grantsOf(book)
     const site = siteOf(options, certificates)

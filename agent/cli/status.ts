@@ -73,6 +73,10 @@ export function formatStatus(status: Status, nowSeconds: number): string {
   if (remarks.length > 0) lines.push('', 'Remarks', ...remarks)
   const age = registry.ageSeconds === undefined ? 'never read' : `last news ${formatAgo(registry.ageSeconds)}`
   lines.push('', `registry ${registry.source}: ${age}; ${count(status.routes, 'route')} planned`)
+  if (registry.outbox !== undefined) {
+    const { path, next } = registry.outbox
+    lines.push(`outbox ${path}: not in the registry yet`, `  next: ${next}`)
+  }
   return lines.join('\n')
 }
 

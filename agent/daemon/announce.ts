@@ -119,6 +119,14 @@ function sameRecord(record: GatewayRecord, wanted: Omit<GatewayRecord, 'serial'>
   return canonical({ ...record, serial: 0 }) === canonical({ ...wanted, serial: 0 })
 }
 
+/** Nothing but its serial, if that, tells one from the other. */
+export function sameContent(one: Document, other: Document): boolean {
+  return (
+    one.type === other.type &&
+    canonical({ ...one.payload, serial: 0 }) === canonical({ ...other.payload, serial: 0 })
+  )
+}
+
 /** JSON with keys in order. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, member: unknown) =>

@@ -72,6 +72,11 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     ownOf: ownResolver(config, {
       registryAddresses: () => registryAddresses.all,
       cloud: () => surroundings.cloud,
+      recorded: () => {
+        const said = surroundings.isUncertain ? inputs.documentOf('record') : undefined
+        if (!surroundings.isUncertain) return undefined
+        return { endpoints: said?.type === 'record' ? said.payload.endpoints : undefined }
+      },
     }),
     onInputs: () => {
       publisher.look()
@@ -116,6 +121,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     startedAt,
     hindrance: options.hindrance,
     unpublished: () => publisher.trouble,
+    waiting: () => publisher.waiting,
   })
   const stopNow = (): void => {
     stop.abort()

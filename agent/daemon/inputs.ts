@@ -210,8 +210,11 @@ export class Inputs implements Sources {
     const bag = this.#intake.take(this.#unreadable)
     if (bag !== undefined) {
       const startedAt = this.#monotonic()
-      await this.#admit(bag, signal)
-      this.#intake.done(bag, this.#monotonic() - startedAt)
+      try {
+        await this.#admit(bag, signal)
+      } finally {
+        this.#intake.done(bag, this.#monotonic() - startedAt)
+      }
     } else if (this.#isTick)
       await this.#admit({ documents: [], complete: false, unreadable: this.#unreadable }, signal)
     if (known !== undefined || bag !== undefined || this.#isTick) news = true

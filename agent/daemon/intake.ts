@@ -6,8 +6,8 @@
  *   checks                     documents not seen before, after the first bag: so many a second
  *   work                       all that news cost the event loop: a fifth of its time
  *
- * What is not due waits here, of each origin only its last word, so there is never more than the registry holds. To the
- * ledger it is an origin that says what it said before.
+ * What is not due waits here, of each origin only its last word, so there is never more than the registry holds. All that
+ * wait have their turn, one after the other. To the ledger it is an origin that says what it said before.
  */
 import type { Bag, Delivered, Signed } from '../model/document.ts'
 import { subjectOf } from '../trust/subject.ts'
@@ -110,17 +110,21 @@ export class Intake {
   /** What came since, as one bag, and what waited long enough. Undefined: nothing that is due. */
   take(unreadable: Bag['unreadable']): Taken | undefined {
     if (!this.isDue) return undefined
-    const documents = this.#documents
+    const news = this.#documents
     const gone = [...this.#gone]
     for (const origin of gone) this.#waiting.delete(origin)
-    let count = this.#checks.left
+    // Half for what waits, and first: new names without end would else keep it out, a revocation perhaps. And half for the
+    // news, which what waits without end would keep out.
+    let count = news.size > 0 ? this.#checks.left / 2 : this.#checks.left
+    const documents = new Map<string, Delivered>()
     for (const [origin, one] of this.#waiting) {
-      if (this.#complete && !documents.has(origin)) this.#waiting.delete(origin)
-      else if (count >= 1 && !documents.has(origin) && this.#origins.has(origin)) {
-        documents.set(origin, one)
+      if (this.#complete && !news.has(origin)) this.#waiting.delete(origin)
+      else if (count > 0 && this.#origins.has(origin)) {
+        documents.set(origin, news.get(origin) ?? one)
         count--
       }
     }
+    for (const [origin, one] of news) documents.set(origin, one)
     const bag: Taken = {
       isRead: this.#unreadable !== undefined,
       documents: [...documents.values()],
@@ -153,7 +157,8 @@ export class Intake {
 
   /** False where its gateway changed too often: it waits. `signed`: what the check said of it. */
   mayEnter(one: Delivered, signed: Signed): boolean {
-    if (this.#isOpen || this.#subjects.take(subjectOf(signed))) {
+    // By signer, too: what a stranger says of a subject is not to use up what the authority may say of it.
+    if (this.#isOpen || this.#subjects.take(`${subjectOf(signed)} ${signed.kid}`)) {
       this.#waiting.delete(one.origin)
       return true
     }
@@ -192,6 +197,8 @@ export class Intake {
 
   #defer(one: Delivered): void {
     this.deferred++
+    // Who was looked at stands behind those who were not.
+    this.#waiting.delete(one.origin)
     this.#waiting.set(one.origin, one)
   }
 

@@ -12,24 +12,39 @@ export interface OwnSources {
   /** Those of the registry; as configured where it is left out. */
   readonly registryAddresses?: () => readonly Address[]
   readonly cloud?: () => Cloud | undefined
+  /** While nobody knows by which address we are reached: what our record in force says. */
+  readonly recorded?: () => Recorded | undefined
+}
+
+export interface Recorded {
+  readonly endpoints: Own['endpoints'] | undefined
 }
 
 /** Answers the same object while nothing of it changed, because plan compares references. */
 export function ownResolver(
   config: Config,
-  { registryAddresses = () => config.own.registryAddresses, cloud }: OwnSources = {},
+  { registryAddresses = () => config.own.registryAddresses, cloud, recorded }: OwnSources = {},
 ): (fabric: Fabric, facts: HostFacts) => Own {
   let last: Own | undefined
   return (fabric, facts) => {
-    const addresses = endpointAddresses(fabric, facts, cloud?.())
-    const own = { ...ownOf(config, fabric, addresses), registryAddresses: registryAddresses() }
+    const before = config.own.endpoints === undefined ? recorded?.() : undefined
+    const addresses = endpointAddresses(fabric, facts, cloud?.(), before !== undefined)
+    const found = ownOf(config, fabric, addresses)
+    // A start with other endpoints than the run before would move tunnels to another family and back.
+    const endpoints = before?.endpoints ?? found.endpoints
+    const own = { ...found, endpoints, registryAddresses: registryAddresses() }
     if (last === undefined || JSON.stringify(last) !== JSON.stringify(own)) last = own
     return last
   }
 }
 
 /** Where peers reach us where nobody configured it; none: they wait to be called. */
-function endpointAddresses(fabric: Fabric, facts: HostFacts, cloud: Cloud | undefined): readonly Address[] {
+function endpointAddresses(
+  fabric: Fabric,
+  facts: HostFacts,
+  cloud: Cloud | undefined,
+  isUncertain: boolean,
+): readonly Address[] {
   const known = cloud?.addresses.filter((address) => isOurs(address, facts)) ?? []
   if (known.length > 0) return known
   const route = facts.links.find(({ defaultRoute }) => defaultRoute === true)
@@ -37,7 +52,7 @@ function endpointAddresses(fabric: Fabric, facts: HostFacts, cloud: Cloud | unde
   const address = held.find((each) => familyOf(each) === 4) ?? held[0]
   if (address === undefined) return []
   // A cloud that knows no public address has us behind its NAT: nobody out there reaches a private one.
-  const isBehindNat = cloud !== undefined && isPrivate(address)
+  const isBehindNat = (cloud !== undefined || isUncertain) && isPrivate(address)
   return isBehindNat && fabric.underlays.some(({ name }) => name === internet) ? [] : [address]
 }
 

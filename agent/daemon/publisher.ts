@@ -2,13 +2,16 @@
  * Says of ourselves what the registry should hold: while we have no certificate a claim, where we came with a voucher, or a
  * request; our record once we have one.
  * Runs beside the reconciler and never holds it up; what fails is tried again with backoff.
+ *
+ * Where the registry has an outbox, what lies there is said: it is not said again, however long nobody carries it on.
  */
-import { reasonOf } from '../errors.ts'
+import { LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Config } from '../model/config.ts'
-import type { Document } from '../model/document.ts'
-import type { Registry } from '../registry/port.ts'
-import { claimOf, recordToPublish, requestOf } from './announce.ts'
+import type { Document, Signed } from '../model/document.ts'
+import type { Outbox, Registry } from '../registry/port.ts'
+import { isRefusal, parseDocument } from '../trust/parse.ts'
+import { claimOf, recordToPublish, requestOf, sameContent } from './announce.ts'
 import type { Keys, VoucherKey } from './announce.ts'
 import type { Events } from './event.ts'
 import type { Inputs } from './inputs.ts'
@@ -31,6 +34,14 @@ export interface PublisherOptions {
   readonly signal: AbortSignal
 }
 
+/** A document in the outbox that the registry does not show. */
+export interface Waiting {
+  readonly document: Document['type']
+  readonly path: string
+  /** What somebody has to do with it. */
+  readonly next: string
+}
+
 /** What was published comes back as news within this time, in ms. */
 const returnMs = 5000
 
@@ -43,6 +54,9 @@ export class Publisher {
   /** Without its serial, so that what was said is not said again before it can come back. */
   #said = { content: '', atMs: -Infinity }
   #trouble: Trouble | undefined
+  #waiting: Waiting | undefined
+  /** Hash of the document in the outbox that was told last. */
+  #waitingTold = ''
   /** What became of our voucher, as it was told last. */
   #voucherTold = ''
 
@@ -56,6 +70,10 @@ export class Publisher {
   /** What keeps the registry from holding what it should. */
   get trouble(): Trouble | undefined {
     return this.#trouble
+  }
+
+  get waiting(): Waiting | undefined {
+    return this.#waiting
   }
 
   /** News came: look whether there is something to say. Returns at once. */
@@ -83,16 +101,19 @@ export class Publisher {
     let document: Document | undefined
     try {
       document = this.#wanted()
+      // Whose name somebody else has waits on for what it asked.
+      if (document === undefined && this.#trouble?.object !== mismatchOf(config)) this.#waiting = undefined
       if (document === undefined || registry.publish === undefined) return
       const content = contentOf(document)
       if (content === this.#said.content && performance.now() - this.#said.atMs < returnMs) return
-      const { keys, voucher } = this.#options
-      const signer = document.type === 'claim' && voucher !== undefined ? voucher : keys
-      await registry.publish(Buffer.from(signer.seal(document)), signal)
+      const { outbox } = registry
+      if (outbox === undefined) await registry.publish(Buffer.from(this.#seal(document)), signal)
+      else await this.#lay(document, outbox, (bytes) => registry.publish?.(bytes, signal))
       this.#said = { content, atMs: performance.now() }
       this.#round = 0
       if (this.#trouble?.object !== mismatchOf(config)) this.#trouble = undefined
-      events.emit('notice', 'published', { document: document.type, gateway: config.own.gateway })
+      if (outbox === undefined)
+        events.emit('notice', 'published', { document: document.type, gateway: config.own.gateway })
     } catch (error) {
       if (signal.aborted) return
       const trouble = reasonOf(error, 'registry')
@@ -109,6 +130,40 @@ export class Publisher {
         backoffMs(++this.#round, Math.random),
       )
     }
+  }
+
+  #seal(document: Document): string {
+    const { keys, voucher } = this.#options
+    return (document.type === 'claim' && voucher !== undefined ? voucher : keys).seal(document)
+  }
+
+  /** Lays a document into the outbox, where none that says the same lies there; tells once that it waits there. */
+  async #lay(
+    document: Document,
+    outbox: Outbox,
+    write: (bytes: Uint8Array) => Promise<void> | undefined,
+  ): Promise<void> {
+    let wanted = signedOf(this.#seal(document))
+    const laid = await outbox.read(wanted)
+    const own = laid?.kid === wanted.kid ? laid : undefined
+    if (own === undefined || !this.#stillSays(own.document, document)) {
+      const bytes = this.#seal(above(own?.document, document))
+      wanted = signedOf(bytes)
+      await write(Buffer.from(bytes))
+    } else wanted = own
+    const path = outbox.pathOf(wanted)
+    this.#waiting = { document: document.type, path, next: carry(document, path) }
+    if (this.#waitingTold === wanted.hash) return
+    this.#waitingTold = wanted.hash
+    this.#options.events.emit('notice', 'outbox', { ...this.#waiting })
+  }
+
+  /** A record that is older than the registry's says nothing. */
+  #stillSays(laid: Document, wanted: Document): boolean {
+    const said = this.#options.inputs.documentOf('record')
+    const isOld =
+      laid.type === 'record' && said?.type === 'record' && laid.payload.serial <= said.payload.serial
+    return !isOld && sameContent(laid, wanted)
   }
 
   /** Undefined where the registry holds what it should, or where we do not know what it holds. */
@@ -209,6 +264,25 @@ export class Publisher {
 
 function mismatchOf(config: Config): string {
   return `certificate ${config.own.gateway}`
+}
+
+function signedOf(text: string): Signed {
+  const signed = parseDocument({ origin: 'the document to publish', bytes: Buffer.from(text) })
+  if (isRefusal(signed)) throw new LinkspanError(signed)
+  return signed
+}
+
+/** Newer than what lies in the outbox, which may be on its way into the registry. */
+function above(laid: Document | undefined, document: Document): Document {
+  if (laid?.type !== 'record' || document.type !== 'record') return document
+  const serial = Math.max(document.payload.serial, laid.payload.serial + 1)
+  return { ...document, payload: { ...document.payload, serial } }
+}
+
+function carry({ type }: Document, path: string): string {
+  return type === 'request'
+    ? `take it to the authority: linkspan ca issue ${path}, then make the bundle anew`
+    : `put it into the registry that the bundle is made from: linkspan registry put ${path}, then make the bundle anew`
 }
 
 /** Without its serial, by which alone nothing new is said. */

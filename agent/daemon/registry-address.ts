@@ -1,14 +1,16 @@
 /**
  * Addresses of the registry. Each gets a throw route, so that what we say to the registry uses the underlay even where its
  * address lies inside a prefix of a peer's: else a gateway that lost its peers could not learn how to find them again. An
- * address that a name no longer has stays for as long as this process runs: connections may still use it.
+ * address that a name no longer has stays for a while: connections may still use it.
  */
 import type { Address } from '../model/prefix.ts'
 
-/** More than any name has; an answer of a thousand addresses is nonsense or an attack. */
+/** Of object stores that rotate hundreds the ones used last. An answer of a thousand addresses is nonsense or an attack. */
 const most = 64
 
 export class RegistryAddresses {
+  /** The last used is the last. */
+  readonly #used = new Set<Address>()
   #all: readonly Address[] = []
   #onNew: (() => void) | undefined
 
@@ -17,8 +19,12 @@ export class RegistryAddresses {
   }
 
   add(address: Address): void {
-    if (this.#all.includes(address) || this.#all.length >= most) return
-    this.#all = [...this.#all, address].sort()
+    const isNew = !this.#used.delete(address)
+    this.#used.add(address)
+    if (!isNew) return
+    const [oldest] = this.#used
+    if (this.#used.size > most && oldest !== undefined) this.#used.delete(oldest)
+    this.#all = [...this.#used].sort()
     this.#onNew?.()
   }
 

@@ -8,6 +8,7 @@ import type { PeerView, Seen } from './peer-view.ts'
 import { peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { CloudView, Surroundings } from './surroundings.ts'
+import type { Waiting } from './publisher.ts'
 import { trustView } from './trust-view.ts'
 import type { TrustView } from './trust-view.ts'
 import type { Trouble } from './trouble.ts'
@@ -44,6 +45,8 @@ export interface Status {
     readonly latencyMs?: number
     /** Documents that are not looked at yet, because too much came at once. */
     readonly waiting?: number
+    /** What lies in our outbox and is not in the registry. */
+    readonly outbox?: Waiting
     readonly unreadable: readonly Reason[]
   }
   readonly trust: TrustView
@@ -73,6 +76,7 @@ export interface StatusOptions {
   readonly latencyMs?: () => number | undefined
   /** What keeps us from saying of ourselves what we should. */
   readonly unpublished: () => Trouble | undefined
+  readonly waiting?: () => Waiting | undefined
 }
 
 /** A view of the peers is used again for this long, so that scrapes and people together cost one dump. */
@@ -125,6 +129,7 @@ export class StatusView {
     const { reconciler, registry: source, latencyMs } = this.#options
     const { readAtMs, unreadable, deferred } = reconciler.inputs
     const took = latencyMs?.()
+    const outbox = this.#options.waiting?.()
     return {
       source,
       ...(readAtMs === undefined
@@ -132,6 +137,7 @@ export class StatusView {
         : { ageSeconds: Math.max(0, Math.round((Date.now() - readAtMs) / 1000)) }),
       ...(took === undefined ? {} : { latencyMs: Math.round(took * 10) / 10 }),
       ...(deferred.waiting === 0 ? {} : { waiting: deferred.waiting }),
+      ...(outbox === undefined ? {} : { outbox }),
       unreadable,
     }
   }
@@ -228,7 +234,9 @@ export class StatusView {
         : `the registry holds no fabric document yet${stays}`
     }
     if (inputs.documentOf('certificate') === undefined) {
-      return `no certificate yet: run \`linkspan ca issue ${gateway}\` where the authority is${stays}`
+      const waiting = this.#options.waiting?.()
+      const request = waiting?.document === 'request' ? waiting.path : gateway
+      return `no certificate yet: run \`linkspan ca issue ${request}\` where the authority is${stays}`
     }
     const refused = inputs.admission.refusals.some((refusal) => refusal.gateway === gateway)
     return refused

@@ -205,7 +205,9 @@ class Reader {
   }
 
   get retryAt(): number {
-    return Math.min(Infinity, ...[...this.#partial.values()].map(({ atMs }) => atMs))
+    let earliest = Infinity
+    for (const { atMs } of this.#partial.values()) earliest = Math.min(earliest, atMs)
+    return earliest
   }
 
   /** Lists everything and reads what is new or different. Undefined: nothing to say. */

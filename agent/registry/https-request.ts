@@ -13,6 +13,7 @@
 import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import type { RequestOptions } from 'node:https'
+import { isIP } from 'node:net'
 import type { TcpSocketConnectOpts } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { Reason } from '../errors.ts'
@@ -113,6 +114,9 @@ async function follow(ask: Ask, way: Way, patience: Patience): Promise<Outcome> 
       if (!(next instanceof URL)) return fault(next)
       way.url = next
       way.redirects++
+      // Node resolves no address; but who sees to it that these stay on the underlay must hear of each.
+      const host = next.hostname.replace(/^\[|\]$/g, '')
+      if (isIP(host) !== 0) await ask.resolve(host)
     } finally {
       answer.destroy()
     }

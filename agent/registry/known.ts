@@ -11,6 +11,7 @@
  * in force only, when it has grown to several times that.
  */
 import { mkdir, open, readFile } from 'node:fs/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
 import { LinkspanError, reasonOf } from '../errors.ts'
@@ -29,6 +30,8 @@ export interface Known {
   readonly damage: readonly Reason[]
 }
 
+/** Documents judged before the event loop gets a turn. */
+const portion = 32
 /** Bytes above which the file is written anew, where it holds more than twice what is in force. */
 const slackBytes = 1024 * 1024
 
@@ -81,7 +84,12 @@ export class KnownStore implements LastKnown {
   /** Writes the file anew with those lines that `isInForce` says are. */
   rewrite(isInForce: (document: Delivered) => boolean): Promise<void> {
     return this.#next(async () => {
-      const kept = (await this.#readDocuments([])).filter(isInForce)
+      const kept: Delivered[] = []
+      for (const [i, document] of (await this.#readDocuments([])).entries()) {
+        if (isInForce(document)) kept.push(document)
+        // It checks signatures: a few milliseconds at one go.
+        if (i % portion === portion - 1) await nextTurn()
+      }
       this.#live.clear()
       const text = kept.map((one) => this.#line(one)).join('')
       await writeAtomically(this.#file, text, 0o600, 'next')

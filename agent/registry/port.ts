@@ -2,7 +2,7 @@
  * The registry port: bags of documents. Paths and keys carry no trust, and updates only add: a document that is no longer
  * delivered stays in force (DESIGN "Omission is not deletion").
  */
-import type { Bag, Delivered } from '../model/document.ts'
+import type { Bag, Delivered, Signed } from '../model/document.ts'
 import type { Marks } from '../trust/tenure.ts'
 
 export type { Bag, Delivered } from '../model/document.ts'
@@ -14,6 +14,15 @@ export interface Registry {
   readonly latencyMs?: number | undefined
   /** Absent where the registry is read-only to a gateway. */
   publish?(document: Uint8Array, signal: AbortSignal): Promise<void>
+  /** Present where publish() only lays documents down for somebody to carry them into the registry. */
+  readonly outbox?: Outbox
+}
+
+/** By what a document is and whom it is of. */
+export interface Outbox {
+  pathOf(document: Signed): string
+  /** What lies in that document's place; undefined where nothing does, or nothing that counts. */
+  read(document: Signed): Promise<Signed | undefined>
 }
 
 /** What came into force is kept, enough to boot without a registry. */

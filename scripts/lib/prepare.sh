@@ -78,7 +78,6 @@ use_node_packages() {
 }
 
 install_packages "${packages[@]}"
-use_etcd
 use_node
 use_node_packages
 if [[ ! -e dist/.complete || -n $(find agent test native scripts/build tsconfig.json -newer dist/.complete -print -quit) ]]; then

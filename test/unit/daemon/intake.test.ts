@@ -3,7 +3,7 @@ import t from 'tap'
 import { Intake } from '../../../agent/daemon/intake.ts'
 import type { Limits } from '../../../agent/daemon/intake.ts'
 import { Allowance, Allowances } from '../../../agent/daemon/allowance.ts'
-import type { Bag, Delivered } from '../../../agent/model/document.ts'
+import type { Bag, Delivered, Signed } from '../../../agent/model/document.ts'
 import { certificateDocument, delivered, recordDocument, signed } from '../../support/documents.ts'
 
 const limits: Limits = {
@@ -133,6 +133,31 @@ void t.test('so many new documents a second, in the order in which they came', (
     entered,
     many.map(({ origin }) => origin),
   )
+  t.end()
+})
+
+void t.test('new names without end do not keep out what waits', (t) => {
+  const tried = Tried.closed()
+  tried.put([...many.slice(0, 10), said(99, 'revocation')])
+  const entered = tried.turn() ?? []
+  t.notOk(entered.includes('revocation'))
+  let names = 100
+  for (let seconds = 0; seconds < 3; seconds++) {
+    tried.nowMs += 1000
+    tried.put(Array.from({ length: 50 }, () => said(names++)))
+    entered.push(...(tried.turn() ?? []))
+  }
+  t.ok(entered.includes('revocation'))
+  t.end()
+})
+
+void t.test('what a stranger says in the name of the authority does not use up its allowance', (t) => {
+  const tried = Tried.closed()
+  const document = certificateDocument(1)
+  const forged = (i: number): Signed => ({ ...signed(document), kid: 'stranger', hash: String(i) })
+  for (let i = 0; i < 10; i++) tried.intake.mayEnter(delivered(document, `forged-${i}`), forged(i))
+  t.notOk(tried.intake.mayEnter(delivered(document, 'one-more'), forged(10)))
+  t.ok(tried.intake.mayEnter(delivered(document), signed(document)))
   t.end()
 })
 

@@ -119,3 +119,30 @@ void t.test('surroundings', (t) => {
   t.same([alone.isAsked, alone.isUncertain, alone.view], [false, false, undefined])
   t.end()
 })
+
+void t.test(
+  'while a cloud has not said it, our record has: a start moves no tunnel to another family',
+  (t) => {
+    const facts = host('eth0 10.1.0.5/24 2001:db8::5/64 default')
+    const recorded: readonly OwnEndpoint[] = [
+      { underlay: 'internet', address: address('2001:db8::5'), port: 51820, mtu: 1500 },
+    ]
+    const own = (of: Config, endpoints: readonly OwnEndpoint[] | undefined, isUncertain = true): unknown =>
+      ownResolver(of, { recorded: () => (isUncertain ? { endpoints } : undefined) })(fabric, facts).endpoints
+    const found = own(config, undefined, false)
+    t.match(found, [{ address: '10.1.0.5' }])
+    t.same(own(config, recorded), recorded)
+    t.same(own(config, recorded, false), found)
+    const configured = {
+      ...config,
+      own: { ...config.own, endpoints: [{ underlay: 'internet', port: 4000 }] },
+    }
+    t.match(own(configured, recorded), [{ port: 4000 }])
+    t.notMatch(
+      own(config, undefined),
+      [{ address: '10.1.0.5' }],
+      'nobody out there reaches a private address',
+    )
+    t.end()
+  },
+)
