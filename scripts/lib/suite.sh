@@ -47,7 +47,7 @@ run() {
 }
 complain() {
   if grep -q 'failing tests:$' "$report"; then sed -n '/failing tests:$/,$p' "$report"; else tail -n 60 "$report"; fi |
-    head -n 250
+    cut -c 1-600 | head -n 250
 }
 add() {
   passed=$((passed + ${p:-0}))

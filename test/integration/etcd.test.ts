@@ -224,13 +224,13 @@ async function tests(parent: string): Promise<void> {
     t.equal(following.documents.get('records/g2999')?.length, 'records/g2999-'.length + 2000)
 
     // One that is too long, in the middle: by list and by watch.
-    await store.put('records/g5', Buffer.alloc(17 * mebibyte), signal())
+    await store.put('records/g5', Buffer.alloc(24 * mebibyte), signal())
     await following.until('it is named', ({ unreadable }) => unreadable.length === 1)
     t.match(following.unreadable, [
       {
         code: 'registry-unreadable',
         object: `etcd:${prefix}/records/g5`,
-        reason: /longer than 16777216 bytes/,
+        reason: /longer than 22369871 bytes/,
       },
     ])
     etcd.put(`${prefix}/records/g6`, 'short')
