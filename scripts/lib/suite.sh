@@ -2,7 +2,7 @@
 # Runs one suite of the built tests and closes with a line of counts: suite.sh NAME [WORD...]
 # WORD: only files whose path contains one. The full report is kept in .cache/test/NAME.log.
 #
-# Suites of whole agents run file by file, alone on the machine. A file of theirs that fails is run a second time, since a
+# Suites of whole agents run file by file, two at a time. A file of theirs that fails is run a second time, alone, since a
 # pause of the machine can starve a userspace tunnel of packets that a test counts: what it said the first time is printed,
 # and the closing lines name it. What is broken fails twice.
 set -uo pipefail
@@ -32,49 +32,73 @@ failed=0
 skipped=0
 again=()
 
-# run FILE...: one run of node; sets p, f, s and keeps its report in $report.
-report=$(mktemp)
-trap 'rm -f "$report"' EXIT
-count() { sed -n "s/^ℹ $1 \([0-9]*\)$/\1/p" "$report" | tail -n 1; }
+reports=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$reports"' EXIT
+
+# run REPORT FILE...: one run of node.
 run() {
+  local report=$1
   local code=0
+  shift
   node --test --test-concurrency=2 --test-reporter=spec "$@" >"$report" 2>&1 || code=$?
+  echo "$code" >"$report.code"
+}
+
+# take REPORT: what a run came to; sets f, and adds it to the counts.
+count() { sed -n "s/^ℹ $2 \([0-9]*\)$/\1/p" "$1" | tail -n 1; }
+take() {
+  local report=$1
   cat "$report" >>"$log"
-  p=$(count pass)
-  f=$(($(count fail) + $(count cancelled)))
-  s=$(count skipped)
-  if [[ $code != 0 && $f == 0 ]]; then f=1; fi
+  f=$(($(count "$report" fail) + $(count "$report" cancelled)))
+  if [[ $(<"$report.code") != 0 && $f == 0 ]]; then f=1; fi
+  passed=$((passed + $(count "$report" pass)))
+  failed=$((failed + f))
+  skipped=$((skipped + $(count "$report" skipped)))
+  if [[ $f != 0 ]]; then complain "$report"; fi
 }
 complain() {
-  if grep -q 'failing tests:$' "$report"; then sed -n '/failing tests:$/,$p' "$report"; else tail -n 60 "$report"; fi |
+  if grep -q 'failing tests:$' "$1"; then sed -n '/failing tests:$/,$p' "$1"; else tail -n 60 "$1"; fi |
     cut -c 1-600 | head -n 250
 }
-add() {
-  passed=$((passed + ${p:-0}))
-  failed=$((failed + f))
-  skipped=$((skipped + ${s:-0}))
+
+# lane: runs what is on the list, file by file.
+lane() {
+  local file start report
+  while true; do
+    exec 9>"$reports/lock"
+    flock 9
+    read -r file <"$reports/list" || return 0
+    sed -i 1d "$reports/list"
+    exec 9>&-
+    start=$SECONDS
+    report=$reports/$(basename "$file")
+    run "$report" "$file"
+    echo "$file: $((SECONDS - start)) s" >>"$report"
+  done
 }
 
 case $name in
   integration | vm)
+    printf '%s\n' "${files[@]}" >"$reports/list"
+    # Most of an agent's test is waiting. An emulated guest has no time to spare.
+    lanes=2
+    [[ -n ${LINKSPAN_GUEST-} ]] && lanes=1
+    for ((i = 0; i < lanes; i++)); do lane & done
+    wait
     for file in "${files[@]}"; do
-      start=$SECONDS
-      run "$file"
-      echo "$file: $((SECONDS - start)) s" >>"$log"
-      if [[ $f != 0 ]]; then
-        complain
-        echo "$file: once more"
-        again+=("$(basename "$file" .test.js)")
-        run "$file"
-        [[ $f != 0 ]] && complain
-      fi
-      add
+      before=($passed $failed $skipped)
+      take "$reports/$(basename "$file")"
+      [[ $f == 0 ]] && continue
+      echo "$file: once more"
+      again+=("$(basename "$file" .test.js)")
+      read -r passed failed skipped <<<"${before[*]}"
+      run "$reports/again" "$file"
+      take "$reports/again"
     done
     ;;
   *)
-    run "${files[@]}"
-    [[ $f != 0 ]] && complain
-    add
+    run "$reports/all" "${files[@]}"
+    take "$reports/all"
     ;;
 esac
 
