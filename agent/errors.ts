@@ -59,3 +59,8 @@ export function reasonOf(thrown: unknown, object: string): Reason {
   if (thrown instanceof LinkspanError) return thrown
   return { code: 'internal', object, reason: thrown instanceof Error ? thrown.message : String(thrown) }
 }
+
+/** `ENOENT` and the like, where what was thrown has one. */
+export function errnoOf(thrown: unknown): string | undefined {
+  return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : undefined
+}

@@ -9,7 +9,7 @@
  */
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import type { Delivered, Document, DocumentType, Signed, Voucher } from '../model/document.ts'
 import type { Certificate, Name } from '../model/fabric.ts'
 import { decodeBundle, encodeBundle, isNoBundle, maxBundleBytes } from '../registry/bundle.ts'
@@ -198,7 +198,7 @@ export async function readIssued(directory: string): Promise<Issued[]> {
   try {
     bytes = await readBounded(path, maxBundleBytes)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    if (errnoOf(error) === 'ENOENT') return []
     throw error
   }
   const bundle = decodeBundle(bytes)

@@ -11,7 +11,7 @@ import { constants } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import { kidOf, privateKeyOf } from '../trust/envelope.ts'
 import { identityPattern } from '../trust/payload.ts'
 import type { PassphraseSource } from './passphrase.ts'
@@ -122,8 +122,4 @@ function unusable(path: string, error: unknown): LinkspanError {
     { code: denied ? 'permission' : 'state-unreadable', object: path, reason },
     { cause: error },
   )
-}
-
-function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined
 }

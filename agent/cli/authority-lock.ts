@@ -14,7 +14,7 @@ import { open, readFile, rm, stat, utimes } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 
 /** A holder touches it more often; an older one was left behind. */
 const staleMs = 60_000
@@ -72,7 +72,7 @@ async function create(path: string, text: string): Promise<boolean> {
     }
     return true
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
+    if (errnoOf(error) === 'EEXIST') return false
     throw unlockable(path, error)
   }
 }
@@ -110,7 +110,7 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
+    return errnoOf(error) !== 'ESRCH'
   }
 }
 
@@ -134,13 +134,12 @@ async function readHolder(path: string): Promise<string | undefined> {
 
 /** Throws all but ENOENT. */
 function expectMissing(path: string, error: unknown): void {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
+  if (errnoOf(error) === 'ENOENT') return
   throw unlockable(path, error)
 }
 
 function unlockable(path: string, error: unknown): LinkspanError {
-  const denied =
-    error instanceof Error && 'code' in error && ['EACCES', 'EPERM', 'EROFS'].includes(String(error.code))
+  const denied = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '')
   const reason = `cannot be locked: ${error instanceof Error ? error.message : String(error)}`
   return new LinkspanError(
     { code: denied ? 'permission' : 'state-unreadable', object: path, reason },

@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import type { RegistryConfig } from '../model/config.ts'
 import type { Bag, Signed } from '../model/document.ts'
 import { errorReason } from '../registry/directory.ts'
@@ -54,7 +54,7 @@ async function makeDirectory(directory: string): Promise<boolean> {
     await mkdir(directory)
     return true
   } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? error.code : undefined
+    const errno = errnoOf(error)
     if (errno === 'EEXIST') return false
     if (errno !== 'ENOENT')
       throw new LinkspanError(errorReason(directory, error, 'cannot be made'), { cause: error })

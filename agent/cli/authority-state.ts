@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import { namePattern } from '../model/fabric.ts'
 import type { Name } from '../model/fabric.ts'
 import { array, decode, dictionary, integer, object, text } from '../trust/decode.ts'
@@ -60,7 +60,7 @@ export async function readState(directory: string): Promise<AuthorityState | und
   try {
     bytes = await readBounded(path, maxBytes)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errnoOf(error) === 'ENOENT') return undefined
     throw error
   }
   const parsed = parseJson(bytes.toString())

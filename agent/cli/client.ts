@@ -6,7 +6,7 @@ import { request } from 'node:http'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { socketName } from '../daemon/http.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 
 export const defaultRunDirectory = '/run/linkspan'
 
@@ -85,10 +85,6 @@ function refusal(answer: unknown): Error {
     object: 'agent',
     reason: 'answered with an error of unknown form',
   })
-}
-
-function errnoOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
 function isDropped(error: unknown): boolean {

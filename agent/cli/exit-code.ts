@@ -1,5 +1,5 @@
 /** Exit codes, the same for every command (DESIGN "Interfaces"): programs branch on them. */
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 
 export const exitCode = {
@@ -25,6 +25,6 @@ const byErrorCode: Partial<Record<ErrorCode, number>> = {
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof LinkspanError) return byErrorCode[error.code] ?? exitCode.failed
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = errnoOf(error)
   return code === 'EACCES' || code === 'EPERM' ? exitCode.permission : exitCode.failed
 }

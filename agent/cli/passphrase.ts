@@ -7,7 +7,7 @@
  */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import { withTerminal } from './terminal.ts'
 
 export interface PassphraseSource {
@@ -119,8 +119,7 @@ async function readPassphrase(file: string): Promise<Buffer> {
     }
   } catch (error) {
     if (error instanceof LinkspanError) throw error
-    const denied =
-      error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EPERM')
+    const denied = ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')
     const reason = `cannot be read: ${error instanceof Error ? error.message : String(error)}`
     throw new LinkspanError({ code: denied ? 'permission' : 'usage', object: file, reason }, { cause: error })
   }

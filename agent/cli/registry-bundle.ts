@@ -6,7 +6,7 @@
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
-import { formatReason, LinkspanError } from '../errors.ts'
+import { errnoOf, formatReason, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { beginsAsBundle, encodeBundle, headerBytes, isName, maxBundleBytes } from '../registry/bundle.ts'
 import type { BundleEntry } from '../registry/bundle.ts'
@@ -67,7 +67,7 @@ async function bundleAt(path: string): Promise<Buffer | undefined> {
       await file.close()
     }
   } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? error.code : undefined
+    const errno = errnoOf(error)
     if (errno === 'ENOENT') return undefined
     if (errno !== 'EISDIR') throw cannot(path, error)
   }
@@ -84,7 +84,7 @@ async function write(path: string, bundle: Buffer): Promise<void> {
 }
 
 function cannot(path: string, error: unknown): LinkspanError {
-  const errno = error instanceof Error && 'code' in error ? error.code : undefined
+  const errno = errnoOf(error)
   const code =
     errno === 'EACCES' || errno === 'EPERM'
       ? 'permission'

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { errnoOf } from '../errors.ts'
 
 export function packageVersion(): string {
   // Sources, compiled files and test builds differ in depth.
@@ -20,7 +21,7 @@ function versionIn(file: string): string | undefined {
     }
     return parsed.name === 'linkspan' ? parsed.version : undefined
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errnoOf(error) === 'ENOENT') return undefined
     throw error
   }
 }

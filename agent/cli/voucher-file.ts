@@ -6,7 +6,7 @@
 import type { KeyObject } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, unlink } from 'node:fs/promises'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import type { VoucherKey } from '../daemon/announce.ts'
 import { kidOf } from '../trust/envelope.ts'
 import { sealDocument } from '../trust/parse.ts'
@@ -73,10 +73,6 @@ export async function readVoucher(path: string): Promise<VoucherKey | undefined>
   pem.fill(0)
   if (key === undefined) throw refuse('config-invalid', 'is no Ed25519 private key in PEM form', again)
   return { file: path, key: kidOf(key), seal: (document) => sealDocument(document, key) }
-}
-
-function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined
 }
 
 function messageOf(error: unknown): string {

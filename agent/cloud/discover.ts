@@ -5,6 +5,7 @@
  * be taken away.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import { isAborted } from '../pause.ts'
 import { aws } from './aws.ts'
 import { azure } from './azure.ts'
 import { cloudOf, readDmi } from './dmi.ts'
@@ -85,9 +86,4 @@ async function ask(
     signal.removeEventListener('abort', stop)
     end.abort() // requests beside the one that failed
   }
-}
-
-/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted
 }

@@ -3,6 +3,7 @@
  * ports is chosen in cli/agent.ts.
  */
 import type { Server } from 'node:http'
+import { isAborted, pause } from '../pause.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Config } from '../model/config.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
@@ -11,7 +12,6 @@ import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Keys, VoucherKey } from './announce.ts'
-import { isAborted, pause } from './breath.ts'
 import { openControl } from './control.ts'
 import type { Events } from './event.ts'
 import type { KnownInput } from './inputs.ts'
@@ -73,8 +73,8 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       registryAddresses: () => registryAddresses.all,
       cloud: () => surroundings.cloud,
       recorded: () => {
-        const said = surroundings.isUncertain ? inputs.documentOf('record') : undefined
         if (!surroundings.isUncertain) return undefined
+        const said = inputs.documentOf('record')
         return { endpoints: said?.type === 'record' ? said.payload.endpoints : undefined }
       },
     }),

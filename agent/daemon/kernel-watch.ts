@@ -1,7 +1,7 @@
 /** Hints from the kernel become marks in the schedule. A driver whose events end is asked again, and distrusted meanwhile. */
+import { isAborted, pause } from '../pause.ts'
 import { reasonOf } from '../errors.ts'
 import type { Change, Kernel } from '../kernel/port.ts'
-import { isAborted, pause } from './breath.ts'
 import type { Events } from './event.ts'
 import type { Schedule } from './schedule.ts'
 import type { Tally } from './tally.ts'

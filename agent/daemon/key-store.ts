@@ -14,7 +14,7 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory, writeAtomically } from '../atomic-file.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import { devices } from '../model/device.ts'
 import type { Document, Voucher } from '../model/document.ts'
 import { maxUnderlays, planes } from '../model/fabric.ts'
@@ -230,8 +230,4 @@ async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
       { cause: error },
     )
   }
-}
-
-function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined
 }

@@ -6,6 +6,7 @@
  */
 import { Server } from 'node:http'
 import { closeSync, openSync } from 'node:fs'
+import { errnoOf } from '../errors.ts'
 
 const lookMs = 1000
 /** Descriptors that must be free before it listens again: its own, and some to be of use with. */
@@ -49,7 +50,7 @@ function areFree(count: number): boolean {
     while (opened.length < count) opened.push(openSync('/dev/null', 'r'))
     return true
   } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? error.code : undefined
+    const errno = errnoOf(error)
     return errno !== 'EMFILE' && errno !== 'ENFILE'
   } finally {
     for (const descriptor of opened) closeSync(descriptor)

@@ -10,6 +10,7 @@
  * at the start, after a failure, when somebody else touched what is ours, and from time to time. Nothing is written before
  * a snapshot holds this gateway, nothing is removed because a registry fell silent or because the loop ends.
  */
+import { isAborted } from '../pause.ts'
 import { reasonOf } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
@@ -20,7 +21,7 @@ import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { preparation, share } from '../plan/share.ts'
-import { inTurns, isAborted } from './breath.ts'
+import { inTurns } from './breath.ts'
 import { Desired } from './desired.ts'
 import { Leftovers } from './leftover.ts'
 import { Inputs } from './inputs.ts'

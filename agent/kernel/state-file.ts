@@ -5,14 +5,14 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 
 /** The parsed content, or undefined where there is no file. Throws LinkspanError `state-unreadable`. */
 export async function readState(file: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(file, 'utf8'))
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errnoOf(error) === 'ENOENT') return undefined
     const reason = error instanceof Error ? error.message : String(error)
     throw new LinkspanError(
       { code: 'state-unreadable', object: file, reason, next: 'restore the file or remove it' },

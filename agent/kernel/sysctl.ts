@@ -9,6 +9,7 @@
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { errnoOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Sysctl } from '../model/kernel-object.ts'
 import { readState, writeState } from './state-file.ts'
@@ -156,7 +157,7 @@ function isGone(error: unknown): boolean {
 }
 
 function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
+  return errnoOf(error) === code
 }
 
 /**

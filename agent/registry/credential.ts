@@ -8,7 +8,7 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import type { SecureContext } from 'node:tls'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 
 export interface CredentialFiles {
   /** Certificates (PEM) of the authorities that may vouch for the server, instead of the well-known ones. */
@@ -145,7 +145,7 @@ async function contentOf(path: string): Promise<Buffer> {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  return errnoOf(error) ?? 'unknown error'
 }
 
 function unusable(object: string, reason: string, next: string): LinkspanError {

@@ -5,6 +5,7 @@ import { constants } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { errnoOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
 import { envelopeBytes } from '../trust/envelope.ts'
@@ -94,7 +95,7 @@ export async function readDocument(path: string): Promise<ReadResult> {
 }
 
 export function errorReason(path: string, error: unknown, what: string): Reason {
-  const errno = error instanceof Error && 'code' in error ? String(error.code) : undefined
+  const errno = errnoOf(error)
   const why = error instanceof Error ? error.message : String(error)
   const denied = errno === 'EACCES' || errno === 'EPERM'
   return {
@@ -124,7 +125,7 @@ async function missingPart(path: string): Promise<'file' | 'folder' | undefined>
     const names = await readdir(dirname(path))
     return names.includes(basename(path)) ? undefined : 'file'
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'folder' : undefined
+    return errnoOf(error) === 'ENOENT' ? 'folder' : undefined
   }
 }
 

@@ -12,6 +12,7 @@
  *
  * Endpoints are tried in turn. The registry counts as unreachable once all of them failed; what is known stays in force.
  */
+import { isAborted, pause } from '../pause.ts'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { EtcdContent } from './etcd-content.ts'
@@ -23,7 +24,7 @@ import type { Place } from './etcd-list.ts'
 import { range } from './etcd-message.ts'
 import type { Header, KeyValue } from './etcd-message.ts'
 import type { EtcdOutbox } from './etcd-outbox.ts'
-import { backoffMs, isAborted, pause } from './etcd-pause.ts'
+import { backoffMs } from './etcd-backoff.ts'
 import type { EtcdServers } from './etcd-servers.ts'
 import { reasonAt } from './etcd-session.ts'
 import type { EtcdSession } from './etcd-session.ts'

@@ -4,7 +4,7 @@
  * by age or by a restart; a call that etcd refuses for its token fetches another one and is made once more.
  */
 import { readFile } from 'node:fs/promises'
-import { LinkspanError, reasonOf } from '../errors.ts'
+import { errnoOf, LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { EtcdConnection } from './etcd-connection.ts'
 import type { Stream, StreamHandler } from './etcd-connection.ts'
@@ -156,7 +156,7 @@ async function readPassword(file: string): Promise<string> {
   try {
     return (await readFile(file, 'utf8')).replace(/\r?\n$/, '')
   } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+    const errno = errnoOf(error) ?? 'unknown error'
     throw new LinkspanError({
       code: errno === 'EACCES' ? 'permission' : 'registry-unreadable',
       object: file,

@@ -8,12 +8,12 @@
  * server counts as dead. Progress answers prove life and nothing else: up to 3.4.24 and 3.5.7 the revision they carry may
  * be ahead of the events (etcd#15220).
  */
+import { isAborted, pause } from '../pause.ts'
 import type { Stream } from './etcd-connection.ts'
 import { EtcdFailure, status } from './etcd-failure.ts'
 import { isInRange } from './etcd-key.ts'
 import type { KeyRange } from './etcd-key.ts'
 import type { KeyValue, WatchRequest, WatchResponse } from './etcd-message.ts'
-import { isAborted, pause } from './etcd-pause.ts'
 import { malformed } from './etcd-session.ts'
 import type { EtcdSession } from './etcd-session.ts'
 

@@ -7,6 +7,7 @@
  * first bag is all there is; then every change is a bag of its own, or several that came at once. How servers are chosen,
  * watched and given up is told in etcd-follower.ts; who may write what, in etcd-role.ts.
  */
+import { isAborted, pause } from '../pause.ts'
 import { LinkspanError } from '../errors.ts'
 import { maxFabricBytes } from '../model/document.ts'
 import type { Bag } from '../model/document.ts'
@@ -17,7 +18,6 @@ import { isLoopback, parseEndpoint } from './etcd-endpoint.ts'
 import { EtcdFollower } from './etcd-follower.ts'
 import { keysBelow } from './etcd-key.ts'
 import { EtcdOutbox } from './etcd-outbox.ts'
-import { isAborted, pause } from './etcd-pause.ts'
 import { EtcdServers } from './etcd-servers.ts'
 import type { User } from './etcd-session.ts'
 import { EtcdStore } from './etcd-store.ts'

@@ -12,8 +12,9 @@
 import { mkdir, readFile, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { isAborted } from '../pause.ts'
 import { syncDirectory, writeAtomically } from '../atomic-file.ts'
-import { LinkspanError } from '../errors.ts'
+import { errnoOf, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Bag, Delivered, Signed } from '../model/document.ts'
 import { looksWhole } from '../trust/envelope.ts'
@@ -130,7 +131,7 @@ export async function removeDocument(path: string): Promise<boolean> {
     await syncDirectory(dirname(path))
     return true
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    if (errnoOf(error) === 'ENOENT') return false
     throw new LinkspanError(errorReason(path, error, 'cannot be removed'), { cause: error })
   }
 }
@@ -139,7 +140,7 @@ async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path)
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    if (errnoOf(error) !== 'EEXIST') throw error
   }
 }
 
@@ -347,9 +348,4 @@ function costOf(origin: string, stamp: string): number {
 function isGone(origin: string, { files, unreadable }: Listing): boolean {
   if (files.has(origin)) return false
   return !unreadable.some(({ object }) => origin === object || origin.startsWith(`${object}/`))
-}
-
-/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted
 }

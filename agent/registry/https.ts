@@ -9,6 +9,7 @@
  * What fails says so once, in a bag without documents, and again only when the reason is another; while one mirror works,
  * nothing is unreadable. How each mirror fares is in `mirrors`.
  */
+import { isAborted, pause } from '../pause.ts'
 import { LinkspanError } from '../errors.ts'
 import { settingOf } from './https-option.ts'
 import type { HttpsRegistryOptions } from './https-option.ts'
@@ -76,22 +77,4 @@ export async function fetchBundle(
   if (first === undefined) throw new Error('a poll that says nothing')
   const more = others.map(({ object, reason }) => `; ${object}: ${reason}`)
   throw new LinkspanError({ ...first, reason: `${first.reason}${more.join('')}` })
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-    if (signal.aborted) end()
-  })
-}
-
-/** Through a function, because the compiler takes an aborted signal to stay as it was across an await. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted
 }

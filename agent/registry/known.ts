@@ -14,7 +14,7 @@ import { mkdir, open, readFile } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { join } from 'node:path'
 import { writeAtomically } from '../atomic-file.ts'
-import { LinkspanError, reasonOf } from '../errors.ts'
+import { errnoOf, LinkspanError, reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Delivered } from '../model/document.ts'
 import { noMarks } from '../trust/tenure.ts'
@@ -222,7 +222,7 @@ function originOf(written: string): string | undefined {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+  return errnoOf(error) === 'ENOENT'
 }
 
 function unreadable(file: string, error: unknown): Reason {

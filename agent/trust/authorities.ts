@@ -7,7 +7,7 @@
  * find the way to the new one.
  */
 import type { Authority, Signed } from '../model/document.ts'
-import { isAuthentic, openEnvelope, seal } from './envelope.ts'
+import { isProofOf, proofBy } from './proof.ts'
 import type { KeyObject } from 'node:crypto'
 
 export interface Authorities {
@@ -67,22 +67,10 @@ export function predecessorsOf(
 
 /** The next key's word for an authority document: that it is held, and for which fabric and key it follows. */
 export function proofOf(fabric: string, current: string, next: KeyObject): string {
-  return seal('proof', proofText(fabric, current), next).trimEnd()
+  return proofBy(next, { fabric, current })
 }
 
 /** True where the next key signed that it follows `current`. */
 export function isProven({ fabric, next, proof }: Authority, current: string): boolean {
-  if (next === undefined || proof === undefined) return false
-  const envelope = openEnvelope(Buffer.from(proof))
-  return (
-    !('malformed' in envelope) &&
-    envelope.type === 'proof' &&
-    envelope.kid === next &&
-    envelope.payload.toString() === proofText(fabric, current) &&
-    isAuthentic(envelope)
-  )
-}
-
-function proofText(fabric: string, current: string): string {
-  return JSON.stringify({ fabric, current })
+  return next !== undefined && proof !== undefined && isProofOf(proof, next, { fabric, current })
 }

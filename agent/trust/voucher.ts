@@ -13,9 +13,9 @@
 import type { KeyObject } from 'node:crypto'
 import type { Claim, Signed, Voucher } from '../model/document.ts'
 import type { Certificate } from '../model/fabric.ts'
-import { isAuthentic, openEnvelope, seal } from './envelope.ts'
 import { graceMs } from './moment.ts'
 import type { Moment } from './moment.ts'
+import { isProofOf, proofBy } from './proof.ts'
 import type { Refusal } from './refusal.ts'
 import { refuseStale } from './rule.ts'
 import type { RuleId } from './rulebook.ts'
@@ -38,23 +38,12 @@ function grantedBy(of: Omit<Certificate, 'identity'>): Omit<Certificate, 'identi
 
 /** An identity's word that it claims the voucher with this key: the only thing that a claim needs of the identity. */
 export function claimProof(fabric: string, gateway: string, voucher: string, identity: KeyObject): string {
-  return seal('proof', proofText(fabric, gateway, voucher), identity).trimEnd()
+  return proofBy(identity, { fabric, gateway, voucher })
 }
 
 /** True where the identity of a claim signed that it claims the voucher with this key. */
 export function isProven({ fabric, gateway, identity, proof }: Claim, voucher: string): boolean {
-  const envelope = openEnvelope(Buffer.from(proof))
-  return (
-    !('malformed' in envelope) &&
-    envelope.type === 'proof' &&
-    envelope.kid === identity &&
-    envelope.payload.toString() === proofText(fabric, gateway, voucher) &&
-    isAuthentic(envelope)
-  )
-}
-
-function proofText(fabric: string, gateway: string, voucher: string): string {
-  return JSON.stringify({ fabric, gateway, voucher })
+  return isProofOf(proof, identity, { fabric, gateway, voucher })
 }
 
 export interface Claimant {

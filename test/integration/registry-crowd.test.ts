@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { HttpsRegistry } from '../../agent/registry/https.ts'
-import { backoffMs } from '../../agent/registry/etcd-pause.ts'
+import { backoffMs } from '../../agent/registry/etcd-backoff.ts'
 import { EtcdRegistry } from '../../agent/registry/etcd.ts'
 import { CertificateAuthority } from '../support/certificate-authority.ts'
 import { etcdFor, hasEtcd } from '../support/etcd.ts'

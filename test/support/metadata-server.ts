@@ -2,6 +2,7 @@
  * Metadata services of the three clouds, as their providers document them, on any address: what they answer, which headers
  * they ask for and send, and what they say to a request that lacks one. Each counts what it was asked.
  */
+import type { Test } from 'tap'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
@@ -355,3 +356,12 @@ export const firmware = {
   },
   laptop: { sys_vendor: 'Google\n', product_name: 'Eve\n', bios_vendor: 'coreboot\n' },
 } as const
+
+/** One that goes with the test. */
+export async function serve(t: Test, service: Service): Promise<MetadataServer> {
+  const server = await MetadataServer.listen(service)
+  t.teardown(() => {
+    server.close()
+  })
+  return server
+}

@@ -10,16 +10,9 @@ import {
   awsService,
   awsServiceWithoutTokens,
   MetadataServer,
+  serve,
 } from '../../support/metadata-server.ts'
-import type { AwsPaths, Service } from '../../support/metadata-server.ts'
-
-async function serve(t: Test, service: Service): Promise<MetadataServer> {
-  const server = await MetadataServer.listen(service)
-  t.teardown(() => {
-    server.close()
-  })
-  return server
-}
+import type { AwsPaths } from '../../support/metadata-server.ts'
 
 async function factsOf(t: Test, paths: AwsPaths): Promise<CloudFacts> {
   return aws.ask((await serve(t, awsService(paths))).client())

@@ -1,5 +1,4 @@
 import t from 'tap'
-import type { Test } from 'tap'
 import { azure, azureFacts } from '../../../agent/cloud/azure.ts'
 import {
   azureBalancer,
@@ -7,17 +6,8 @@ import {
   azureInstance,
   azureInterfaces,
   azureService,
-  MetadataServer,
+  serve,
 } from '../../support/metadata-server.ts'
-import type { Service } from '../../support/metadata-server.ts'
-
-async function serve(t: Test, service: Service): Promise<MetadataServer> {
-  const server = await MetadataServer.listen(service)
-  t.teardown(() => {
-    server.close()
-  })
-  return server
-}
 
 const facts = (instance: unknown, balancer?: unknown): ReturnType<typeof azureFacts> =>
   azureFacts(JSON.stringify(instance), balancer === undefined ? undefined : JSON.stringify(balancer))

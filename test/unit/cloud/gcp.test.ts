@@ -1,16 +1,6 @@
 import t from 'tap'
-import type { Test } from 'tap'
 import { gcp, gcpFacts } from '../../../agent/cloud/gcp.ts'
-import { gcpId, gcpInterfaces, gcpService, gcpZone, MetadataServer } from '../../support/metadata-server.ts'
-import type { Service } from '../../support/metadata-server.ts'
-
-async function serve(t: Test, service: Service): Promise<MetadataServer> {
-  const server = await MetadataServer.listen(service)
-  t.teardown(() => {
-    server.close()
-  })
-  return server
-}
+import { gcpId, gcpInterfaces, gcpService, gcpZone, serve } from '../../support/metadata-server.ts'
 
 const facts = (...interfaces: readonly unknown[]): ReturnType<typeof gcpFacts> =>
   gcpFacts({ id: gcpId, zone: gcpZone, interfaces: JSON.stringify(interfaces) })

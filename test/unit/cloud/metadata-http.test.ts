@@ -3,16 +3,7 @@ import type { AddressInfo, Server, Socket } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { MetadataClient, MetadataFailure } from '../../../agent/cloud/metadata-http.ts'
-import { MetadataServer } from '../../support/metadata-server.ts'
-import type { Service } from '../../support/metadata-server.ts'
-
-async function serve(t: Test, service: Service): Promise<MetadataServer> {
-  const server = await MetadataServer.listen(service)
-  t.teardown(() => {
-    server.close()
-  })
-  return server
-}
+import { MetadataServer, serve } from '../../support/metadata-server.ts'
 
 async function failureOf(client: MetadataClient, path = '/a'): Promise<MetadataFailure> {
   return (await client.ask({ path, headers: {} }).then(

@@ -7,6 +7,7 @@ import { Surroundings } from '../../../agent/daemon/surroundings.ts'
 import type { Config } from '../../../agent/model/config.ts'
 import type { Document, Voucher } from '../../../agent/model/document.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
+import type { Registry } from '../../../agent/registry/port.ts'
 import { isRefusal, parseDocument, sealDocument } from '../../../agent/trust/parse.ts'
 import { kidOf } from '../../../agent/trust/envelope.ts'
 import { claimProof } from '../../../agent/trust/voucher.ts'
@@ -64,6 +65,21 @@ const standing: Standing = {
     features: { wireguard: true },
   },
   nowMs: 1000,
+}
+
+/** A registry that is empty; what is published goes into `said`. */
+function registryOf(said: Document[]): Registry {
+  return {
+    // eslint-disable-next-line @typescript-eslint/require-await
+    watch: async function* () {
+      yield* []
+    },
+    publish: (bytes) => {
+      const parsed = parseDocument({ origin: 'published', bytes })
+      if (!isRefusal(parsed)) said.push(parsed.document)
+      return Promise.resolve()
+    },
+  }
 }
 
 void t.test('the record', (t) => {
@@ -201,17 +217,7 @@ void t.test('what the cloud says', async (t) => {
   const publisher = new Publisher({
     config: bare,
     keys,
-    registry: {
-      // eslint-disable-next-line @typescript-eslint/require-await
-      watch: async function* () {
-        yield* []
-      },
-      publish: (bytes) => {
-        const parsed = parseDocument({ origin: 'published', bytes })
-        if (!isRefusal(parsed)) said.push(parsed.document)
-        return Promise.resolve()
-      },
-    },
+    registry: registryOf(said),
     inputs: rig.reconciler.inputs,
     surroundings,
     events: rig.events,
@@ -252,17 +258,7 @@ void t.test('what the cloud says', async (t) => {
   const restarted = new Publisher({
     config: bare,
     keys,
-    registry: {
-      // eslint-disable-next-line @typescript-eslint/require-await
-      watch: async function* () {
-        yield* []
-      },
-      publish: (bytes) => {
-        const parsed = parseDocument({ origin: 'published', bytes })
-        if (!isRefusal(parsed)) said.push(parsed.document)
-        return Promise.resolve()
-      },
-    },
+    registry: registryOf(said),
     inputs: rig.reconciler.inputs,
     surroundings: silent,
     events: rig.events,

@@ -1,13 +1,12 @@
 /** Who may say what: form, signature, fabric, and whose key it is. When documents count is in rule-standing.test.ts. */
-import type { KeyObject } from 'node:crypto'
 import type { Delivered, Document } from '../../../agent/model/document.ts'
 import { proofOf } from '../../../agent/trust/authorities.ts'
 import { kidOf } from '../../../agent/trust/envelope.ts'
+import { at, by } from '../../support/conformance.ts'
 import {
   authority,
   authorityKey,
   certificateDocument as certificate,
-  delivered,
   deliveredText,
   fabricDocument as fabric,
   identityKeyOf,
@@ -26,16 +25,6 @@ const next = keyOf('next authority')
 const one: readonly Document[] = [fabric(), certificate(1), record(1)]
 const g1 = { g1: ['10.1.0.0/16'] }
 const both = { ...g1, g2: ['10.2.0.0/16'] }
-
-/** Signed by somebody else than should. */
-function by(key: KeyObject, document: Document, origin?: string): Delivered {
-  return delivered(document, origin, key)
-}
-
-/** At another place than its own. */
-function at(origin: string, document: Document): Delivered {
-  return delivered(document, origin)
-}
 
 function altered(document: Document): Delivered {
   const parts = sealed(document).toString().split('.')
