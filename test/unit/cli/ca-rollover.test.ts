@@ -21,7 +21,7 @@ async function show(rig: AuthorityRig, ...more: string[]): Promise<Shown> {
 
 /** What a gateway with this key in its config.yml refuses, by rule. */
 async function refused(rig: AuthorityRig, authority: string): Promise<string[]> {
-  const { stdout } = await linkspan([
+  const { stdout, stderr, code } = await linkspan([
     'registry',
     'list',
     '--registry',
@@ -30,6 +30,7 @@ async function refused(rig: AuthorityRig, authority: string): Promise<string[]> 
     authority,
     '--json',
   ])
+  if (stdout === '') throw new Error(`registry list: exit ${code}\n${stderr}`)
   return (JSON.parse(stdout) as { refusals: { rule: string }[] }).refusals.map(({ rule }) => rule)
 }
 
