@@ -74,8 +74,9 @@ async function* stream(
   let complete = false
   try {
     const stderr = tail(child)
-    await input?.close() // the child has its own
     let written = ''
+    // Nothing is awaited between the spawn and this: at a child's end Node drains (child_process flushStdio) what nobody
+    // reads yet, and a quick program's whole output would be gone.
     for await (const piece of child.stdout?.setEncoding('utf8') ?? []) {
       if (options.complaints === 'stdout') written += piece as string
       yield piece as string
@@ -96,6 +97,7 @@ async function* stream(
     deadline.removeEventListener('abort', kill)
     signal?.removeEventListener('abort', kill)
     if (!complete) kill() // the reader left early
+    await input?.close()
   }
 }
 

@@ -1,3 +1,5 @@
+import { pbkdf2 } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { exec, stdinFile } from '../../../agent/kernel/exec.ts'
 
@@ -13,6 +15,20 @@ await t.test('arguments go as they are, input is a file, the environment is empt
     .split('\n')
     .map((line) => line.split('=')[0])
   t.same(names.sort(), ['LC_ALL', 'PATH'])
+})
+
+await t.test('the output of a quick program is whole, however busy the threads of Node are', async (t) => {
+  let busy = true
+  const work = (): void => {
+    if (busy) pbkdf2('', '', 200_000, 64, 'sha512', work)
+  }
+  for (let i = 0; i < 8; i++) work()
+  for (let i = 0; i < 5; i++) t.equal(await exec.run('cat', [], { input: `line ${i}` }), `line ${i}`)
+  for await (const piece of exec.stream('printf', ['said'])) {
+    await pause(100) // a reader that is slower than the program
+    t.equal(piece, 'said')
+  }
+  busy = false
 })
 
 await t.test('a failure says program, exit code and stderr', async (t) => {
