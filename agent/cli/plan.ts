@@ -75,7 +75,7 @@ async function planHere(options: PlanArguments): Promise<Planned> {
       import('../daemon/breath.ts'),
     ])
   const { momentOf } = await import('../trust/moment.ts')
-  const { everyPathUp } = await import('../model/path-state.ts')
+  const { everyPathFit } = await import('../model/path-state.ts')
 
   const config = await readConfig(options.config)
   const bag = await readAll(config.registry)
@@ -100,7 +100,7 @@ async function planHere(options: PlanArguments): Promise<Planned> {
     const bound = boundLinks(ownOf(snapshot.fabric, facts), snapshot.fabric, facts)
     if (bound.length > 0) facts = await kernel.facts(bound, signal)
     const { ids } = await loadGroupIds(options['state-directory'])
-    const input = { snapshot, own: ownOf(snapshot.fabric, facts), facts, paths: everyPathUp, ids }
+    const input = { snapshot, own: ownOf(snapshot.fabric, facts), facts, paths: everyPathFit, ids }
     const sysctls = share(input, 'host').objects.flatMap((object) =>
       object.kind === 'sysctl' ? [object.name] : [],
     )

@@ -8,7 +8,7 @@ import type { Bag, Delivered, Document } from '../model/document.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Own } from '../model/own.ts'
-import { everyPathUp } from '../model/path-state.ts'
+import { everyPathFit } from '../model/path-state.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput } from '../plan/input.ts'
 import type { LastKnown } from '../registry/port.ts'
@@ -242,7 +242,7 @@ export class Inputs implements Sources {
       before.own !== own ||
       before.ids !== ids
     ) {
-      this.#input = { snapshot, own, facts: this.#facts, paths: everyPathUp, ids }
+      this.#input = { snapshot, own, facts: this.#facts, paths: everyPathFit, ids }
     }
     return this.#input
   }

@@ -23,9 +23,9 @@ export function* routeViews(desired: Desired): Generator<RouteView> {
   for (const object of desired.get('host')?.objects ?? []) {
     if (object.kind === 'nexthop') devices.set(object.id, object.device ?? 'blackhole')
   }
+  const groups = new Map<number, Pick<RouteView, 'gateways' | 'devices'>>()
   for (const { key, objects } of desired.shares) {
-    const groups = new Map<number, Pick<RouteView, 'gateways' | 'devices'>>()
-    const site = key.startsWith('site ') ? { site: key.slice('site '.length) } : {}
+    if (!key.startsWith('groups ')) continue
     for (const object of objects) {
       if (object.kind !== 'group') continue
       groups.set(object.id, {
@@ -33,6 +33,9 @@ export function* routeViews(desired: Desired): Generator<RouteView> {
         ...(object.of === undefined ? {} : { gateways: gatewaysOf(object.of) }),
       })
     }
+  }
+  for (const { key, objects } of desired.shares) {
+    const site = key.startsWith('site ') ? { site: key.slice('site '.length) } : {}
     for (const object of objects) {
       if (object.kind !== 'route' || object.table !== overlayTable) continue
       const { prefix, type, nexthop, mtu, src } = object

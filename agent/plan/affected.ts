@@ -2,11 +2,13 @@
  * Which shares a change may touch: a superset, found by comparing references, so that one changed record in a thousand
  * costs a thousand comparisons and no more.
  *
- * What depends on what: a site's share on its gateways; a gateway's share on that gateway; a network's share on the
- * gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the prefix lengths in
+ * What depends on what: a site's share on its gateways; its groups on these and on the state of the paths to them; a
+ * gateway's share on that gateway; a network's share on the gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the prefix lengths in
  * use. All of them depend on Local: our own site, configuration and host.
  */
+import type { Name } from '../model/fabric.ts'
 import type { Gateway } from '../model/gateway.ts'
+import type { PathState } from '../model/path-state.ts'
 import { lengthsOfGateway } from './firewall-element.ts'
 import { lengthsInUse } from './firewall.ts'
 import { firewallInput } from './host.ts'
@@ -50,7 +52,7 @@ function inOrder(touched: ReadonlySet<ShareKey>): readonly ShareKey[] {
 }
 
 function rank(key: ShareKey): number {
-  return ['host', 'site', 'gateway', 'network'].indexOf(key.split(' ', 1)[0] ?? '')
+  return ['host', 'groups', 'site', 'gateway', 'network'].indexOf(key.split(' ', 1)[0] ?? '')
 }
 
 /** What sites and gateways see of Local. Its parts are compared only where something they come from changed. */
@@ -103,6 +105,7 @@ function addGateway(
     if (gateway === undefined) continue
     touched.add(`gateway ${gateway.name}`)
     touched.add(`site ${gateway.site.name}`)
+    touched.add(`groups ${gateway.site.name}`)
   }
   if (before !== undefined && after !== undefined && sameButPrefixes(before, after)) return
   touched.add('host')
@@ -133,17 +136,22 @@ function lengthsChanged(
   return before.remote !== after.remote || before.local !== after.local || before.own !== after.own
 }
 
-/** Sites and gateways with a path that went up or down. */
+/** Sites with a path that stands otherwise. */
 function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): void {
   if (before.paths === after.paths) return
   const local = localOf(after)
   if (local === undefined) return
-  for (const gateway of after.snapshot.gateways.values()) {
-    const changed = local.sides.some(
-      ({ name }) => before.paths.isUp(gateway.name, name) !== after.paths.isUp(gateway.name, name),
-    )
-    if (!changed) continue
-    touched.add(`gateway ${gateway.name}`)
-    touched.add(`site ${gateway.site.name}`)
+  for (const { name: gateway, site } of after.snapshot.gateways.values()) {
+    const isOther = local.sides.some(({ name }) => differs(before.paths, after.paths, gateway, name))
+    if (isOther || before.paths.weightOf(gateway) !== after.paths.weightOf(gateway)) {
+      touched.add(`groups ${site.name}`)
+    }
   }
+}
+
+function differs(before: PathState, after: PathState, gateway: Name, underlay: Name): boolean {
+  return (
+    before.standingOf(gateway, underlay) !== after.standingOf(gateway, underlay) ||
+    before.rankOf(gateway, underlay) !== after.rankOf(gateway, underlay)
+  )
 }

@@ -1,13 +1,12 @@
 /**
- * The share of a remote gateway: its peers on our devices, and the way to its overlay addresses. Those have a group of
- * their own, because VXLAN and the gateway itself must be reached by its paths and by no other gateway's.
+ * The share of a remote gateway: its peers on our devices, and the routes to its overlay addresses. Those have a group of
+ * their own (group.ts), because VXLAN and the gateway itself must be reached by its paths and by no other gateway's.
  */
 import type { Gateway } from '../model/gateway.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
-import { gatewayGroupKey } from './group-id.ts'
+import { gatewayGroup } from './group.ts'
 import type { Note } from './input.ts'
 import type { Local } from './local.ts'
-import { groupOf } from './nexthop.ts'
 import { pathsTo } from './path.ts'
 import { overlayRoutes } from './route.ts'
 import { isPeer, peerObjects } from './wireguard.ts'
@@ -29,22 +28,19 @@ export function gatewayShare(
     return { objects: [], notes: [{ ...about, kind: 'outside-mesh', reason }] }
   }
   const { paths, missing } = pathsTo(local, gateway)
-  if (paths.length === 0) {
+  const group = gatewayGroup(local, gateway)
+  if (group === undefined) {
     const why = missing.map(({ underlay, reason }) => `${underlay}: ${reason}`).join('; ')
     const reason = why === '' ? 'neither end has an endpoint' : why
     return { objects: [], notes: [{ ...about, kind: 'no-path', reason }] }
   }
-  const group = groupOf(local, gatewayGroupKey(gateway.name), [{ gateway, paths }])
+  const routes = overlayRoutes(local, gateway, group.ref)
   if (local.self.barred === true) {
     // What led to it stays, and leads nowhere: when we are let in again, nothing but the group is different.
-    const reason = 'our own certificate ended'
-    return {
-      objects: [group.object, ...overlayRoutes(local, gateway, group)],
-      notes: [{ ...about, kind: 'no-path', reason }],
-    }
+    return { objects: routes, notes: [{ ...about, kind: 'no-path', reason: 'our own certificate ended' }] }
   }
   return {
-    objects: [...peerObjects(local, gateway, paths), group.object, ...overlayRoutes(local, gateway, group)],
+    objects: [...peerObjects(local, gateway, paths), ...routes],
     notes: missing.map(({ underlay, reason }) => ({
       ...about,
       kind: 'underlay-not-common',

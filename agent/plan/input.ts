@@ -23,10 +23,11 @@ export interface PlanInput {
 }
 
 /**
- * `host`: what this gateway has once. `site`: groups, routes and guard elements of a remote site. `gateway`: peers of a
- * remote gateway and the way to its overlay address. `network`: a tenant network that this gateway is attached to.
+ * `host`: what this gateway has once. `site`: routes and guard elements of a remote site. `groups`: the nexthop groups that
+ * lead to a site and its gateways. `gateway`: peers of a remote gateway and the routes to its overlay addresses. `network`:
+ * a tenant network that this gateway is attached to.
  */
-export type ShareKey = 'host' | `site ${Name}` | `gateway ${Name}` | `network ${Name}`
+export type ShareKey = 'host' | `site ${Name}` | `groups ${Name}` | `gateway ${Name}` | `network ${Name}`
 
 export type NoteKind =
   | 'own-unknown' // the snapshot does not hold this gateway yet

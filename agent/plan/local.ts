@@ -21,6 +21,8 @@ export interface Throw {
 
 export interface Local {
   readonly input: PlanInput
+  /** The same object while nothing but the state of paths is different: what does not depend on it is remembered by this. */
+  readonly ground: object
   readonly fabric: Fabric
   readonly self: Gateway
   /** The gateways of our site that are not withdrawn, ourselves included. */
@@ -41,6 +43,7 @@ export interface Local {
 }
 
 const known = new WeakMap<PlanInput, Local>()
+let last: Local | undefined
 
 /** Undefined while the snapshot does not hold this gateway. */
 export function localOf(input: PlanInput): Local | undefined {
@@ -48,9 +51,15 @@ export function localOf(input: PlanInput): Local | undefined {
   if (before !== undefined) return before
   const self = input.snapshot.gateways.get(input.own.gateway)
   if (self === undefined) return undefined
-  const local = build(input, self)
+  const local = last !== undefined && isOnlyPaths(last.input, input) ? { ...last, input } : build(input, self)
+  last = local
   known.set(input, local)
   return local
+}
+
+/** True where nothing of what Local is made from is different. */
+function isOnlyPaths(before: PlanInput, { snapshot, own, facts }: PlanInput): boolean {
+  return before.snapshot === snapshot && before.own === own && before.facts === facts
 }
 
 /** True where the gateway is of our own site. */
@@ -105,6 +114,7 @@ function build(input: PlanInput, self: Gateway): Local {
   const sources = sourcesOf(input, site)
   return {
     input,
+    ground: {},
     fabric,
     self,
     site,

@@ -9,6 +9,7 @@ import { deviceName } from '../model/device.ts'
 import type { Gateway } from '../model/gateway.ts'
 import { nexthopId } from '../model/kernel-number.ts'
 import type { Nexthop, NexthopGroup } from '../model/kernel-object.ts'
+import type { PathState } from '../model/path-state.ts'
 import type { Local } from './local.ts'
 import { choose } from './path.ts'
 import type { Path } from './path.ts'
@@ -45,40 +46,45 @@ export interface Via {
   readonly paths: readonly Path[]
 }
 
-export interface Group {
-  readonly object: NexthopGroup
+/** What routes know of a group: nothing that a failover changes. */
+export interface GroupRef {
+  readonly id: number
   /** Least of all paths whatever their state, so that a failover touches no route; absent where there is no path. */
   readonly mtu?: number
-  /** The blackhole is its only member. */
-  readonly down: boolean
 }
 
-/** A draining gateway serves only while no other one is up. */
-export function groupOf(local: Local, key: string, vias: readonly Via[]): Group {
-  const { device, blackhole } = ids(local)
-  const up = vias.flatMap(({ gateway, paths }) => {
-    const path = local.self.barred === true ? undefined : choose(paths, gateway, local.input.paths)
-    return path === undefined ? [] : [{ gateway, id: device(path.device), weight: weightOf(gateway) }]
-  })
-  const active = up.filter(({ gateway }) => gateway.state !== 'draining')
-  const members = (active.length > 0 ? active : up)
-    .map(({ id, weight }) => ({ id, weight }))
-    .sort((a, b) => a.id - b.id)
+export function groupRef(local: Local, key: string, vias: readonly Via[]): GroupRef {
+  const id = local.input.ids.idOf(key)
   const mtus = vias.flatMap(({ paths }) => paths.map(({ mtu }) => mtu))
-  const object: NexthopGroup = {
+  return mtus.length === 0 ? { id } : { id, mtu: Math.min(...mtus) }
+}
+
+/** The fit gateways, each on its best path; where none is, all that are not down; else the blackhole. */
+export function groupOf(local: Local, key: string, vias: readonly Via[]): NexthopGroup {
+  const { device, blackhole } = ids(local)
+  const { paths: state } = local.input
+  const ways = vias.flatMap(({ gateway, paths }) => {
+    const way = local.self.barred === true ? undefined : choose(paths, gateway, state)
+    return way === undefined ? [] : [{ gateway, ...way }]
+  })
+  const fit = ways.filter(({ isFit }) => isFit)
+  const members = (fit.length > 0 ? fit : ways)
+    .map(({ gateway, path }) => ({ id: device(path.device), weight: weightOf(gateway, state) }))
+    .sort((a, b) => a.id - b.id)
+  return {
     kind: 'group',
     id: local.input.ids.idOf(key),
     members: members.length > 0 ? members : [{ id: blackhole, weight: 1 }],
     of: key,
   }
-  return {
-    object,
-    down: members.length === 0,
-    ...(mtus.length === 0 ? {} : { mtu: Math.min(...mtus) }),
-  }
+}
+
+/** True where the blackhole is its only member. */
+export function isBlackhole(local: Local, { members }: NexthopGroup): boolean {
+  return members[0]?.id === ids(local).blackhole
 }
 
 /** The kernel takes 1 to 256 (struct nexthop_grp holds the weight less one in a byte). */
-function weightOf({ weight }: Gateway): number {
-  return Math.min(256, Math.max(1, Math.round(weight)))
+function weightOf(gateway: Gateway, state: PathState): number {
+  return Math.min(256, Math.max(1, Math.round(state.weightOf(gateway.name) ?? gateway.weight)))
 }

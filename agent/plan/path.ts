@@ -18,6 +18,8 @@ const overhead = { 4: 60, 6: 80 } as const
 export interface Path {
   readonly u: number
   readonly underlay: Name
+  /** Place in the fabric's order; underlays that it does not name share the last. */
+  readonly order: number
   readonly family: Family
   /** Our device that holds the peer: 0-63. */
   readonly device: number
@@ -37,12 +39,12 @@ export interface Paths {
 }
 
 /** Shares of site, gateway and host ask for the same paths. */
-const known = new WeakMap<Local, Map<Gateway, Paths>>()
+const known = new WeakMap<Local['ground'], Map<Gateway, Paths>>()
 
 /** All paths to a gateway, whatever their state. */
 export function pathsTo(local: Local, gateway: Gateway): Paths {
-  const ofLocal = known.get(local) ?? new Map<Gateway, Paths>()
-  known.set(local, ofLocal)
+  const ofLocal = known.get(local.ground) ?? new Map<Gateway, Paths>()
+  known.set(local.ground, ofLocal)
   const paths = ofLocal.get(gateway) ?? findPaths(local, gateway)
   ofLocal.set(gateway, paths)
   return paths
@@ -64,9 +66,33 @@ function findPaths(local: Local, gateway: Gateway): Paths {
   return { paths, missing }
 }
 
-/** The first path that is up. */
-export function choose(paths: readonly Path[], gateway: Gateway, state: PathState): Path | undefined {
-  return paths.find((path) => state.isUp(gateway.name, path.underlay))
+/** A path that a gateway is used by. */
+export interface Way {
+  readonly path: Path
+  /** Neither the path nor the gateway has anything against it. */
+  readonly isFit: boolean
+}
+
+/**
+ * The best path that is not down: fit before unfit, then in the fabric's order, then by rank. A gateway whose record says
+ * that it drains is not fit on any.
+ */
+export function choose(paths: readonly Path[], gateway: Gateway, state: PathState): Way | undefined {
+  let best: { readonly path: Path; readonly isFit: boolean; readonly rank: number } | undefined
+  for (const path of paths) {
+    const standing = state.standingOf(gateway.name, path.underlay)
+    if (standing === 'down') continue
+    const isFit = standing === 'fit'
+    const rank = state.rankOf(gateway.name, path.underlay)
+    const isBetter =
+      best === undefined ||
+      (isFit && !best.isFit) ||
+      (isFit === best.isFit && path.order === best.path.order && rank < best.rank)
+    if (isBetter) best = { path, isFit, rank }
+  }
+  return best === undefined
+    ? undefined
+    : { path: best.path, isFit: best.isFit && gateway.state !== 'draining' }
 }
 
 function pathOver(local: Local, side: Side, gateway: Gateway): Path | string {
@@ -83,7 +109,7 @@ function pathOver(local: Local, side: Side, gateway: Gateway): Path | string {
     return `our record has no tunnel key for device ${device}`
   const limits = endpoints.flatMap(({ mtu }) => mtu ?? [])
   const mtu = Math.min(side.mtu, ...limits) - overhead[family]
-  const path: Path = { u: side.u, underlay: side.name, family, device, publicKey, mtu }
+  const path: Path = { u: side.u, underlay: side.name, order: side.order, family, device, publicKey, mtu }
   if (endpoint?.address === undefined) return path
   return { ...path, endpoint: { address: endpoint.address, port: endpoint.port + theirs } }
 }

@@ -11,7 +11,7 @@ import type { Family, Prefix } from '../model/prefix.ts'
 import { prefixElement } from './firewall-element.ts'
 import { overlayAddresses } from './local.ts'
 import type { Local } from './local.ts'
-import type { Group } from './nexthop.ts'
+import type { GroupRef } from './nexthop.ts'
 
 /** Behind every route that main may have. */
 const lastMetric = 0x7fffffff
@@ -22,9 +22,9 @@ const kernelMetric = { 4: 0, 6: 1024 } as const
  * The route of a remote prefix to a group. There are 100,000 of these: each is one literal, which V8 keeps in a third of
  * the space that an object put together by spreading takes.
  */
-export function prefixRoute(local: Local, { object, mtu }: Group, prefix: Prefix): Route {
+export function prefixRoute(local: Local, { id, mtu }: GroupRef, prefix: Prefix): Route {
   const src = local.source[familyOf(prefix)]
-  const nexthop = object.id
+  const nexthop = id
   if (mtu === undefined) {
     const route: Route = { kind: 'route', table: overlayTable, prefix, type: 'unicast', nexthop }
     return src === undefined ? route : { ...route, src }
@@ -35,13 +35,13 @@ export function prefixRoute(local: Local, { object, mtu }: Group, prefix: Prefix
 }
 
 /** Routes to a gateway's overlay addresses. Without `src` the kernel takes our own of the device. */
-export function overlayRoutes(local: Local, gateway: Gateway, { object, mtu }: Group): readonly Route[] {
+export function overlayRoutes(local: Local, gateway: Gateway, { id, mtu }: GroupRef): readonly Route[] {
   return overlayAddresses(local, gateway).map((address) => ({
     kind: 'route',
     table: overlayTable,
     prefix: prefixOf(address),
     type: 'unicast',
-    nexthop: object.id,
+    nexthop: id,
     ...(mtu === undefined ? {} : { mtu }),
   }))
 }

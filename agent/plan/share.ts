@@ -4,6 +4,7 @@
  */
 import { lengthsOfGateway } from './firewall-element.ts'
 import { gatewayShare } from './gateway.ts'
+import { groupsShare } from './group.ts'
 import { hostShare } from './host.ts'
 import type { PlanInput, Share, ShareKey } from './input.ts'
 import { localOf } from './local.ts'
@@ -12,15 +13,17 @@ import { pathsTo } from './path.ts'
 import { siteShare } from './site.ts'
 import { attachedNetworks, networkShare } from './vxlan.ts'
 
-/** All keys, in a fixed order: host, sites, gateways, networks, each by name. */
+/** All keys, in a fixed order: host, groups, sites, gateways, networks, each by name. */
 export function shareKeys(input: PlanInput): readonly ShareKey[] {
   const local = localOf(input)
   if (local === undefined) return ['host']
   const { snapshot } = input
-  const sites = [...snapshot.sites.keys()].filter((name) => name !== local.self.site.name).sort()
+  const every = [...snapshot.sites.keys()].sort()
+  const sites = every.filter((name) => name !== local.self.site.name)
   const gateways = [...snapshot.gateways.keys()].filter((name) => name !== local.self.name).sort()
   return [
     'host',
+    ...every.map((name): ShareKey => `groups ${name}`),
     ...sites.map((name): ShareKey => `site ${name}`),
     ...gateways.map((name): ShareKey => `gateway ${name}`),
     ...attachedNetworks(local).map((name): ShareKey => `network ${name}`),
@@ -67,6 +70,8 @@ function contentOf(local: Local, key: ShareKey): Omit<Share, 'key'> {
   switch (key.slice(0, space)) {
     case 'site':
       return siteShare(local, name)
+    case 'groups':
+      return groupsShare(local, name)
     case 'gateway': {
       const gateway = local.input.snapshot.gateways.get(name)
       return gateway === undefined ? nothing : gatewayShare(local, gateway)

@@ -19,6 +19,8 @@ export interface Side {
   /** Underlay number. */
   readonly u: number
   readonly name: Name
+  /** Place in `prefer`; those that it does not name share the last. */
+  readonly order: number
   /** Base port: device i listens on port + i. */
   readonly port: number
   /** Families we have an address in. */
@@ -70,6 +72,7 @@ function sideOf(
   return {
     u,
     name,
+    order: fabric.prefer.includes(name) ? fabric.prefer.indexOf(name) : fabric.prefer.length,
     port: (four ?? endpoints[0])?.port ?? 0,
     families,
     natted: endpoints.some(({ address }) => address === undefined),

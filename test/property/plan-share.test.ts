@@ -2,6 +2,7 @@
  * Shares: after any sequence of changes, the shares that `affected` named one by one add up to a full plan, and no two
  * objects of a plan are the same thing.
  */
+import { Paths } from '../support/path-state.ts'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Fabric } from '../../agent/model/fabric.ts'
@@ -153,7 +154,7 @@ function edited(input: PlanInput, edit: Edit): PlanInput {
     case 'paths':
       return {
         ...input,
-        paths: { isUp: (gateway, underlay) => !edit.down.includes(`${gateway} ${underlay}`) },
+        paths: new Paths(edit.down),
       }
   }
 }

@@ -2,6 +2,7 @@
  * Inputs of plan written by hand: a few gateways in one line each. Public keys are `<gateway>/<device>`, so that a test
  * shows which key of whom is meant.
  */
+import { Paths } from './path-state.ts'
 import { devices } from '../../agent/model/device.ts'
 import type { Endpoint, Fabric, Site } from '../../agent/model/fabric.ts'
 import type { Gateway, Snapshot } from '../../agent/model/gateway.ts'
@@ -129,7 +130,7 @@ export interface InputText {
   readonly own?: Partial<Own>
   readonly links?: readonly string[]
   readonly facts?: Partial<HostFacts>
-  /** Paths that are down: `gcp-a internet`. */
+  /** Paths that are down: `gcp-a internet`; or what else path-state.ts takes. */
   readonly down?: readonly string[]
   readonly ids?: GroupIds
 }
@@ -147,7 +148,7 @@ export function inputWith({ gateways, fabric, own, links, facts, down = [], ids 
       features: { wireguard: true },
       ...facts,
     },
-    paths: { isUp: (gateway, underlay) => !down.includes(`${gateway} ${underlay}`) },
+    paths: new Paths(down),
     ids: ids ?? new GroupIds(),
   }
 }

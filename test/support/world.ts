@@ -3,6 +3,7 @@
  * It becomes documents, the documents become a snapshot through trust/verify, as in the agent, and that becomes the input
  * of plan. Parts that did not change keep their identity from one input to the next, which is what `affected` looks at.
  */
+import { Paths } from './path-state.ts'
 import { GroupIds } from '../../agent/plan/group-id.ts'
 import type { PlanInput } from '../../agent/plan/input.ts'
 import type { Delivered, Document } from '../../agent/model/document.ts'
@@ -10,7 +11,6 @@ import type { Endpoint, Fabric } from '../../agent/model/fabric.ts'
 import type { Gateway, Snapshot } from '../../agent/model/gateway.ts'
 import type { HostFacts, HostLink } from '../../agent/model/host.ts'
 import type { Own, OwnEndpoint } from '../../agent/model/own.ts'
-import type { PathState } from '../../agent/model/path-state.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import type { Prefix } from '../../agent/model/prefix.ts'
 import { verify } from '../../agent/trust/verify.ts'
@@ -65,7 +65,7 @@ export interface World {
   readonly networks: number
   /** Bytes of the last underlay; 0: not given. */
   readonly mtu: number
-  /** Paths that are down, by gateway ordinal times 3 plus underlay. */
+  /** Paths that are down or unfit, by gateway ordinal times 3 plus underlay. */
   readonly down: readonly number[]
   readonly own: {
     readonly exclude: readonly number[]
@@ -217,7 +217,7 @@ export function inputFrom(
 ): PlanInput {
   const { snapshot } = verify(documents, { ...ground, moment })
   if (snapshot === undefined) throw new Error('a world always has a fabric document')
-  const input = { own: own(world), facts: facts(world), paths: new Paths(world.down) }
+  const input = { own: own(world), facts: facts(world), paths: new Paths(pathWords(world.down)) }
   return {
     snapshot: before === undefined ? snapshot : sameParts(before.snapshot, snapshot),
     own: kept(before?.own, input.own),
@@ -227,20 +227,13 @@ export function inputFrom(
   }
 }
 
-/** Path state as a value, so that equal ones can be told. */
-class Paths implements PathState {
-  readonly down: readonly string[]
-
-  constructor(down: readonly number[]) {
-    this.down = down.map((path) => {
-      const gateway = Math.floor(path / 3)
-      return `${gatewayName(Math.floor(gateway / 4), gateway % 4)} ${underlayNames[path % 3] ?? ''}`
-    })
-  }
-
-  isUp(gateway: string, underlay: string): boolean {
-    return !this.down.includes(`${gateway} ${underlay}`)
-  }
+/** Mostly down; every third is unfit, or behind another. */
+function pathWords(paths: readonly number[]): readonly string[] {
+  return paths.map((path) => {
+    const gateway = Math.floor(path / 3)
+    const name = `${gatewayName(Math.floor(gateway / 4), gateway % 4)} ${underlayNames[path % 3] ?? ''}`
+    return gateway % 3 === 0 ? `${name} ${path % 2 === 0 ? 'unfit' : 'rank=1'}` : name
+  })
 }
 
 function own(world: World): Own {

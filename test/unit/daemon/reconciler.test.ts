@@ -81,7 +81,7 @@ void t.test('a changed record is a pass over its shares', async (t) => {
   )
   await rig.turn()
   assertConverged(rig.kernel, rig.desired)
-  t.match(rig.last('pass')?.fields, { shares: 2, of: 'site s2, gateway g2', failures: 0 })
+  t.match(rig.last('pass')?.fields, { shares: 3, of: 'groups s2, site s2, gateway g2', failures: 0 })
   t.equal(rig.kernel.applied - applied, 3, 'route, AllowedIP, guard element')
 })
 

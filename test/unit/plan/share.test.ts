@@ -1,3 +1,4 @@
+import { Paths } from '../../support/path-state.ts'
 import t from 'tap'
 import { affected } from '../../../agent/plan/affected.ts'
 import type { PlanInput } from '../../../agent/plan/input.ts'
@@ -25,9 +26,12 @@ function changed(
   return { ...from, snapshot: snapshotWith(list, from.snapshot.fabric) }
 }
 
-void t.test('keys: host, remote sites, gateways, networks, each by name', (t) => {
+void t.test('keys: host, groups, remote sites, gateways, networks, each by name', (t) => {
   t.same(shareKeys(input), [
     'host',
+    'groups aws',
+    'groups azure',
+    'groups gcp',
     'site azure',
     'site gcp',
     'gateway aws-b',
@@ -59,7 +63,7 @@ void t.test('while the snapshot does not hold us: nothing, and a note', (t) => {
 })
 
 void t.test('a key that is gone has an empty share', (t) => {
-  for (const key of ['site x', 'gateway x', 'network x', 'site aws', 'gateway aws-a'] as const) {
+  for (const key of ['site x', 'groups x', 'gateway x', 'network x', 'site aws', 'gateway aws-a'] as const) {
     t.same(share(input, key), { key, objects: [], notes: [] })
   }
   t.end()
@@ -73,16 +77,26 @@ void t.test('the order of documents changes nothing', (t) => {
 
 void t.test('affected: prefixes of a remote gateway', (t) => {
   const prefixes = gateways[3]!.prefixes.slice(0, 1)
-  t.same(affected(input, changed('azure-a', { prefixes })), ['site azure', 'gateway azure-a'])
+  t.same(affected(input, changed('azure-a', { prefixes })), ['groups azure', 'site azure', 'gateway azure-a'])
   const shorter = changed('azure-a', { prefixes, certified: prefixes })
-  t.same(affected(input, shorter), ['host', 'site azure', 'gateway azure-a'], 'nobody else has a /24')
+  t.same(
+    affected(input, shorter),
+    ['host', 'groups azure', 'site azure', 'gateway azure-a'],
+    'nobody else has a /24',
+  )
   t.end()
 })
 
 void t.test('affected: anything else of a remote gateway', (t) => {
-  t.same(affected(input, changed('azure-a', { weight: 2 })), ['host', 'site azure', 'gateway azure-a'])
+  t.same(affected(input, changed('azure-a', { weight: 2 })), [
+    'host',
+    'groups azure',
+    'site azure',
+    'gateway azure-a',
+  ])
   t.same(affected(input, changed('gcp-a', { endpoints: [] })), [
     'host',
+    'groups gcp',
     'site gcp',
     'gateway gcp-a',
     'network lan',
@@ -92,7 +106,7 @@ void t.test('affected: anything else of a remote gateway', (t) => {
       ...input,
       snapshot: snapshotWith(gateways.slice(0, 3), input.snapshot.fabric),
     }),
-    ['host', 'site azure', 'gateway azure-a'],
+    ['host', 'groups azure', 'site azure', 'gateway azure-a'],
   )
   t.end()
 })
@@ -100,6 +114,7 @@ void t.test('affected: anything else of a remote gateway', (t) => {
 void t.test('affected: our own site', (t) => {
   t.same(affected(input, changed('aws-b', { weight: 2 })), [
     'host',
+    'groups aws',
     'site aws',
     'gateway aws-b',
     'network lan',
@@ -125,7 +140,10 @@ void t.test('affected: fabric, configuration, host, paths', (t) => {
   t.same(affected(input, { ...input, facts: up }), ['host', 'network lan'])
   const mtu = { ...input.facts, links: [{ ...link!, mtu: 1400 }] }
   t.same(affected(input, { ...input, facts: mtu }), all)
-  const paths = { isUp: (gateway: string) => gateway !== 'gcp-a' }
-  t.same(affected(input, { ...input, paths }), ['site gcp', 'gateway gcp-a'])
+  const paths = new Paths(['gcp-a internet'])
+  t.same(affected(input, { ...input, paths }), ['groups gcp'], 'no route, no peer')
+  const weight = new Paths(['gcp-a weight=3'])
+  t.same(affected(input, { ...input, paths: weight }), ['groups gcp'])
+  t.same(affected({ ...input, paths }, { ...input, paths: new Paths(['gcp-a internet']) }), [])
   t.end()
 })

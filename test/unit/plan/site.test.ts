@@ -11,17 +11,20 @@ const both = ['internet 192.0.2.2', 'dx 10.9.0.2']
 const fabric = { underlays: [{ name: 'internet' }, { name: 'dx', mtu: 1460 }], prefer: ['dx', 'internet'] }
 
 /** Groups and prefix routes to a site of two gateways. */
-function gcp(a: GatewayText, b: GatewayText, down: readonly string[] = []): readonly string[] {
+function gcp(
+  a: GatewayText,
+  b: GatewayText,
+  down: readonly string[] = [],
+  prefer: readonly string[] = fabric.prefer,
+): readonly string[] {
   const gateways = [
     aws,
     gatewayWith(2, 'gcp-a', { prefixes: ['10.2.0.0/16'], endpoints: both, ...a }),
     gatewayWith(3, 'gcp-b', { plane: 1, prefixes: ['10.2.0.0/16'], ...b }),
   ]
   const links = ['eth0 192.0.2.1/24', 'dx0 10.9.0.1/24', 'eth1 10.1.0.1/24']
-  return [
-    ...linesOf(inputWith({ gateways, fabric, down, links }), ['group'], 'default'),
-    ...linesOf(inputWith({ gateways, fabric, down, links }), ['route'], 'src'),
-  ].map((line) =>
+  const input = inputWith({ gateways, fabric: { ...fabric, prefer }, down, links })
+  return [...linesOf(input, ['group'], 'default'), ...linesOf(input, ['route'], 'src')].map((line) =>
     line.replace(/^ip nexthop add id /, '').replace(' type resilient buckets 64 protocol 2', ''),
   )
 }
@@ -52,6 +55,33 @@ void t.test('weights; draining gateways serve only when nobody else does', (t) =
   t.match(gcp({ weight: 1000 }, { weight: 0 })[0], /group 0x4c000001\/0x4c000008,256 /)
   t.match(gcp({ state: 'draining' }, {})[0], /group 0x4c000001 # default gcp gcp-a,gcp-b/)
   t.match(gcp({ state: 'draining' }, {}, ['gcp-b internet'])[0], /group 0x4c000008 # default gcp gcp-a,gcp-b/)
+  t.end()
+})
+
+void t.test('fit before unfit before down: underlays of a gateway, then gateways of a site', (t) => {
+  const members = (...paths: readonly string[]): string =>
+    /group (\S+)/.exec(gcp({}, {}, paths)[0] ?? '')?.[1]?.replaceAll('0x4c0000', '') ?? ''
+  t.equal(members('gcp-a dx unfit'), '00/01', 'the other underlay')
+  t.equal(members('gcp-a dx unfit', 'gcp-a internet unfit'), '01', 'the other gateway')
+  t.equal(
+    members('gcp-a dx unfit', 'gcp-a internet unfit', 'gcp-b internet unfit'),
+    '01/08',
+    'none is better',
+  )
+  t.equal(members('gcp-a dx unfit', 'gcp-a internet'), '01')
+  t.equal(members('gcp-a dx unfit', 'gcp-a internet', 'gcp-b internet'), '08', 'unfit is not down')
+  t.match(gcp({ state: 'draining' }, {}, ['gcp-b internet unfit'])[0], /group 0x4c000001\/0x4c000008 /)
+  t.equal(members('gcp-a weight=3', 'gcp-b weight=0.1'), '01/08,3', 'what a gateway says of itself')
+  t.end()
+})
+
+void t.test('underlays that the fabric does not put in order go by rank', (t) => {
+  const first = (...paths: readonly string[]): string =>
+    gcp({}, {}, ['gcp-b internet', ...paths], [])[0]?.slice(-40) ?? ''
+  t.match(first(), /0x4c000000 /)
+  t.match(first('gcp-a internet rank=1'), /0x4c000008 /)
+  t.match(first('gcp-a internet rank=1', 'gcp-a dx unfit'), /0x4c000000 /)
+  t.match(gcp({}, {}, ['gcp-b internet', 'gcp-a dx rank=1'])[0], /0x4c000008 /, 'its order goes before')
   t.end()
 })
 

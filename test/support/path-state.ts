@@ -1,0 +1,31 @@
+/** The state of paths as a value, from words: all that is not named is fit. Equal ones can be told. */
+import type { PathState, Standing } from '../../agent/model/path-state.ts'
+
+export class Paths implements PathState {
+  readonly words: readonly string[]
+  readonly #said = new Map<string, string>()
+
+  /** `gcp-a internet` is down; `gcp-a internet unfit`, `gcp-a internet rank=1`, `gcp-a weight=3`. */
+  constructor(words: readonly string[] = []) {
+    this.words = words
+    for (const word of words) {
+      const [gateway = '', what = '', of = 'down'] = word.split(' ')
+      const [name = '', value = ''] = (what.includes('=') ? what : of).split('=')
+      const place = what.includes('=') ? gateway : `${gateway} ${what}`
+      this.#said.set(value === '' ? place : `${place} ${name}`, value === '' ? name : value)
+    }
+  }
+
+  standingOf(gateway: string, underlay: string): Standing {
+    return (this.#said.get(`${gateway} ${underlay}`) ?? 'fit') as Standing
+  }
+
+  rankOf(gateway: string, underlay: string): number {
+    return Number(this.#said.get(`${gateway} ${underlay} rank`) ?? 0)
+  }
+
+  weightOf(gateway: string): number | undefined {
+    const said = this.#said.get(`${gateway} weight`)
+    return said === undefined ? undefined : Number(said)
+  }
+}
