@@ -202,8 +202,8 @@ uint32_t ls_path_sent(struct ls_probe *probe, struct ls_probe_row *row, int64_t 
 void ls_path_after_send(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
 {
 	int64_t interval = milliseconds(path->wish.interval_ms), wait = patience(path);
-	/* A tenth earlier or later, so that paths do not march in step. */
-	int64_t varied = interval - interval / 10 + (int64_t)(ls_random(probe) % (uint64_t)(interval / 5 + 1));
+	/* Up to a fifth earlier, so that paths do not march in step, and never later: detection begins with the next probe. */
+	int64_t varied = interval - (int64_t)(ls_random(probe) % (uint64_t)(interval / 5 + 1));
 
 	path->last_send = now;
 	path->next_send = now + (hurries(path) ? milliseconds(path->wish.retry_ms) : varied);

@@ -5,12 +5,19 @@
 import { createInterface } from 'node:readline'
 import { probes } from '../../agent/kernel/addon.ts'
 import { startProbes } from '../../agent/probe/engine.ts'
-import type { ProbedPath, Word } from '../../agent/probe/port.ts'
+import type { PathNews, ProbeCounters, ProbedPath, Word } from '../../agent/probe/port.ts'
 
 export interface FarOrder {
   readonly paths?: readonly ProbedPath[]
   readonly word?: Word
   readonly counters?: boolean
+}
+
+export interface FarSaid {
+  readonly news?: PathNews
+  readonly roundTripsMs?: readonly number[]
+  readonly counters?: ProbeCounters & Readonly<Record<string, number>>
+  readonly done?: boolean
 }
 
 const say = (line: object): void => {
@@ -21,7 +28,9 @@ const engine = startProbes(probes(), Number(process.argv[2]), word, {
   onChange: (news) => {
     say({ news })
   },
-  onReport: () => undefined,
+  onReport: (report) => {
+    say({ roundTripsMs: Array.from({ length: report.rows }, (_, row) => report.value(row, 'rttMs')) })
+  },
 })
 createInterface({ input: process.stdin })
   .on('line', (line) => {

@@ -20,7 +20,7 @@ import type {
 } from '../../agent/probe/port.ts'
 import { ip } from './command.ts'
 import { Machine } from './machine.ts'
-import type { FarOrder } from './probe-far.ts'
+import type { FarOrder, FarSaid } from './probe-far.ts'
 
 export const port = 18620
 /** The fast profile of the fabric, which is quick to test with. */
@@ -70,6 +70,8 @@ export class Near {
 export class Far {
   readonly process: ChildProcess
   readonly news: PathNews[] = []
+  /** Smoothed, one a path and second. */
+  readonly roundTripsMs: number[] = []
   #counters: Record<string, number> = {}
   #done = 0
 
@@ -80,8 +82,9 @@ export class Far {
     })
     if (this.process.stdout === null) throw new Error('no stdout')
     createInterface({ input: this.process.stdout }).on('line', (line) => {
-      const said = JSON.parse(line) as { news?: PathNews; counters?: Record<string, number>; done?: boolean }
+      const said = JSON.parse(line) as FarSaid
       if (said.news !== undefined) this.news.push(said.news)
+      if (said.roundTripsMs !== undefined) this.roundTripsMs.push(...said.roundTripsMs)
       if (said.counters !== undefined) this.#counters = said.counters
       if (said.done === true) this.#done++
     })

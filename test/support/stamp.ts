@@ -60,7 +60,7 @@ export function readTlvs(bytes: Buffer): readonly Tlv[] {
 export function senderBytes(packet: SenderPacket): Buffer {
   const bytes = Buffer.alloc(baseLength)
   bytes.writeUInt32BE(packet.sequence, 0)
-  bytes.writeBigUInt64BE(packet.timestamp, 4)
+  bytes.writeBigUInt64BE(BigInt.asUintN(64, packet.timestamp), 4)
   bytes.writeUInt16BE(packet.errorEstimate, 12)
   bytes.writeUInt16BE(packet.ssid, 14)
   return Buffer.concat([bytes, ...packet.tlvs.map(tlvBytes)])
@@ -78,7 +78,7 @@ export function readSender(bytes: Buffer): SenderPacket {
 
 export function reflectedBytes(packet: ReflectedPacket): Buffer {
   const bytes = senderBytes(packet)
-  bytes.writeBigUInt64BE(packet.received, 16)
+  bytes.writeBigUInt64BE(BigInt.asUintN(64, packet.received), 16)
   bytes.writeUInt32BE(packet.senderSequence, 24)
   bytes.writeBigUInt64BE(packet.senderTimestamp, 28)
   bytes.writeUInt16BE(packet.senderErrorEstimate, 36)
