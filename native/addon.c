@@ -322,5 +322,6 @@ NAPI_MODULE_INIT()
 	};
 
 	napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties);
+	ls_addon_probe(env, exports);
 	return exports;
 }

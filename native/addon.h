@@ -1,5 +1,5 @@
 /*
- * What addon.c and subscription.c share.
+ * What addon.c, subscription.c and probe-addon.c share.
  */
 #ifndef LINKSPAN_ADDON_H
 #define LINKSPAN_ADDON_H
@@ -16,5 +16,8 @@ bool ls_bytes_of(napi_env env, napi_value value, void **bytes, size_t *length);
 
 napi_value ls_addon_subscribe(napi_env env, napi_callback_info info);
 napi_value ls_addon_unsubscribe(napi_env env, napi_callback_info info);
+
+/* Adds the functions of the probe engine. */
+void ls_addon_probe(napi_env env, napi_value exports);
 
 #endif

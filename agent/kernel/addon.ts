@@ -71,8 +71,17 @@ export interface Addon {
   notify(socket: string, state: string): number
 }
 
+/** The probe engine's functions (native/probe-addon.c), for startProbes() of probe/engine.ts. */
+export interface Probes {
+  probeStart(port: number, deliver: (news: Float64Array | null, report: Float64Array | null) => void): object
+  probePaths(engine: object, wishes: Uint8Array): void
+  probeWord(engine: object, flags: number, weight: number, serial: number): void
+  probeCounters(engine: object): readonly number[]
+  probeStop(engine: object): void
+}
+
 /** What the compiled file exports: one call at a time on a handle. */
-interface Native {
+interface Native extends Probes {
   open(protocol: number): { readonly handle: Handle; readonly portId: number }
   close(handle: Handle): void
   call(handle: Handle, verb: 0, bytes: Uint8Array, batch: number): Promise<readonly Failure[]>
@@ -223,8 +232,16 @@ let loaded: Addon | undefined
 
 /** Loads native/build/linkspan.node of this package. */
 export function addon(): Addon {
-  loaded ??= wrap(createRequire(import.meta.url)(addonPath()) as Native)
+  loaded ??= wrap(load())
   return loaded
+}
+
+export function probes(): Probes {
+  return load()
+}
+
+function load(): Native {
+  return createRequire(import.meta.url)(addonPath()) as Native
 }
 
 function addonPath(): string {

@@ -1,0 +1,284 @@
+/*
+ * One path: when it is probed, what counts as unanswered, and what follows.
+ *
+ * A probe goes every interval. It is unanswered after max(retry, 1.5 times the smoothed round trip); from then on one goes
+ * every retry. After `down_after` unanswered ones in a row the path is down. From the one after `echo_after` on an echo
+ * request goes along, which the far kernel answers without its agent: answered, the path is "silent" instead, and down
+ * only when echo requests go unanswered too. An answer that comes late still proves the path, and lengthens the wait for
+ * the next ones by what it says of the round trip.
+ *
+ * Back from down it takes `return_after` answers in a row, and `hold` since the first answer without so many misses that
+ * the path would have been given up again. `hold` doubles each time a path goes down soon after it came back. A path that
+ * never was up has nothing to prove: one answer will do.
+ */
+#include <string.h>
+
+#include "probe.h"
+
+/* Up for so long, a path starts with a clean sheet. */
+#define STEADY (60 * LS_SECOND)
+
+static int64_t milliseconds(uint32_t ms)
+{
+	return ms * LS_MILLISECOND;
+}
+
+static int64_t patience(const struct ls_probe_path *path)
+{
+	int64_t least = milliseconds(path->wish.retry_ms), usual = path->smoothed + path->smoothed / 2;
+
+	return usual > least ? usual : least;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void clear_row(struct ls_probe_row *row)
+{
+	row->misses = 0;
+	row->answers = 0;
+}
+
+static void mark(struct ls_probe *probe, struct ls_probe_path *path)
+{
+	path->changed = true;
+	probe->any_changed = true;
+}
+
+static void become(struct ls_probe *probe, struct ls_probe_path *path, enum ls_probe_state state,
+		   enum ls_probe_cause cause, int64_t now)
+{
+	if (state == LS_DOWN) {
+		bool again = path->was_down && path->was_up &&
+			     now - path->up_since < later(STEADY, 2 * path->hold);
+		int64_t doubled = earlier(2 * path->hold, milliseconds(path->wish.hold_limit_ms));
+
+		path->hold = later(again ? doubled : 0, milliseconds(path->wish.hold_ms));
+		path->was_down = true;
+		path->back_since = 0;
+		clear_row(&path->echo);
+	}
+	if (state == LS_UP) {
+		path->up_since = now;
+		path->was_up = true;
+		path->echo_heard = false;
+		clear_row(&path->echo);
+	}
+	path->state = state;
+	path->cause = cause;
+	path->since = now;
+	path->changes++;
+	mark(probe, path);
+}
+
+static void judge_down(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
+{
+	const struct ls_probe_wish *wish = &path->wish;
+
+	if (path->probe.misses >= wish->down_after) {
+		path->back_since = 0;
+		if (path->echo.answers >= wish->return_after)
+			become(probe, path, LS_SILENT, LS_CAUSE_ECHO_ONLY, now);
+		return;
+	}
+	if (path->back_since == 0 || path->probe.answers == 0)
+		return;
+	if (!path->was_up || (path->probe.answers >= wish->return_after && now - path->back_since >= path->hold))
+		become(probe, path, LS_UP, LS_CAUSE_ANSWERED, now);
+}
+
+static void judge(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
+{
+	const struct ls_probe_wish *wish = &path->wish;
+	bool given_up = path->probe.misses >= wish->down_after;
+
+	switch (path->state) {
+	case LS_UNKNOWN:
+		if (path->probe.answers > 0) {
+			become(probe, path, LS_UP, LS_CAUSE_ANSWERED, now);
+			return;
+		}
+		__attribute__((fallthrough));
+	case LS_UP:
+		if (given_up && path->echo_heard && path->echo.misses < wish->down_after)
+			become(probe, path, LS_SILENT, LS_CAUSE_ECHO_ONLY, now);
+		else if (given_up)
+			become(probe, path, LS_DOWN, path->unsent ? LS_CAUSE_UNSENT : LS_CAUSE_UNANSWERED, now);
+		return;
+	case LS_SILENT:
+		if (path->probe.answers >= wish->return_after)
+			become(probe, path, LS_UP, LS_CAUSE_ANSWERED, now);
+		else if (given_up && path->echo.misses >= wish->down_after)
+			become(probe, path, LS_DOWN, path->unsent ? LS_CAUSE_UNSENT : LS_CAUSE_UNANSWERED, now);
+		return;
+	case LS_DOWN:
+		judge_down(probe, path, now);
+		return;
+	}
+}
+
+/* In trouble, and not given up: probes go every retry. */
+static bool hurries(const struct ls_probe_path *path)
+{
+	switch (path->state) {
+	case LS_UNKNOWN:
+	case LS_UP:
+		return path->probe.misses > 0;
+	case LS_SILENT:
+		return path->echo.misses > 0;
+	case LS_DOWN:
+		return false;
+	}
+	return false;
+}
+
+bool ls_path_wants_echo(const struct ls_probe_path *path)
+{
+	return path->state == LS_SILENT || path->state == LS_DOWN || path->probe.misses >= path->wish.echo_after;
+}
+
+static void expire(struct ls_probe *probe, struct ls_probe_row *row, int64_t limit, uint32_t *unanswered)
+{
+	for (; row->oldest != row->next; row->oldest++) {
+		struct ls_probe_sent *sent = &row->ring[row->oldest % LS_RING];
+
+		if (sent->answered)
+			continue;
+		if (sent->at > limit)
+			return;
+		sent->overdue = true;
+		row->misses += row->misses < UINT32_MAX;
+		row->answers = 0;
+		probe->waiting--;
+		++*unanswered;
+	}
+}
+
+static int64_t deadline(const struct ls_probe_row *row, int64_t wait)
+{
+	return row->oldest == row->next ? INT64_MAX : row->ring[row->oldest % LS_RING].at + wait;
+}
+
+static bool is_full(const struct ls_probe_row *row)
+{
+	return row->next - row->oldest >= LS_RING;
+}
+
+bool ls_path_step(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
+{
+	int64_t wait = patience(path);
+	uint32_t probes = 0, echoes = 0;
+
+	expire(probe, &path->probe, now - wait, &probes);
+	expire(probe, &path->echo, now - wait, &echoes);
+	path->sample.unanswered += probes;
+	if (probes || echoes) {
+		judge(probe, path, now);
+		if (hurries(path))
+			path->next_send = earlier(path->next_send, path->last_send + milliseconds(path->wish.retry_ms));
+	}
+	if (is_full(&path->probe) || is_full(&path->echo))
+		path->next_send = later(path->next_send, earlier(deadline(&path->probe, wait), deadline(&path->echo, wait)));
+	path->due = earlier(path->next_send, earlier(deadline(&path->probe, wait), deadline(&path->echo, wait)));
+	return path->next_send <= now;
+}
+
+uint32_t ls_path_sent(struct ls_probe *probe, struct ls_probe_row *row, int64_t now, uint64_t stamp)
+{
+	uint32_t seq = row->next++;
+
+	row->ring[seq % LS_RING] = (struct ls_probe_sent){ .at = now, .stamp = stamp, .seq = seq };
+	probe->waiting++;
+	return seq;
+}
+
+void ls_path_after_send(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
+{
+	int64_t interval = milliseconds(path->wish.interval_ms), wait = patience(path);
+	/* Up to a fifth earlier, so that paths do not march in step, and never later: detection begins with the next probe. */
+	int64_t varied = interval - (int64_t)(ls_random(probe) % (uint64_t)(interval / 5 + 1));
+
+	path->last_send = now;
+	path->next_send = now + (hurries(path) ? milliseconds(path->wish.retry_ms) : varied);
+	path->due = earlier(path->next_send, now + wait);
+	path->due = earlier(path->due, earlier(deadline(&path->probe, wait), deadline(&path->echo, wait)));
+}
+
+/* The one that was asked, or NULL. */
+static struct ls_probe_sent *take(struct ls_probe *probe, struct ls_probe_row *row, uint32_t seq)
+{
+	struct ls_probe_sent *sent = &row->ring[seq % LS_RING];
+
+	if (row->next - seq - 1 >= LS_RING || sent->seq != seq || sent->at == 0 || sent->answered)
+		return NULL;
+	sent->answered = true;
+	if (!sent->overdue)
+		probe->waiting--;
+	row->misses = 0;
+	row->answers += row->answers < UINT32_MAX;
+	return sent;
+}
+
+bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, uint64_t stamp, int64_t at)
+{
+	struct ls_probe_sent *sent;
+
+	if (path->probe.ring[seq % LS_RING].stamp != stamp || !(sent = take(probe, &path->probe, seq)))
+		return false;
+	path->sample.answered++;
+	path->sample.late += sent->overdue;
+	ls_sample_rtt(path, later(at - sent->at, 0));
+	path->last_seen = later(path->last_seen, at);
+	if (path->state == LS_UP) {
+		path->echo_heard = false;
+		clear_row(&path->echo);
+	}
+	if (path->state == LS_DOWN && path->back_since == 0)
+		path->back_since = at;
+	judge(probe, path, at);
+	return true;
+}
+
+bool ls_path_echoed(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, int64_t at)
+{
+	if (!take(probe, &path->echo, seq))
+		return false;
+	path->echo_heard = true;
+	judge(probe, path, at);
+	return true;
+}
+
+void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const struct ls_word *word)
+{
+	if (path->word_known && path->word.flags == word->flags && path->word.weight == word->weight &&
+	    path->word.serial == word->serial)
+		return;
+	path->word = *word;
+	path->word_known = true;
+	mark(probe, path);
+}
+
+void ls_path_begin(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
+{
+	path->since = now;
+	path->hold = milliseconds(path->wish.hold_ms);
+	path->ssid = (uint16_t)(ls_random(probe) >> 48 | 1);
+	path->next_send = now + (int64_t)(ls_random(probe) % (uint64_t)milliseconds(path->wish.interval_ms));
+	path->due = path->next_send;
+}
+
+void ls_path_forget(struct ls_probe *probe, struct ls_probe_path *path)
+{
+	struct ls_probe_row *rows[] = { &path->probe, &path->echo };
+
+	for (size_t i = 0; i < 2; i++)
+		for (uint32_t seq = rows[i]->oldest; seq != rows[i]->next; seq++)
+			probe->waiting -= !rows[i]->ring[seq % LS_RING].answered;
+}

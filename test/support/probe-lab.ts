@@ -1,0 +1,133 @@
+/**
+ * Two ends of probed paths: this process, and a machine joined by veth links, fe80::1 here and fe80::2 there on each. Links
+ * are called like tunnels; there is no WireGuard in between, which the engine does not know either.
+ */
+import type { ChildProcess } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { probes } from '../../agent/kernel/addon.ts'
+import { address } from '../../agent/model/prefix.ts'
+import { startProbes } from '../../agent/probe/engine.ts'
+import type {
+  PathNews,
+  ProbedPath,
+  ProbeEngine,
+  ProbeProfile,
+  ProbeState,
+  Report,
+  Word,
+} from '../../agent/probe/port.ts'
+import { ip } from './command.ts'
+import { Machine } from './machine.ts'
+import type { FarOrder, FarSaid } from './probe-far.ts'
+
+export const port = 18620
+/** The fast profile of the fabric, which is quick to test with. */
+export const fast: ProbeProfile = { intervalMs: 50, retryMs: 30, downAfter: 6, holdMs: 200 }
+export const quiet: Word = { draining: false, notForwarding: false, weight: 1, serial: 7 }
+
+export function path(device: string, id = device, profile = fast): ProbedPath {
+  return { id, device, address: address('fe80::2'), profile }
+}
+
+/** An engine of this process and what it said. */
+export class Near {
+  readonly engine: ProbeEngine
+  readonly news: PathNews[] = []
+  /** When each came, on the clock of performance.now(). */
+  readonly heardMs: number[] = []
+  readonly reports: Report[] = []
+
+  constructor(word: Word = quiet) {
+    this.engine = startProbes(probes(), port, word, {
+      onChange: (news) => {
+        this.news.push(news)
+        this.heardMs.push(performance.now())
+      },
+      onReport: (report) => this.reports.push(report),
+    })
+  }
+
+  last(id: string): PathNews | undefined {
+    return this.news.findLast((news) => news.id === id)
+  }
+
+  /** True when `id` gets into `state`, within `limitMs`. */
+  async becomes(id: string, state: ProbeState, limitMs = 10_000): Promise<boolean> {
+    return until(() => this.last(id)?.state === state, limitMs)
+  }
+
+  /** The next whole report. */
+  async report(): Promise<Report> {
+    const { length } = this.reports
+    if (!(await until(() => this.reports.length > length))) throw new Error('no report came')
+    return this.reports.at(-1) as Report
+  }
+}
+
+/** The other end's agent. */
+export class Far {
+  readonly process: ChildProcess
+  readonly news: PathNews[] = []
+  /** Smoothed, one a path and second. */
+  readonly roundTripsMs: number[] = []
+  #counters: Record<string, number> = {}
+  #done = 0
+
+  constructor(machine: Machine) {
+    const file = fileURLToPath(new URL('./probe-far.js', import.meta.url))
+    this.process = machine.spawn(process.execPath, [file, String(port)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    if (this.process.stdout === null) throw new Error('no stdout')
+    createInterface({ input: this.process.stdout }).on('line', (line) => {
+      const said = JSON.parse(line) as FarSaid
+      if (said.news !== undefined) this.news.push(said.news)
+      if (said.roundTripsMs !== undefined) this.roundTripsMs.push(...said.roundTripsMs)
+      if (said.counters !== undefined) this.#counters = said.counters
+      if (said.done === true) this.#done++
+    })
+  }
+
+  async order(order: FarOrder): Promise<void> {
+    const done = this.#done
+    this.process.stdin?.write(`${JSON.stringify(order)}\n`)
+    if (!(await until(() => this.#done > done, 30_000))) throw new Error('the far end took no order')
+  }
+
+  async counters(): Promise<Record<string, number>> {
+    await this.order({ counters: true })
+    return this.#counters
+  }
+}
+
+export async function until(done: () => boolean, limitMs = 10_000): Promise<boolean> {
+  const end = performance.now() + limitMs
+  while (!done()) {
+    if (performance.now() > end) return false
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  return true
+}
+
+/** Before any link is made. */
+export function calmDown(): void {
+  for (const which of ['all', 'default']) writeFileSync(`/proc/sys/net/ipv6/conf/${which}/accept_dad`, '0')
+}
+
+export function joinBy(
+  device: string,
+  far: Machine,
+  addresses: readonly [string, string] = ['fe80::1/64', 'fe80::2/64'],
+): void {
+  ip(`link add name ${device} type veth peer name ${device} netns ${far.pid}
+      link set dev ${device} addrgenmode none
+      address add ${addresses[0]} dev ${device}
+      link set dev ${device} up`)
+  far.ip(`link set dev ${device} addrgenmode none`)
+  far.ip(`address add ${addresses[1]} dev ${device}`)
+  far.ip(`link set dev ${device} up`)
+}
+
+export { Machine }
