@@ -11,6 +11,7 @@ import type { Argv } from 'yargs'
 import { LinkspanError } from '../errors.ts'
 import { agentCommand } from './agent.ts'
 import { downCommand } from './down.ts'
+import { drainCommand } from './drain.ts'
 import { eventsCommand } from './events.ts'
 import { peersCommand } from './peers.ts'
 import { planCommand } from './plan.ts'
@@ -53,6 +54,7 @@ export async function runCommandLine(given: readonly string[]): Promise<void> {
     .command(peersCommand)
     .command(routesCommand)
     .command(eventsCommand)
+    .command(drainCommand)
     .command(downCommand)
   await addLazily(parser, line)
   await parser.parseAsync()

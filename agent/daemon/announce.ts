@@ -64,12 +64,13 @@ export interface Standing {
   readonly record: GatewayRecord | undefined
   readonly own: Own
   readonly facts: HostFacts
+  readonly isDraining: boolean
   readonly nowMs: number
 }
 
 /** The record to publish, or undefined where the registry's is right. */
 export function recordToPublish(standing: Standing): Document | undefined {
-  const { config, keys, fabric, certificate, record, own, facts, nowMs } = standing
+  const { config, keys, fabric, certificate, record, own, facts, isDraining, nowMs } = standing
   const mtus = new Map(sidesOf(own, fabric, facts).map(({ name, mtu }) => [name, mtu]))
   const endpoints = own.endpoints
     .filter(({ underlay }) => fabric.underlays.some(({ name }) => name === underlay))
@@ -98,7 +99,8 @@ export function recordToPublish(standing: Standing): Document | undefined {
     prefixes: advertised(config.prefixes, certificate),
     networks: own.networks.filter(({ name }) => granted.has(name)).map(({ name }) => ({ name })),
     weight: record?.weight ?? 1,
-    state: record?.state ?? 'active',
+    // Who left the fabric does not come back by itself.
+    state: record?.state === 'withdrawn' ? 'withdrawn' : isDraining ? 'draining' : 'active',
   }
   if (record !== undefined && sameRecord(record, wanted)) return undefined
   return { type: 'record', payload: { ...wanted, serial: Math.max((record?.serial ?? 0) + 1, nowMs) } }

@@ -1,14 +1,16 @@
 /**
  * The control socket: HTTP on /run/linkspan/linkspan.sock, for the CLI and for programs. Who may open it is the file's
- * mode: 0660, group `linkspan` where there is one. It reads; the two things it can be asked to do are an audit and a stop.
+ * mode: 0660, group `linkspan` where there is one. It reads; what it can be asked to do is an audit, a drain and a stop.
  */
 import { chown, mkdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Server } from 'node:http'
 import { LinkspanError } from '../errors.ts'
+import type { Kernel } from '../kernel/port.ts'
 import type { Op } from '../model/op.ts'
 import { formatOp } from '../model/op-text.ts'
 import { pieces } from './breath.ts'
+import type { Drain } from './drain.ts'
 import type { Events } from './event.ts'
 import { httpServer, json, jsonList, listen, socketName } from './http.ts'
 import type { Reconciler } from './reconciler.ts'
@@ -25,7 +27,19 @@ export interface ControlOptions {
   readonly reconciler: Reconciler
   readonly view: StatusView
   readonly events: Events
+  readonly kernel: Kernel
+  readonly drain: Drain
+  /** It was drained, or put back into service. */
+  readonly onDrain: () => void
   readonly stop: () => void
+}
+
+/** Of `/drain`. */
+export interface DrainView {
+  readonly schema: number
+  readonly draining: boolean
+  /** What hosts sent by this gateway so far, both ways. */
+  readonly packets: number
 }
 
 /** Items turned into JSON at once. */
@@ -33,7 +47,11 @@ const pieceSize = 1000
 
 /** Call it with the lock of the namespace held: a socket that is there is then a dead agent's. */
 export async function openControl(options: ControlOptions): Promise<Server> {
-  const { runDirectory, reconciler, view, events, stop } = options
+  const { runDirectory, reconciler, view, events, kernel, drain, stop } = options
+  const drainView = async (signal: AbortSignal): Promise<DrainView> => {
+    const { packets } = await kernel.carried(signal)
+    return { schema, draining: drain.isOn, packets }
+  }
   const server = httpServer({
     'GET /status': async () => json(await view.status()),
     'GET /peers': async () => json({ schema, peers: await view.peers() }),
@@ -48,6 +66,14 @@ export async function openControl(options: ControlOptions): Promise<Server> {
       const ops = await reconciler.auditNow(signal)
       if (ops === undefined) throw nothingYet((await view.status()).summary)
       return jsonList({ schema }, 'ops', pieces(withText(ops), pieceSize))
+    },
+    'GET /drain': async (_query, signal) => json(await drainView(signal)),
+    'POST /drain': async (query, signal) => {
+      if (drain.set(query.get('undo') === null)) {
+        events.emit('notice', drain.isOn ? 'draining' : 'in-service', {})
+        options.onDrain()
+      }
+      return json(await drainView(signal))
     },
     'POST /stop': () => {
       setImmediate(stop)

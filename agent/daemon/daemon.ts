@@ -13,6 +13,7 @@ import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Keys, VoucherKey } from './announce.ts'
 import { openControl } from './control.ts'
+import { Drain } from './drain.ts'
 import type { Events } from './event.ts'
 import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
@@ -61,6 +62,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const { gateway } = config.own
   const { signal } = stop
   const startedAt = performance.now()
+  const drain = new Drain(runDirectory)
   const reconciler: Reconciler = new Reconciler({
     kernel: patient(kernel, (device) => onDevice(reconciler.desired.objects(), device)),
     gateway,
@@ -103,6 +105,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     registry,
     inputs,
     surroundings,
+    isDraining: () => drain.isOn,
     events,
     tally,
     signal,
@@ -126,7 +129,19 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const stopNow = (): void => {
     stop.abort()
   }
-  const control = await openControl({ runDirectory, reconciler, view, events, stop: stopNow })
+  const onDrain = (): void => {
+    publisher.look()
+  }
+  const control = await openControl({
+    runDirectory,
+    reconciler,
+    view,
+    events,
+    kernel,
+    drain,
+    onDrain,
+    stop: stopNow,
+  })
   events.emit('notice', 'started', { version, fabric: config.fabric, gateway, pid: process.pid })
   const work = Promise.all([follow(registry, reconciler, events, signal), reconciler.run(signal)])
   // Beside the work: loading the exporter must not hold up the first handshake.

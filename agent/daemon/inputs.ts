@@ -9,6 +9,7 @@ import type { Fabric, Name } from '../model/fabric.ts'
 import type { HostFacts } from '../model/host.ts'
 import type { Own } from '../model/own.ts'
 import { everyPathFit } from '../model/path-state.ts'
+import type { PathState } from '../model/path-state.ts'
 import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput } from '../plan/input.ts'
 import type { LastKnown } from '../registry/port.ts'
@@ -117,6 +118,7 @@ export class Inputs implements Sources {
   #unreadable: readonly Reason[] = []
   #readAtMs: number | undefined
   #facts: HostFacts | undefined
+  #paths: PathState = everyPathFit
   #input: PlanInput | undefined
 
   constructor(options: InputsOptions) {
@@ -200,6 +202,12 @@ export class Inputs implements Sources {
     this.#intake.put(bag)
   }
 
+  /** What is known of paths from now on. */
+  setPaths(paths: PathState): void {
+    this.#paths = paths
+    this.#options.schedule.rouse()
+  }
+
   /** Takes in bags and facts. True where either said something new. */
   async take(signal: AbortSignal): Promise<boolean> {
     let news = false
@@ -240,9 +248,10 @@ export class Inputs implements Sources {
       before?.snapshot !== snapshot ||
       before.facts !== this.#facts ||
       before.own !== own ||
+      before.paths !== this.#paths ||
       before.ids !== ids
     ) {
-      this.#input = { snapshot, own, facts: this.#facts, paths: everyPathFit, ids }
+      this.#input = { snapshot, own, facts: this.#facts, paths: this.#paths, ids }
     }
     return this.#input
   }

@@ -6,6 +6,7 @@ export function covered(kernel: Kernel, instead: Partial<Kernel>): Kernel {
     facts: (routesOf, signal) => kernel.facts(routesOf, signal),
     observe: (wanted, signal) => kernel.observe(wanted, signal),
     apply: (ops, signal) => kernel.apply(ops, signal),
+    carried: (signal) => kernel.carried(signal),
     firewallUnchanged: (signal) => kernel.firewallUnchanged(signal),
     changes: (signal) => kernel.changes(signal),
     close: () => kernel.close(),

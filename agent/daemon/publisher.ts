@@ -29,6 +29,7 @@ export interface PublisherOptions {
   readonly registry: Registry
   readonly inputs: Inputs
   readonly surroundings: Surroundings
+  readonly isDraining?: () => boolean
   readonly events: Events
   readonly tally: Tally
   readonly signal: AbortSignal
@@ -195,6 +196,7 @@ export class Publisher {
       record,
       own: stays ? { ...own, endpoints: record.endpoints } : own,
       facts,
+      isDraining: this.#options.isDraining?.() ?? false,
       nowMs: Date.now(),
     })
   }

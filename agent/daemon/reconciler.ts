@@ -16,6 +16,7 @@ import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
 import { Match } from '../diff/match.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
+import type { PathState } from '../model/path-state.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import { affected } from '../plan/affected.ts'
 import type { GroupIds } from '../plan/group-id.ts'
@@ -113,6 +114,12 @@ export class Reconciler {
   deliver(bag: Parameters<Inputs['deliver']>[0]): void {
     this.inputs.deliver(bag)
     if (this.#abandoned < patience) this.#audit?.abandon.abort(new Abandoned('news'))
+  }
+
+  /** What is known of paths from now on. Traffic waits for it, so that an audit that runs gives way whatever it takes. */
+  setPaths(paths: PathState): void {
+    this.inputs.setPaths(paths)
+    this.#audit?.abandon.abort(new Abandoned('a path'))
   }
 
   /** Follows the kernel and works until the signal aborts. Rejects only for what nobody expected. */

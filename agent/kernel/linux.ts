@@ -204,6 +204,7 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
       return observe({ socket, links, sysctls, wg, nft }, wanted, signal)
     },
     apply,
+    carried: (signal) => nft.carried(signal),
     firewallUnchanged: () => nft.unchanged(),
     changes,
     close() {

@@ -32,6 +32,7 @@ export function replacement(ruleset: Ruleset, present: Table | undefined): strin
   for (const { name, type, flags } of ruleset.sets) {
     commands.push({ add: { set: { ...at, name, type, ...(flags === undefined ? {} : { flags }) } } })
   }
+  for (const name of ruleset.counters) commands.push({ add: { counter: { ...at, name } } })
   for (const { name, hook, priority, policy } of ruleset.chains) {
     commands.push({ add: { chain: { ...at, name, type: 'filter', hook, prio: priority, policy } } })
   }

@@ -10,7 +10,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import { nftTable } from '../model/kernel-number.ts'
+import { carriedCounter, nftTable } from '../model/kernel-number.ts'
 import type { KernelObject, Ruleset } from '../model/kernel-object.ts'
 import { resultOf } from '../model/op.ts'
 import type { Op, OpResult } from '../model/op.ts'
@@ -20,6 +20,7 @@ import type { Exec } from './exec.ts'
 import { applyElements, dumpSet } from './nft-element.ts'
 import type { ElementOp } from './nft-element.ts'
 import { netfilter, readGeneration } from './nft-message.ts'
+import type { Carried } from './port.ts'
 import { removal, replacement } from './nft-ruleset.ts'
 import { keyType, readTable } from './nft-table.ts'
 
@@ -37,6 +38,8 @@ export interface Nft {
   unchanged(): Promise<boolean>
   /** True where the table is as it was last loaded. */
   stands(): Promise<boolean>
+  /** What the counter of carried packets says. */
+  carried(signal: AbortSignal): Promise<Carried>
   close(): void
 }
 
@@ -44,6 +47,11 @@ export interface NftOptions {
   readonly addon: Addon
   readonly exec: Exec
   readonly stateDirectory: string
+}
+
+/** Of `nft -j list counter` (libnftables-json(5)). */
+interface Listed {
+  readonly nftables: readonly { readonly counter?: Carried }[]
 }
 
 interface Saved {
@@ -77,7 +85,7 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
     const table = await readTable(socket)
     if (table === undefined) return []
     const digest = table.fingerprint === saved?.fingerprint ? saved.digest : 'foreign'
-    const ruleset: Ruleset = { kind: 'ruleset', table: nftTable, sets: [], chains: [], digest }
+    const ruleset: Ruleset = { kind: 'ruleset', table: nftTable, sets: [], chains: [], counters: [], digest }
     const found: KernelObject[][] = [[ruleset]]
     for (const set of table.sets) {
       if (set.keyType !== keyType.ipv4 && set.keyType !== keyType.ipv6) continue // not one of ours; goes with the ruleset
@@ -141,8 +149,16 @@ export async function openNft({ addon, exec, stateDirectory }: NftOptions): Prom
     await exec.run('nft', ['-j', '-f', stdinFile], { input: commands, object, signal, timeoutMs: 30_000 })
   }
 
+  async function carried(signal: AbortSignal): Promise<Carried> {
+    const args = ['-j', 'list', 'counter', 'inet', nftTable, carriedCounter]
+    const listed = JSON.parse(await exec.run('nft', args, { object, signal })) as Listed
+    const counter = listed.nftables.find((entry) => entry.counter !== undefined)?.counter
+    return { packets: counter?.packets ?? 0, bytes: counter?.bytes ?? 0 }
+  }
+
   return {
     observe,
+    carried,
     apply,
     generation,
     unchanged: async () => known !== undefined && (await generation()) === known,

@@ -33,10 +33,18 @@ export interface Kernel {
    */
   firewallUnchanged(signal: AbortSignal): Promise<boolean>
 
+  /** What hosts sent through our tunnels since the firewall table was made, both ways together. */
+  carried(signal: AbortSignal): Promise<Carried>
+
   /** Changes made by others, coalesced. Ends when the signal aborts. */
   changes(signal: AbortSignal): AsyncIterable<Change>
 
   close(): Promise<void>
+}
+
+export interface Carried {
+  readonly packets: number
+  readonly bytes: number
 }
 
 export interface ObserveOptions {

@@ -41,12 +41,19 @@ export interface MeshRule {
   readonly and: Selector
 }
 
-export interface ProbeSettings {
-  readonly port: number
+/** How a path is probed. */
+export interface ProbeTimes {
+  /** ms between probes. */
   readonly intervalMs: number
+  /** ms after an unanswered one, and the least that an answer may take. */
   readonly retryMs: number
+  /** Unanswered probes in a row until a path is down. */
   readonly downAfter: number
-  readonly underlays: Readonly<Record<string, Partial<Omit<ProbeSettings, 'underlays' | 'port'>>>>
+}
+
+export interface ProbeSettings extends ProbeTimes {
+  readonly port: number
+  readonly underlays: Readonly<Record<Name, Partial<ProbeTimes>>>
 }
 
 export interface Fabric {

@@ -46,5 +46,7 @@ export function isOwnedNexthop(id: number): boolean {
 
 export const groupBuckets = 64
 
+/** What hosts sent through tunnels by way of this gateway, in either direction. */
+export const carriedCounter = 'carried'
 export const nftTable = 'linkspan'
 export const vxlanPort = 4789

@@ -191,6 +191,8 @@ export interface Ruleset {
   readonly table: string
   readonly sets: readonly NftSet[]
   readonly chains: readonly NftChain[]
+  /** Named counters that rules refer to. */
+  readonly counters: readonly string[]
   /** Content hash: equal digests are equal rulesets. Observed: the digest last applied, or `foreign` where the table was altered. */
   readonly digest: string
 }

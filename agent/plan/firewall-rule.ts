@@ -23,6 +23,11 @@ export const reject: Term = {
   expr: { reject: { type: 'icmpx', expr: 'no-route' } },
 }
 
+/** Counts and goes on. By name, so that a count is no part of the rule. */
+export function count(counter: string): Term {
+  return { text: `counter name "${counter}"`, expr: { counter } }
+}
+
 type Way = 'iifname' | 'oifname'
 
 /** `name` may end in `*`. */

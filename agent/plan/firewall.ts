@@ -14,7 +14,13 @@ import { createHash } from 'node:crypto'
 import { networkByName } from '../model/gateway.ts'
 import type { Snapshot } from '../model/gateway.ts'
 import type { HostFacts } from '../model/host.ts'
-import { nftTable, underlayMark, underlayMarkMask, vxlanPort } from '../model/kernel-number.ts'
+import {
+  carriedCounter,
+  nftTable,
+  underlayMark,
+  underlayMarkMask,
+  vxlanPort,
+} from '../model/kernel-number.ts'
 import type { NftChain, NftRule, NftSet, Ruleset } from '../model/kernel-object.ts'
 import type { Own } from '../model/own.ts'
 import { familyOf, prefix, prefixOf } from '../model/prefix.ts'
@@ -85,8 +91,9 @@ export function ruleset(input: FirewallInput, lengths: LengthsInUse = lengthsInU
       rules: postroutingRules(input, lengths, vnis),
     },
   ]
-  const digest = createHash('sha256').update(JSON.stringify({ sets, chains })).digest('hex')
-  return { kind: 'ruleset', table: nftTable, sets, chains, digest }
+  const counters = [carriedCounter]
+  const digest = createHash('sha256').update(JSON.stringify({ sets, chains, counters })).digest('hex')
+  return { kind: 'ruleset', table: nftTable, sets, chains, counters, digest }
 }
 
 /** VNIs whose frames may reach this gateway, in order. */
@@ -126,7 +133,11 @@ function inputRules({ snapshot, own }: FirewallInput, vnis: readonly number[]): 
   ]
 }
 
-const clampRules: readonly NftRule[] = [rule(nft.link('oifname', tunnel), nft.syn, nft.clampToRoute)]
+const clampRules: readonly NftRule[] = [
+  rule(nft.link('iifname', tunnel), nft.count(carriedCounter)),
+  rule(nft.link('oifname', tunnel), nft.count(carriedCounter)),
+  rule(nft.link('oifname', tunnel), nft.syn, nft.clampToRoute),
+]
 
 /** Out of tunnels: to this site's certified prefixes and nowhere else. Owned bridges and VXLAN links are not routed. */
 function forwardRules(lengths: LengthsInUse, vnis: readonly number[]): readonly NftRule[] {

@@ -4,7 +4,7 @@
  * each prefix of an op list is a valid state.
  */
 import { Gate } from '../../agent/kernel/gate.ts'
-import type { Change, Kernel, ObserveOptions } from '../../agent/kernel/port.ts'
+import type { Carried, Change, Kernel, ObserveOptions } from '../../agent/kernel/port.ts'
 import { isOurs, carrierOf } from '../../agent/diff/ownership.ts'
 import { formatObject } from '../../agent/model/op-text.ts'
 import type { HostFacts } from '../../agent/model/host.ts'
@@ -82,6 +82,10 @@ export class FakeKernel implements Kernel {
     return this.state.objects.filter(
       (object) => object.kind !== 'sysctl' || object.previous !== undefined || sysctls.includes(object.name),
     )
+  }
+
+  carried(): Promise<Carried> {
+    return Promise.resolve({ packets: 0, bytes: 0 })
   }
 
   firewallUnchanged(): Promise<boolean> {

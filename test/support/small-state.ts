@@ -107,6 +107,7 @@ export function table(sets: readonly string[], digest: string): Ruleset {
     table: 'linkspan',
     sets: sets.map((name) => ({ name, type: 'ipv4_addr' })),
     chains: [],
+    counters: [],
     digest,
   }
 }

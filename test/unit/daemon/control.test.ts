@@ -1,9 +1,10 @@
-import { stat, writeFile } from 'node:fs/promises'
+import { mkdir, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import t from 'tap'
 import type { StatusView } from '../../../agent/daemon/status.ts'
 import { shortDirectory } from '../../support/short-directory.ts'
 import { ask } from '../../../agent/cli/client.ts'
+import { Drain } from '../../../agent/daemon/drain.ts'
 import { openControl } from '../../../agent/daemon/control.ts'
 import { routeViews } from '../../../agent/daemon/route-view.ts'
 import type { Status } from '../../../agent/daemon/status.ts'
@@ -16,11 +17,18 @@ void t.test('the control socket', async (t) => {
   const rig = new Rig()
   const view = rig.view({ startedAt: performance.now() })
   let stopped = false
+  let drained = 0
+  await mkdir(directory, { mode: 0o750 })
   const options = {
     runDirectory: directory,
     reconciler: rig.reconciler,
     view,
     events: rig.events,
+    kernel: rig.kernel,
+    drain: new Drain(directory),
+    onDrain: () => {
+      drained++
+    },
     stop: () => {
       stopped = true
     },
@@ -52,6 +60,18 @@ void t.test('the control socket', async (t) => {
     rig.deliver(documents(3).filter(({ type }) => type === 'fabric'))
     await rig.turn()
     t.match(await ask(directory, '/status'), { summary: /linkspan ca issue g1/ })
+  })
+
+  await t.test('drained, and back in service', async (t) => {
+    t.match(await ask(directory, '/drain'), { draining: false, packets: 0 })
+    t.match(await ask(directory, '/drain', { method: 'POST' }), { draining: true })
+    t.match(await ask(directory, '/drain', { method: 'POST' }), { draining: true })
+    t.equal(drained, 1, 'once is news')
+    t.ok(new Drain(directory).isOn, 'it outlives the agent')
+    t.match(await ask(directory, '/drain?undo=1', { method: 'POST' }), { draining: false })
+    t.equal(drained, 2)
+    t.notOk(new Drain(directory).isOn)
+    t.ok(rig.last('draining') && rig.last('in-service'), 'events')
   })
 
   await t.test('with peers', async (t) => {
@@ -131,6 +151,9 @@ void t.test('a stale socket is replaced', async (t) => {
     reconciler,
     view,
     events,
+    kernel: rig.kernel,
+    drain: new Drain(directory),
+    onDrain: () => undefined,
     stop: () => undefined,
   })
   t.same(await ask(directory, '/status'), {})

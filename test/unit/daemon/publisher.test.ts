@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { recordToPublish, requestOf } from '../../../agent/daemon/announce.ts'
+import type { GatewayRecord } from '../../../agent/model/fabric.ts'
 import type { Standing } from '../../../agent/daemon/announce.ts'
 import { Publisher } from '../../../agent/daemon/publisher.ts'
 import { Surroundings } from '../../../agent/daemon/surroundings.ts'
@@ -64,6 +65,7 @@ const standing: Standing = {
     ipv6: true,
     features: { wireguard: true },
   },
+  isDraining: false,
   nowMs: 1000,
 }
 
@@ -96,6 +98,14 @@ void t.test('the record', (t) => {
   t.equal(Object.keys(made.payload.tunnelKeys).length, 8)
 
   t.equal(recordToPublish({ ...standing, record: made.payload }), undefined, 'nothing new, nothing said')
+  const stateOf = (isDraining: boolean, state: GatewayRecord['state']): string | undefined => {
+    const said = recordToPublish({ ...standing, isDraining, record: { ...made.payload, state } })
+    return said?.type === 'record' ? said.payload.state : undefined
+  }
+  t.equal(stateOf(true, 'active'), 'draining')
+  t.equal(stateOf(true, 'draining'), undefined)
+  t.equal(stateOf(false, 'draining'), 'active')
+  t.equal(stateOf(false, 'withdrawn'), undefined, 'who left does not come back by itself')
   const moved = recordToPublish({
     ...standing,
     record: { ...made.payload, serial: 5000, weight: 3 },

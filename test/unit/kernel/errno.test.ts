@@ -114,7 +114,7 @@ const objects: Readonly<Record<string, (n: number) => KernelObject>> = {
     prefix: prefix(`10.${n}.0.0/16`),
   }),
   sysctl: (n) => ({ kind: 'sysctl', name: `net/ipv4/conf/eth${n}/rp_filter`, value: '2' }),
-  ruleset: () => ({ kind: 'ruleset', table: 'linkspan', sets: [], chains: [], digest: 'x' }),
+  ruleset: () => ({ kind: 'ruleset', table: 'linkspan', sets: [], chains: [], counters: [], digest: 'x' }),
 }
 
 function opsOf(verb: string, kind: string): readonly Op[] {

@@ -21,6 +21,7 @@ const ruleset: Ruleset = {
     },
     { name: 'forward', hook: 'forward', priority: 0, policy: 'accept', rules: [] },
   ],
+  counters: ['carried'],
   digest: '',
 }
 
@@ -44,6 +45,7 @@ function commands(present: Table | undefined): string[] {
 const makes = [
   'add set remote4_16',
   'add set remote6_48',
+  'add counter carried',
   'add chain input',
   'add chain forward',
   'add rule input',
