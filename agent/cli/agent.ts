@@ -89,7 +89,7 @@ async function start(
   const { crashes, waitMs, hold, uncounted } = crashLoop.begin()
   const stateDirectory = options['state-directory']
   const [
-    { addon },
+    { addon, probes },
     { openLinux },
     { openRegistry, registryText },
     { runDaemon },
@@ -105,6 +105,7 @@ async function start(
     import('../daemon/log.ts'),
     import('../daemon/key-store.ts'),
   ])
+  const { startProbes } = await import('../probe/engine.ts')
   const { RegistryAddresses } = await import('../daemon/registry-address.ts')
   const { Surroundings } = await import('../daemon/surroundings.ts')
   const { askCloud } = await import('./cloud.ts')
@@ -169,6 +170,7 @@ async function start(
       saveIds: (changed) => saveGroupIds(stateDirectory, changed),
       events,
       notifier: notifier(process.env['NOTIFY_SOCKET'], (socket, state) => addon().notify(socket, state)),
+      startProbes: (port, word, events) => startProbes(probes(), port, word, events),
       runDirectory: options['run-directory'],
       isService: process.env['NOTIFY_SOCKET'] !== undefined,
       version: packageVersion(),

@@ -19,6 +19,9 @@ import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
 import type { Notifier } from './notify.ts'
 import { ownResolver } from './own.ts'
+import { PathMemory } from './path-memory.ts'
+import { Prober } from './prober.ts'
+import type { StartProbes } from './prober.ts'
 import { Publisher } from './publisher.ts'
 import type { RegistryAddresses } from './registry-address.ts'
 import { Reconciler } from './reconciler.ts'
@@ -45,6 +48,7 @@ export interface DaemonOptions {
   readonly saveIds: (ids: GroupIds) => Promise<void>
   readonly events: Events
   readonly notifier: Notifier
+  readonly startProbes: StartProbes
   readonly runDirectory: string
   /** systemd started us and would do so again. */
   readonly isService: boolean
@@ -87,12 +91,25 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       // Ready is who works, not who has peers: a gateway may wait for its certificate for days.
       notifier.ready()
       notifier.alive()
+      prober.look()
     },
     onProgress: () => {
       notifier.progress()
     },
   })
   const { inputs, tally } = reconciler
+  const prober = new Prober({
+    start: options.startProbes,
+    memory: new PathMemory(runDirectory),
+    planned: () => reconciler.planned,
+    setPaths: (paths) => {
+      reconciler.setPaths(paths)
+    },
+    isDraining: () => drain.isOn,
+    handshakes: () => handshakeAges(kernel, signal),
+    events,
+  })
+  reconciler.setPaths(prober.state)
   for (const source of [registryAddresses, surroundings]) {
     source.onNew(() => {
       inputs.tick() // a turn takes it in, and then the publisher looks
@@ -130,6 +147,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     stop.abort()
   }
   const onDrain = (): void => {
+    prober.look()
     publisher.look()
   }
   const control = await openControl({
@@ -164,6 +182,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     clearInterval(telling)
     clearInterval(ticking)
     notifier.stopping()
+    prober.close()
     for (const server of [control, await metrics]) {
       server?.close()
       server?.closeAllConnections()
@@ -184,6 +203,20 @@ function* onDevice(objects: Iterable<KernelObject>, device: string): Generator<K
   for (const object of objects) {
     if ((object.kind === 'peer' || object.kind === 'allowed-ip') && object.device === device) yield object
   }
+}
+
+/** Seconds since each tunnel last shook hands, by device and public key. */
+async function handshakeAges(kernel: Kernel, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+  const ages = new Map<string, number>()
+  const nowSeconds = Date.now() / 1000
+  for await (const part of kernel.observe({ sysctls: [], kinds: new Set(['peer'] as const) }, signal)) {
+    for (const object of part) {
+      if (object.kind !== 'peer') continue
+      const { device, publicKey, latestHandshake = 0 } = object
+      if (latestHandshake > 0) ages.set(`${device} ${publicKey}`, nowSeconds - latestHandshake)
+    }
+  }
+  return ages
 }
 
 /** A registry's watch that ends or fails is begun again; what it said stays in force. */

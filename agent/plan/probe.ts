@@ -6,6 +6,7 @@
 import { deviceName } from '../model/device.ts'
 import type { Name, ProbeTimes } from '../model/fabric.ts'
 import { linkLocalAddress, overlayAddress } from '../model/gateway.ts'
+import type { PublicKey } from '../model/key.ts'
 import type { Address } from '../model/prefix.ts'
 import type { PlanInput } from './input.ts'
 import { localOf } from './local.ts'
@@ -16,6 +17,8 @@ export interface PlannedProbe {
   readonly gateway: Name
   readonly underlay: Name
   readonly device: string
+  /** The peer's on that device. */
+  readonly publicKey: PublicKey
   readonly address: Address
   readonly times: ProbeTimes
 }
@@ -32,9 +35,9 @@ export function plannedProbes(input: PlanInput): readonly PlannedProbe[] {
       ? linkLocalAddress(gateway.number)
       : overlayAddress(fabric, gateway.number, 4)
     if (address === undefined) continue
-    for (const { underlay, device } of pathsTo(local, gateway).paths) {
+    for (const { underlay, device, publicKey } of pathsTo(local, gateway).paths) {
       const times = { ...fabric.probe, ...fabric.probe.underlays[underlay] }
-      probes.push({ gateway: gateway.name, underlay, device: deviceName(device), address, times })
+      probes.push({ gateway: gateway.name, underlay, device: deviceName(device), publicKey, address, times })
     }
   }
   return probes

@@ -1,0 +1,251 @@
+/**
+ * The daemon's side of probing: tells the engine which paths there are and what this gateway says of itself, and makes path
+ * state of what it finds. A change goes to the reconciler at once, which replaces the nexthop groups that it touches.
+ *
+ *   plan ─▶ paths to probe ─▶ engine (a thread of its own) ─▶ path table ─▶ path state ─▶ reconciler
+ */
+import { reasonOf } from '../errors.ts'
+import type { PathState, Standing } from '../model/path-state.ts'
+import type { PlanInput } from '../plan/input.ts'
+import { plannedProbes } from '../plan/probe.ts'
+import type { PlannedProbe } from '../plan/probe.ts'
+import { PathTable, pathId } from '../probe/state.ts'
+import type { PathEntry } from '../probe/state.ts'
+import type { ProbeEngine, ProbeEvents, Word } from '../probe/port.ts'
+import type { Flaw, Verdict } from '../probe/standing.ts'
+import type { Events } from './event.ts'
+import type { PathMemory } from './path-memory.ts'
+
+export type StartProbes = (port: number, word: Word, events: ProbeEvents) => ProbeEngine
+
+export interface ProberOptions {
+  readonly start: StartProbes
+  readonly memory: PathMemory
+  /** The input that the kernel was last made to agree with. */
+  readonly planned: () => PlanInput | undefined
+  readonly setPaths: (paths: PathState) => void
+  readonly isDraining: () => boolean
+  /** Seconds since the tunnels of these devices last shook hands, by device and public key; asked only for paths never heard. */
+  readonly handshakes: () => Promise<ReadonlyMap<string, number>>
+  readonly events: Events
+}
+
+/** How often the age of handshakes is looked at, in ms, while a path was never heard. */
+const handshakeEveryMs = 2000
+
+/** News may reach one gateway so much later than another, in ms. */
+const onItsWayMs = 60_000
+
+const flawText: Readonly<Record<Flaw, string>> = {
+  silent: 'neither its agent nor its kernel answers',
+  'agent-silent': 'its agent does not answer, its kernel does',
+  draining: 'it is being taken out of service',
+  'not-forwarding': 'it says that it cannot reach its own site',
+  loss: 'too many probes are lost',
+  latency: 'answers take too long',
+  blocked: 'its tunnel is up, but probes are not answered: something on the way in drops them',
+}
+const flawNext: Partial<Record<Flaw, string>> = {
+  blocked:
+    'let UDP to the probe port of the fabric document in from ls-wg* on both ends; until then only handshakes tell',
+}
+
+export class Prober {
+  readonly #options: ProberOptions
+  readonly #table: PathTable
+  #probes: readonly PlannedProbe[] = []
+  #ground: readonly unknown[] = []
+  #engine: { readonly port: number; readonly engine: ProbeEngine } | undefined
+  #word = ''
+  #isSettling = false
+  #askedAtMs = 0
+  /** A fabric document that another gateway goes by and we have not seen, and since when. */
+  #ahead = { serial: 0, gateway: '', sinceMs: 0, isTold: false }
+  #unfit: ReadonlyMap<string, Standing>
+  #isMemoryBroken = false
+
+  constructor(options: ProberOptions) {
+    this.#options = options
+    this.#unfit = options.memory.read()
+    this.#table = new PathTable(this.#unfit)
+  }
+
+  /** Before there is news: how the paths stood when the last agent ended. */
+  get state(): PathState {
+    return this.#table.state
+  }
+
+  entries(): Iterable<PathEntry> {
+    return this.#table.entries()
+  }
+
+  entryOf(gateway: string, underlay: string): PathEntry | undefined {
+    return this.#table.entryOf(gateway, underlay)
+  }
+
+  get counters(): ReturnType<ProbeEngine['counters']> | undefined {
+    return this.#engine?.engine.counters()
+  }
+
+  /** What is planned, or what we say of ourselves, may be different. */
+  look(): void {
+    const input = this.#options.planned()
+    if (input === undefined) return
+    this.#say(input)
+    const ground = [input.snapshot, input.own, input.facts]
+    if (ground.every((part, i) => part === this.#ground[i])) return
+    this.#ground = ground
+    this.#probes = plannedProbes(input)
+    this.#table.name(this.#probes)
+    const { port } = input.snapshot.fabric.probe
+    if (this.#engine?.port !== port) this.#restart(port)
+    this.#engine?.engine.setPaths(
+      this.#probes.map((probe) => ({
+        id: pathId(probe),
+        device: probe.device,
+        address: probe.address,
+        profile: probe.times,
+      })),
+    )
+    this.#word = ''
+    this.#say(input)
+  }
+
+  close(): void {
+    this.#engine?.engine.stop()
+    this.#engine = undefined
+  }
+
+  #restart(port: number): void {
+    this.#engine?.engine.stop()
+    const word = { draining: this.#options.isDraining(), notForwarding: false, weight: 1, serial: 0 }
+    const engine = this.#options.start(port, word, {
+      onChange: (news) => {
+        const entry = this.#table.tell(news)
+        if (entry?.word !== undefined) this.#heard(entry.gateway, entry.word.serial)
+        this.#settleSoon()
+      },
+      onReport: (report) => {
+        this.#table.report(report)
+        this.#settle()
+        this.#tellWithheld()
+        void this.#askHandshakes()
+      },
+    })
+    this.#engine = { port, engine }
+  }
+
+  #say({ snapshot, own }: PlanInput): void {
+    const self = snapshot.gateways.get(own.gateway)
+    const word: Word = {
+      draining: this.#options.isDraining(),
+      notForwarding: false,
+      weight: Math.min(65_535, Math.max(0, Math.round(self?.weight ?? 1))),
+      serial: snapshot.fabric.serial,
+    }
+    const text = JSON.stringify(word)
+    if (text === this.#word || this.#engine === undefined) return
+    this.#word = text
+    this.#engine.engine.setWord(word)
+  }
+
+  /** News of many paths come together: one look at all of them. */
+  #settleSoon(): void {
+    if (this.#isSettling) return
+    this.#isSettling = true
+    queueMicrotask(() => {
+      this.#isSettling = false
+      this.#settle()
+    })
+  }
+
+  #settle(): void {
+    const before = this.#table.state
+    for (const { entry, before: was } of this.#table.settle()) this.#tell(entry, was)
+    if (this.#table.state !== before) this.#options.setPaths(this.#table.state)
+    const { unfit } = this.#table
+    if (unfit === this.#unfit) return
+    this.#unfit = unfit
+    this.#remember(unfit)
+  }
+
+  #remember(unfit: ReadonlyMap<string, Standing>): void {
+    try {
+      this.#options.memory.write(unfit)
+      this.#isMemoryBroken = false
+    } catch (error) {
+      if (this.#isMemoryBroken) return
+      this.#isMemoryBroken = true
+      const { object, reason } = reasonOf(error, 'paths.json')
+      this.#options.events.emit('warning', 'paths-unsaved', { object, reason })
+    }
+  }
+
+  #tell({ gateway, underlay, verdict, rttMs, loss }: PathEntry, before: Verdict): void {
+    const { events } = this.#options
+    const about = { gateway, underlay }
+    const { standing, flaw } = verdict
+    if (flaw === undefined) {
+      events.emit('notice', 'path-up', { ...about, after: before.flaw, rttMs: Number(rttMs.toFixed(3)) })
+      return
+    }
+    events.emit(
+      standing === 'down' ? 'error' : 'warning',
+      standing === 'down' ? 'path-down' : `path-${flaw}`,
+      {
+        ...about,
+        reason: flawText[flaw],
+        ...(flaw === 'loss' ? { loss: Number(loss.toFixed(3)) } : {}),
+        ...(flaw === 'latency' ? { rttMs: Number(rttMs.toFixed(3)) } : {}),
+        next: flawNext[flaw],
+      },
+    )
+  }
+
+  #heard(gateway: string, serial: number): void {
+    if (serial <= this.#ahead.serial) return
+    this.#ahead = { serial, gateway, sinceMs: performance.now(), isTold: false }
+  }
+
+  /** Whoever goes by a newer fabric document has seen what our registry keeps from us; it may just be on its way. */
+  #tellWithheld(): void {
+    const { serial, gateway, sinceMs, isTold } = this.#ahead
+    const own = this.#options.planned()?.snapshot.fabric.serial ?? 0
+    if (isTold || serial <= own || performance.now() - sinceMs < onItsWayMs) return
+    this.#ahead = { ...this.#ahead, isTold: true }
+    this.#options.events.emit('warning', 'registry-behind', {
+      gateway,
+      serial,
+      own,
+      next: 'another gateway goes by a newer fabric document: see that nobody holds our registry back',
+    })
+  }
+
+  async #askHandshakes(): Promise<void> {
+    const atMs = performance.now()
+    if (atMs - this.#askedAtMs < handshakeEveryMs) return
+    const unheard = this.#probes.filter(({ gateway, underlay }) => {
+      const entry = this.#table.entryOf(gateway, underlay)
+      return entry !== undefined && entry.state !== 'unknown' && entry.lastSeenMs === 0
+    })
+    if (unheard.length === 0) return
+    this.#askedAtMs = Infinity // one at a time
+    try {
+      const ages = await this.#options.handshakes()
+      for (const probe of unheard)
+        this.#table.handshake(probe, ages.get(`${probe.device} ${probe.publicKey}`))
+      this.#settle()
+    } catch (error) {
+      const { object, reason } = reasonOf(error, 'handshakes')
+      this.#options.events.emit('debug', 'handshakes-unknown', { object, reason })
+    } finally {
+      this.#askedAtMs = performance.now()
+    }
+  }
+}
+
+/** For people: what is wrong with a path, and what to do. */
+export function explainFlaw(flaw: Flaw): { readonly reason: string; readonly next?: string } {
+  const next = flawNext[flaw]
+  return next === undefined ? { reason: flawText[flaw] } : { reason: flawText[flaw], next }
+}

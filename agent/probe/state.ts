@@ -1,0 +1,248 @@
+/**
+ * All probed paths with what is known of each, and the path state that follows. Pure but for what it remembers: news and
+ * reports go in, and a new PathState comes out whenever one that plan would see differs.
+ */
+import type { Name } from '../model/fabric.ts'
+import type { PathState, Standing } from '../model/path-state.ts'
+import { judge } from './standing.ts'
+import type { Verdict } from './standing.ts'
+import type { PathNews, ProbeCause, ProbeState, Report, Word } from './port.ts'
+
+/** A path that is to be probed. */
+export interface NamedPath {
+  readonly gateway: Name
+  readonly underlay: Name
+}
+
+export interface PathEntry extends NamedPath {
+  readonly state: ProbeState
+  readonly cause: ProbeCause
+  /** On the clock of process.hrtime(), in ms; 0: since it was named. */
+  readonly sinceMs: number
+  readonly word: Word | undefined
+  readonly verdict: Verdict
+  /** Of the last report; 0 where nothing was measured. */
+  readonly rttMs: number
+  readonly rttMinMs: number
+  readonly rttMeanMs: number
+  readonly rttP95Ms: number
+  readonly jitterMs: number
+  /** Share of the probes of the last 10 s that were lost, 0 to 1. */
+  readonly loss: number
+  readonly lastSeenMs: number
+}
+
+type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
+  isHeard: boolean
+  handshakeAge: number | undefined
+  rank: number
+  /** Sent and lost in each of the last seconds. */
+  readonly seconds: [sent: number, lost: number][]
+  counted: { unanswered: number; late: number; sent: number }
+}
+
+/** Reports that loss is taken over: one a second. */
+const lossSeconds = 10
+/** A quicker underlay must be so much quicker before it goes first: both. */
+const deadBand = { ms: 5, share: 0.2 }
+
+export function pathId({ gateway, underlay }: NamedPath): string {
+  return `${gateway} ${underlay}`
+}
+
+export class PathTable {
+  readonly #remembered: ReadonlyMap<string, Standing>
+  #entries = new Map<string, Open>()
+  #state: KnownPaths
+
+  /** `remembered`: how paths stood when an earlier run ended; it holds until there is news of them. */
+  constructor(remembered: ReadonlyMap<string, Standing> = new Map()) {
+    this.#remembered = remembered
+    this.#state = new KnownPaths(remembered, new Map(), new Map())
+  }
+
+  /** The same object while nothing in it changed. */
+  get state(): PathState {
+    return this.#state
+  }
+
+  /** How the paths that are not fit stand, to be remembered. */
+  get unfit(): ReadonlyMap<string, Standing> {
+    return this.#state.standings
+  }
+
+  entries(): Iterable<PathEntry> {
+    return this.#entries.values()
+  }
+
+  entryOf(gateway: Name, underlay: Name): PathEntry | undefined {
+    return this.#entries.get(pathId({ gateway, underlay }))
+  }
+
+  /** The paths there are from now on. */
+  name(paths: readonly NamedPath[]): void {
+    const entries = new Map<string, Open>()
+    for (const path of paths) {
+      const id = pathId(path)
+      entries.set(id, this.#entries.get(id) ?? newEntry(path))
+    }
+    this.#entries = entries
+    this.settle()
+  }
+
+  /** What the engine found; the entry it is about. */
+  tell(news: PathNews): PathEntry | undefined {
+    const entry = this.#entries.get(news.id)
+    if (entry === undefined) return undefined
+    entry.state = news.state
+    entry.cause = news.cause
+    entry.sinceMs = news.sinceMs
+    entry.word = news.word ?? entry.word
+    entry.isHeard ||= news.state === 'up'
+    return entry
+  }
+
+  /** Takes a report in; true where a verdict or a rank may differ. */
+  report(report: Report): void {
+    for (let row = 0; row < report.rows; row++) {
+      const id = report.idOf(row)
+      const entry = id === undefined ? undefined : this.#entries.get(id)
+      if (entry !== undefined) measure(entry, report, row)
+    }
+    this.#rank()
+  }
+
+  /** Seconds since each path's tunnel last shook hands. */
+  handshake(path: NamedPath, age: number | undefined): void {
+    const entry = this.#entries.get(pathId(path))
+    if (entry !== undefined) entry.handshakeAge = age
+  }
+
+  /** Judges all anew; those whose verdict differs, with the one before. */
+  settle(): readonly { readonly entry: PathEntry; readonly before: Verdict }[] {
+    const changed: { entry: PathEntry; before: Verdict }[] = []
+    const standings = new Map<string, Standing>()
+    const ranks = new Map<string, number>()
+    const weights = new Map<Name, number>()
+    for (const [id, entry] of this.#entries) {
+      const before = entry.verdict
+      const remembered = entry.state === 'unknown' ? this.#remembered.get(id) : undefined
+      const verdict = remembered === undefined ? judge(entry, before) : { standing: remembered }
+      if (verdict.standing !== before.standing || verdict.flaw !== before.flaw) {
+        entry.verdict = verdict
+        changed.push({ entry, before })
+      }
+      if (verdict.standing !== 'fit') standings.set(id, verdict.standing)
+      if (entry.rank > 0) ranks.set(id, entry.rank)
+      if (entry.word !== undefined) weights.set(entry.gateway, entry.word.weight)
+    }
+    const next = new KnownPaths(standings, ranks, weights)
+    if (!next.equals(this.#state)) this.#state = next
+    return changed
+  }
+
+  /** Within a gateway the quickest underlay goes first, once it is quicker by more than the dead band. */
+  #rank(): void {
+    const first = new Map<Name, Open>()
+    for (const entry of this.#entries.values()) {
+      if (entry.state !== 'up' || entry.rttMs === 0) continue
+      const leader = first.get(entry.gateway)
+      if (leader === undefined || isQuicker(entry, leader)) first.set(entry.gateway, entry)
+    }
+    for (const entry of this.#entries.values()) {
+      const leader = first.get(entry.gateway)
+      if (leader !== undefined) entry.rank = entry === leader ? 0 : 1
+    }
+  }
+}
+
+/** True where `one` should go before `other`; who went first keeps its place within the dead band. */
+function isQuicker(one: Open, other: Open): boolean {
+  const band = Math.max(deadBand.ms, deadBand.share * Math.max(one.rttMs, other.rttMs))
+  if (one.rank === other.rank) return one.rttMs < other.rttMs
+  return one.rank < other.rank ? one.rttMs - other.rttMs <= band : other.rttMs - one.rttMs > band
+}
+
+function newEntry({ gateway, underlay }: NamedPath): Open {
+  return {
+    gateway,
+    underlay,
+    state: 'unknown',
+    cause: 'none',
+    sinceMs: 0,
+    word: undefined,
+    verdict: { standing: 'fit' },
+    rttMs: 0,
+    rttMinMs: 0,
+    rttMeanMs: 0,
+    rttP95Ms: 0,
+    jitterMs: 0,
+    loss: 0,
+    lastSeenMs: 0,
+    isHeard: false,
+    handshakeAge: undefined,
+    rank: 0,
+    seconds: [],
+    counted: { unanswered: 0, late: 0, sent: 0 },
+  }
+}
+
+function measure(entry: Open, report: Report, row: number): void {
+  for (const column of ['rttMs', 'rttMinMs', 'rttMeanMs', 'rttP95Ms', 'jitterMs', 'lastSeenMs'] as const) {
+    entry[column] = report.value(row, column)
+  }
+  const counted = {
+    sent: report.value(row, 'sent'),
+    unanswered: report.value(row, 'unanswered'),
+    late: report.value(row, 'late'),
+  }
+  const sent = counted.sent - entry.counted.sent
+  const lost = counted.unanswered - counted.late - (entry.counted.unanswered - entry.counted.late)
+  entry.counted = counted
+  entry.seconds.push([sent, lost])
+  if (entry.seconds.length > lossSeconds) entry.seconds.shift()
+  const [allSent, allLost] = entry.seconds.reduce(([a, b], [c, d]) => [a + c, b + d], [0, 0])
+  entry.loss = allSent <= 0 ? 0 : Math.min(1, Math.max(0, allLost / allSent))
+}
+
+class KnownPaths implements PathState {
+  readonly standings: ReadonlyMap<string, Standing>
+  readonly #ranks: ReadonlyMap<string, number>
+  readonly #weights: ReadonlyMap<Name, number>
+
+  constructor(
+    standings: ReadonlyMap<string, Standing>,
+    ranks: ReadonlyMap<string, number>,
+    weights: ReadonlyMap<Name, number>,
+  ) {
+    this.standings = standings
+    this.#ranks = ranks
+    this.#weights = weights
+  }
+
+  standingOf(gateway: Name, underlay: Name): Standing {
+    return this.standings.size === 0 ? 'fit' : (this.standings.get(`${gateway} ${underlay}`) ?? 'fit')
+  }
+
+  rankOf(gateway: Name, underlay: Name): number {
+    return this.#ranks.size === 0 ? 0 : (this.#ranks.get(`${gateway} ${underlay}`) ?? 0)
+  }
+
+  weightOf(gateway: Name): number | undefined {
+    return this.#weights.get(gateway)
+  }
+
+  equals(other: KnownPaths): boolean {
+    return (
+      sameMap(this.standings, other.standings) &&
+      sameMap(this.#ranks, other.#ranks) &&
+      sameMap(this.#weights, other.#weights)
+    )
+  }
+}
+
+function sameMap<T>(one: ReadonlyMap<string, T>, other: ReadonlyMap<string, T>): boolean {
+  if (one.size !== other.size) return false
+  for (const [key, value] of one) if (other.get(key) !== value) return false
+  return true
+}
