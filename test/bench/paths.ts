@@ -37,8 +37,8 @@ export async function run(): Promise<Figure[]> {
     far.run('ip', '-batch', '/run/addresses')
     return [...(await cost(far)), ...(await detection(far))]
   } finally {
-    far.end()
     ip('link', 'delete', 'dev', device)
+    far.end()
   }
 }
 
