@@ -78,8 +78,8 @@ void ls_send_path(struct ls_probe *probe, struct ls_probe_path *path, int64_t no
 	struct ls_probe_device *device = path->device;
 
 	device->batch[device->batched++] = path;
-	/* Until the flush says when the next is due. */
-	path->due = INT64_MAX;
+	/* Not now again; the flush, at the end of this tick, says when. */
+	path->due = now + path->wish.retry_ms * LS_MILLISECOND;
 	ls_heap_move(&probe->heap, path);
 	if (ls_path_wants_echo(path))
 		send_echo(probe, path, now);

@@ -59,34 +59,31 @@ static void insert(struct ls_probe_path **index, size_t slots, uint64_t hash, st
 	index[at] = path;
 }
 
-static void swap(struct ls_probe_heap *heap, size_t a, size_t b)
+static void place(struct ls_probe_heap *heap, size_t at, struct ls_probe_due entry)
 {
-	struct ls_probe_path *kept = heap->list[a];
-
-	heap->list[a] = heap->list[b];
-	heap->list[b] = kept;
-	heap->list[a]->place = a;
-	heap->list[b]->place = b;
+	heap->list[at] = entry;
+	entry.path->place = at;
 }
 
 /* After path->due was changed. */
 void ls_heap_move(struct ls_probe_heap *heap, struct ls_probe_path *path)
 {
+	struct ls_probe_due entry = { .at = path->due, .path = path };
 	size_t at = path->place;
 
-	for (; at > 0 && heap->list[(at - 1) / 2]->due > heap->list[at]->due; at = (at - 1) / 2)
-		swap(heap, at, (at - 1) / 2);
+	for (; at > 0 && heap->list[(at - 1) / 2].at > entry.at; at = (at - 1) / 2)
+		place(heap, at, heap->list[(at - 1) / 2]);
 	for (;;) {
-		size_t least = at;
+		size_t child = 2 * at + 1;
 
-		for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < heap->count; child++)
-			if (heap->list[child]->due < heap->list[least]->due)
-				least = child;
-		if (least == at)
-			return;
-		swap(heap, at, least);
-		at = least;
+		if (child + 1 < heap->count && heap->list[child + 1].at < heap->list[child].at)
+			child++;
+		if (child >= heap->count || heap->list[child].at >= entry.at)
+			break;
+		place(heap, at, heap->list[child]);
+		at = child;
 	}
+	place(heap, at, entry);
 }
 
 static void *anew(void *old, size_t count, size_t size)
@@ -116,8 +113,7 @@ static void rebuild(struct ls_probe *probe)
 
 		insert(table->by_id, table->slots, mix(path->wish.id), path);
 		insert(table->by_peer, table->slots, peer_hash(probe, path->device, path->wish.address), path);
-		path->place = heap->count;
-		heap->list[heap->count++] = path;
+		path->place = heap->count++;
 		ls_heap_move(heap, path);
 	}
 }

@@ -28,8 +28,8 @@ static void tick(struct ls_probe *probe)
 
 	ls_take_answers(probe);
 	now = ls_now();
-	while (heap->count > 0 && heap->list[0]->due <= now) {
-		struct ls_probe_path *path = heap->list[0];
+	while (heap->count > 0 && heap->list[0].at <= now) {
+		struct ls_probe_path *path = heap->list[0].path;
 
 		if (ls_path_step(probe, path, now))
 			ls_send_path(probe, path, now);
@@ -63,7 +63,7 @@ static void take_orders(struct ls_probe *probe, struct ls_probe_wish *wishes, si
 /* When the next tick is to be, on a grid. */
 static int64_t next_tick(const struct ls_probe *probe, int64_t now)
 {
-	int64_t due = probe->heap.count ? probe->heap.list[0]->due : INT64_MAX - TICK;
+	int64_t due = probe->heap.count ? probe->heap.list[0].at : INT64_MAX - TICK;
 
 	if (probe->waiting && due > now + GATHER)
 		due = now + GATHER;

@@ -177,10 +177,15 @@ enum ls_probe_counter {
 	LS_COUNTERS
 };
 
+/* The time stands beside the path: to compare is not to touch it. */
+struct ls_probe_due {
+	int64_t at;
+	struct ls_probe_path *path;
+};
+
 struct ls_probe_heap {
-	struct ls_probe_path **list;
+	struct ls_probe_due *list;
 	size_t count;
-	size_t room;
 };
 
 struct ls_probe_table {

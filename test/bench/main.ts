@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure
   start: () => import('./start.ts'),
   restart: () => import('./restart.ts'),
   trust: () => import('./trust.ts'),
+  paths: () => import('./paths.ts'),
 }
 
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))

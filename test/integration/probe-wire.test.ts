@@ -10,7 +10,18 @@ import t from 'tap'
 import { address } from '../../agent/model/prefix.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
-import { calmDown, Far, fast, joinBy, Machine, Near, path, port, quiet, until } from '../support/probe-lab.ts'
+import {
+  calmDown,
+  Far,
+  fast,
+  joinBy,
+  Machine,
+  Near,
+  pathTo,
+  port,
+  quiet,
+  until,
+} from '../support/probe-lab.ts'
 import {
   baseLength,
   flag,
@@ -300,7 +311,7 @@ await isolated(import.meta.url, async () => {
     run('nft', 'add table inet hops')
     run('nft', 'add chain inet hops input { type filter hook input priority -400; }')
     run('nft', `add rule inet hops input iifname ${device} meta l4proto udp ip6 hoplimit != 255 drop`)
-    near.engine.setPaths([path(device)])
+    near.engine.setPaths([pathTo(device)])
     far.news.length = 0
     t.ok(await near.becomes(device, 'up'), 'answers')
     t.ok(await until(isUp), 'probes')

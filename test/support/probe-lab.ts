@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { probes } from '../../agent/kernel/addon.ts'
@@ -20,14 +21,17 @@ import type {
 } from '../../agent/probe/port.ts'
 import { ip } from './command.ts'
 import { Machine } from './machine.ts'
+import { repository } from './repository.ts'
 import type { FarOrder, FarSaid } from './probe-far.ts'
 
 export const port = 18620
+/** test/bench/paths.c: a sender and reflector without state, and a crowd of them. Made by scripts/build. */
+export const baseline = path.join(repository, 'native', 'build', 'paths')
 /** The fast profile of the fabric, which is quick to test with. */
 export const fast: ProbeProfile = { intervalMs: 50, retryMs: 30, downAfter: 6, holdMs: 200 }
 export const quiet: Word = { draining: false, notForwarding: false, weight: 1, serial: 7 }
 
-export function path(device: string, id = device, profile = fast): ProbedPath {
+export function pathTo(device: string, id = device, profile = fast): ProbedPath {
   return { id, device, address: address('fe80::2'), profile }
 }
 

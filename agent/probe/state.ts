@@ -1,0 +1,151 @@
+/**
+ * What a path is good for, from what is known of it. Pure: the probe thread decides up, silent and down (native/
+ * probe-path.c), and damps flapping; here the rest is weighed: loss and latency against thresholds, what the far gateway
+ * says of itself, and the age of the WireGuard handshake where the probe port is blocked.
+ *
+ * A report moves a Quality on (`measure`), and a Standing follows from it and the evidence (`standingOf`). Gateways of a
+ * site are chosen by the least `rank` among their paths: one that is merely unfit is used while there is none better, one
+ * that is down never.
+ */
+import type { ProbeState, Word } from './port.ts'
+
+export interface Thresholds {
+  /** Share of probes lost above which a path is degraded: 0-1. */
+  readonly loss: number
+  /** Smoothed round trip in ms above which it is; absent: none is too long. */
+  readonly latencyMs?: number
+}
+
+export const defaultThresholds: Thresholds = { loss: 0.1 }
+
+/** Reports in a row until a path counts as degraded, and until it no longer does. */
+export const reportsUntil = { degraded: 3, well: 10 } as const
+/** Back below these parts of the threshold it is well. */
+const relief = { loss: 0.5, latency: 0.9 } as const
+/** Probes that the smoothed loss looks back on: some ten seconds of the default profile. */
+const memory = 50
+/** A handshake younger than this proves both ends (WireGuard rejects after 180 s: REJECT_AFTER_TIME). */
+export const handshakeFreshMs = 180_000
+
+/** What one report says of a path. */
+export interface Measurement {
+  readonly answered: number
+  readonly unanswered: number
+  readonly late: number
+  readonly rttMs: number
+}
+
+interface Fault {
+  readonly present: boolean
+  /** Reports in a row that say otherwise. */
+  readonly against: number
+}
+
+export interface Quality {
+  /** Smoothed: 0-1. */
+  readonly loss: number
+  readonly rttMs: number
+  readonly lossy: Fault
+  readonly slow: Fault
+}
+
+const none: Fault = { present: false, against: 0 }
+export const unmeasured: Quality = { loss: 0, rttMs: 0, lossy: none, slow: none }
+
+/** The quality after one more report. A report without a decided probe changes nothing. */
+export function measure(quality: Quality, report: Measurement, thresholds: Thresholds): Quality {
+  // A late answer was counted as unanswered before, perhaps in the report before.
+  const lost = Math.max(0, report.unanswered - report.late)
+  const decided = report.answered + lost
+  if (decided === 0) return quality
+  const weight = 1 - Math.exp(-decided / memory)
+  const loss = quality.loss + (lost / decided - quality.loss) * weight
+  const rttMs = report.answered > 0 ? report.rttMs : quality.rttMs
+  const limitMs = thresholds.latencyMs ?? Number.POSITIVE_INFINITY
+  return {
+    loss,
+    rttMs,
+    lossy: follow(quality.lossy, loss, thresholds.loss, relief.loss),
+    slow: follow(quality.slow, rttMs, limitMs, relief.latency),
+  }
+}
+
+function follow(fault: Fault, value: number, limit: number, part: number): Fault {
+  const contrary = fault.present ? value <= limit * part : value > limit
+  const against = contrary ? fault.against + 1 : 0
+  const turns = against >= (fault.present ? reportsUntil.well : reportsUntil.degraded)
+  return turns ? { present: !fault.present, against: 0 } : { present: fault.present, against }
+}
+
+export interface Evidence {
+  readonly probe: ProbeState
+  /** True once any probe of this path was answered. */
+  readonly everAnswered: boolean
+  /** Of the peer's last handshake, in ms; absent: there was none. */
+  readonly handshakeAgeMs?: number
+  readonly word?: Word
+  /** Ours, of the fabric document in force. */
+  readonly serial: number
+}
+
+export type PathCondition = 'unknown' | 'up' | 'degraded' | 'silent' | 'down'
+
+/** From best to worst. Only `down` is never used. */
+export const rank = {
+  fit: 0,
+  degraded: 1,
+  silent: 2,
+  draining: 3,
+  notForwarding: 4,
+  down: 5,
+} as const
+
+export interface Standing {
+  readonly condition: PathCondition
+  readonly rank: number
+  /** Why it is not simply up, for people; the weightiest first. */
+  readonly reasons: readonly string[]
+  /** The probe port seems to be blocked: the handshake stands in for probes. */
+  readonly blocked: boolean
+  /** The far gateway goes by a newer fabric document: the registry withholds news from us. */
+  readonly withheld: boolean
+}
+
+export function standingOf(evidence: Evidence, quality: Quality): Standing {
+  const { word } = evidence
+  const withheld = word !== undefined && word.serial > evidence.serial
+  const blocked = isBlocked(evidence)
+  const found: { readonly rank: number; readonly reason: string }[] = []
+  const probe = blocked ? 'up' : evidence.probe
+  if (probe === 'down')
+    found.push({ rank: rank.down, reason: 'neither probes nor echo requests are answered' })
+  if (word?.notForwarding === true)
+    found.push({ rank: rank.notForwarding, reason: 'it says that it does not forward' })
+  if (word?.draining === true) found.push({ rank: rank.draining, reason: 'it is being drained' })
+  if (probe === 'silent') found.push({ rank: rank.silent, reason: 'its agent is silent, its kernel answers' })
+  if (quality.lossy.present) {
+    found.push({ rank: rank.degraded, reason: `${(quality.loss * 100).toFixed()} % of probes are lost` })
+  }
+  if (quality.slow.present) {
+    found.push({ rank: rank.degraded, reason: `round trips take ${quality.rttMs.toFixed()} ms` })
+  }
+  if (blocked) {
+    const age = ((evidence.handshakeAgeMs ?? 0) / 1000).toFixed()
+    found.push({ rank: rank.fit, reason: `the probe port is blocked; the last handshake was ${age} s ago` })
+  }
+  const degraded = found.some((one) => one.rank === rank.degraded)
+  return {
+    condition: probe === 'up' && degraded ? 'degraded' : probe,
+    rank: Math.max(rank.fit, ...found.map((one) => one.rank)),
+    reasons: found.map(({ reason }) => reason),
+    blocked,
+    withheld,
+  }
+}
+
+/** Its kernel answers, WireGuard shakes hands, and no probe was ever answered: a filter, not a failure. */
+function isBlocked({ probe, everAnswered, handshakeAgeMs }: Evidence): boolean {
+  return (
+    probe === 'silent' && !everAnswered && handshakeAgeMs !== undefined && handshakeAgeMs < handshakeFreshMs
+  )
+}
