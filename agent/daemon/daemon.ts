@@ -205,15 +205,15 @@ function* onDevice(objects: Iterable<KernelObject>, device: string): Generator<K
   }
 }
 
-/** Seconds since each tunnel last shook hands, by device and public key. */
+/** ms since each tunnel last shook hands, by device and public key. */
 async function handshakeAges(kernel: Kernel, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
   const ages = new Map<string, number>()
-  const nowSeconds = Date.now() / 1000
+  const nowMs = Date.now()
   for await (const part of kernel.observe({ sysctls: [], kinds: new Set(['peer'] as const) }, signal)) {
     for (const object of part) {
       if (object.kind !== 'peer') continue
       const { device, publicKey, latestHandshake = 0 } = object
-      if (latestHandshake > 0) ages.set(`${device} ${publicKey}`, nowSeconds - latestHandshake)
+      if (latestHandshake > 0) ages.set(`${device} ${publicKey}`, nowMs - latestHandshake * 1000)
     }
   }
   return ages

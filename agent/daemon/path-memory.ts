@@ -4,9 +4,10 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { standings } from '../model/path-state.ts'
 import type { Standing } from '../model/path-state.ts'
 
-const standings: readonly unknown[] = ['unfit', 'down'] satisfies Standing[]
+const known: readonly unknown[] = standings
 
 export class PathMemory {
   readonly #file: string
@@ -20,7 +21,7 @@ export class PathMemory {
     try {
       const saved: unknown = JSON.parse(readFileSync(this.#file, 'utf8'))
       if (typeof saved !== 'object' || saved === null) return new Map()
-      return new Map(Object.entries(saved).filter(([, standing]) => standings.includes(standing))) as Map<
+      return new Map(Object.entries(saved).filter(([, standing]) => known.includes(standing))) as Map<
         string,
         Standing
       >

@@ -9,10 +9,10 @@ import type { PathState, Standing } from '../model/path-state.ts'
 import type { PlanInput } from '../plan/input.ts'
 import { plannedProbes } from '../plan/probe.ts'
 import type { PlannedProbe } from '../plan/probe.ts'
-import { PathTable, pathId } from '../probe/state.ts'
-import type { PathEntry } from '../probe/state.ts'
+import { PathTable, pathId } from '../probe/table.ts'
+import type { PathEntry } from '../probe/table.ts'
 import type { ProbeEngine, ProbeEvents, Word } from '../probe/port.ts'
-import type { Flaw, Verdict } from '../probe/standing.ts'
+import type { Verdict } from '../probe/state.ts'
 import type { Events } from './event.ts'
 import type { PathMemory } from './path-memory.ts'
 
@@ -25,7 +25,7 @@ export interface ProberOptions {
   readonly planned: () => PlanInput | undefined
   readonly setPaths: (paths: PathState) => void
   readonly isDraining: () => boolean
-  /** Seconds since the tunnels of these devices last shook hands, by device and public key; asked only for paths never heard. */
+  /** ms since each tunnel last shook hands, by device and public key; asked only while a path was never heard. */
   readonly handshakes: () => Promise<ReadonlyMap<string, number>>
   readonly events: Events
 }
@@ -35,20 +35,6 @@ const handshakeEveryMs = 2000
 
 /** News may reach one gateway so much later than another, in ms. */
 const onItsWayMs = 60_000
-
-const flawText: Readonly<Record<Flaw, string>> = {
-  silent: 'neither its agent nor its kernel answers',
-  'agent-silent': 'its agent does not answer, its kernel does',
-  draining: 'it is being taken out of service',
-  'not-forwarding': 'it says that it cannot reach its own site',
-  loss: 'too many probes are lost',
-  latency: 'answers take too long',
-  blocked: 'its tunnel is up, but probes are not answered: something on the way in drops them',
-}
-const flawNext: Partial<Record<Flaw, string>> = {
-  blocked:
-    'let UDP to the probe port of the fabric document in from ls-wg* on both ends; until then only handshakes tell',
-}
 
 export class Prober {
   readonly #options: ProberOptions
@@ -181,25 +167,22 @@ export class Prober {
     }
   }
 
-  #tell({ gateway, underlay, verdict, rttMs, loss }: PathEntry, before: Verdict): void {
+  #tell({ gateway, underlay, verdict, rttMs }: PathEntry, before: Verdict): void {
     const { events } = this.#options
-    const about = { gateway, underlay }
-    const { standing, flaw } = verdict
-    if (flaw === undefined) {
-      events.emit('notice', 'path-up', { ...about, after: before.flaw, rttMs: Number(rttMs.toFixed(3)) })
+    const { standing, blocked, reasons } = verdict
+    const about = { gateway, underlay, standing, before: before.standing }
+    if (standing === 'fit' && !blocked) {
+      events.emit('notice', 'path-up', { ...about, rttMs: Number(rttMs.toFixed(3)) })
       return
     }
-    events.emit(
-      standing === 'down' ? 'error' : 'warning',
-      standing === 'down' ? 'path-down' : `path-${flaw}`,
-      {
-        ...about,
-        reason: flawText[flaw],
-        ...(flaw === 'loss' ? { loss: Number(loss.toFixed(3)) } : {}),
-        ...(flaw === 'latency' ? { rttMs: Number(rttMs.toFixed(3)) } : {}),
-        next: flawNext[flaw],
-      },
-    )
+    const reason = reasons.join('; ')
+    if (standing === 'down') events.emit('error', 'path-down', { ...about, reason })
+    else {
+      const next = blocked
+        ? 'let UDP to the probe port of the fabric document in from ls-wg* at both ends'
+        : undefined
+      events.emit('warning', blocked ? 'probes-blocked' : 'path-unfit', { ...about, reason, next })
+    }
   }
 
   #heard(gateway: string, serial: number): void {
@@ -242,10 +225,4 @@ export class Prober {
       this.#askedAtMs = performance.now()
     }
   }
-}
-
-/** For people: what is wrong with a path, and what to do. */
-export function explainFlaw(flaw: Flaw): { readonly reason: string; readonly next?: string } {
-  const next = flawNext[flaw]
-  return next === undefined ? { reason: flawText[flaw] } : { reason: flawText[flaw], next }
 }

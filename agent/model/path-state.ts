@@ -5,11 +5,12 @@
 import type { Name } from './fabric.ts'
 
 /**
- * `fit`: may carry traffic. `unfit`: answers, but something better is preferred: loss or latency beyond the thresholds, a
- * far agent that is silent while its kernel answers, a gateway that drains or says that it does not forward. `down`: nothing
- * comes back.
+ * From best to worst; of what stands differently only the best carries traffic. `degraded`: loss or latency beyond the
+ * thresholds. `silent`: the far agent is, its kernel answers. `draining`, `not-forwarding`: the far gateway says so. `down`:
+ * nothing comes back; it carries nothing, whatever else there is.
  */
-export type Standing = 'fit' | 'unfit' | 'down'
+export const standings = ['fit', 'degraded', 'silent', 'draining', 'not-forwarding', 'down'] as const
+export type Standing = (typeof standings)[number]
 
 export interface PathState {
   standingOf(gateway: Name, underlay: Name): Standing

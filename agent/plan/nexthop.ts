@@ -11,7 +11,7 @@ import { nexthopId } from '../model/kernel-number.ts'
 import type { Nexthop, NexthopGroup } from '../model/kernel-object.ts'
 import type { PathState } from '../model/path-state.ts'
 import type { Local } from './local.ts'
-import { choose } from './path.ts'
+import { choose, compare } from './path.ts'
 import type { Path } from './path.ts'
 import type { HeldDevice } from './wireguard.ts'
 
@@ -59,7 +59,7 @@ export function groupRef(local: Local, key: string, vias: readonly Via[]): Group
   return mtus.length === 0 ? { id } : { id, mtu: Math.min(...mtus) }
 }
 
-/** The fit gateways, each on its best path; where none is, all that are not down; else the blackhole. */
+/** The gateways that stand best, each on its best path; the blackhole where all are down. */
 export function groupOf(local: Local, key: string, vias: readonly Via[]): NexthopGroup {
   const { device, blackhole } = ids(local)
   const { paths: state } = local.input
@@ -67,8 +67,9 @@ export function groupOf(local: Local, key: string, vias: readonly Via[]): Nextho
     const way = local.self.barred === true ? undefined : choose(paths, gateway, state)
     return way === undefined ? [] : [{ gateway, ...way }]
   })
-  const fit = ways.filter(({ isFit }) => isFit)
-  const members = (fit.length > 0 ? fit : ways)
+  const best = ways.map(({ standing }) => standing).sort(compare)[0]
+  const members = ways
+    .filter(({ standing }) => standing === best)
     .map(({ gateway, path }) => ({ id: device(path.device), weight: weightOf(gateway, state) }))
     .sort((a, b) => a.id - b.id)
   return {

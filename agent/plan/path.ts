@@ -6,7 +6,8 @@ import { deviceIndex } from '../model/device.ts'
 import type { Endpoint, Name } from '../model/fabric.ts'
 import type { Gateway } from '../model/gateway.ts'
 import type { PublicKey } from '../model/key.ts'
-import type { PathState } from '../model/path-state.ts'
+import { standings } from '../model/path-state.ts'
+import type { PathState, Standing } from '../model/path-state.ts'
 import { familyOf } from '../model/prefix.ts'
 import type { Address, Family } from '../model/prefix.ts'
 import type { Local } from './local.ts'
@@ -69,30 +70,32 @@ function findPaths(local: Local, gateway: Gateway): Paths {
 /** A path that a gateway is used by. */
 export interface Way {
   readonly path: Path
-  /** Neither the path nor the gateway has anything against it. */
-  readonly isFit: boolean
+  readonly standing: Standing
 }
 
 /**
- * The best path that is not down: fit before unfit, then in the fabric's order, then by rank. A gateway whose record says
- * that it drains is not fit on any.
+ * The best path that is not down: by standing, then in the fabric's order, then by rank. A gateway whose record says that it
+ * drains does so on all of them.
  */
 export function choose(paths: readonly Path[], gateway: Gateway, state: PathState): Way | undefined {
-  let best: { readonly path: Path; readonly isFit: boolean; readonly rank: number } | undefined
+  let best: (Way & { readonly rank: number }) | undefined
   for (const path of paths) {
     const standing = state.standingOf(gateway.name, path.underlay)
     if (standing === 'down') continue
-    const isFit = standing === 'fit'
     const rank = state.rankOf(gateway.name, path.underlay)
-    const isBetter =
-      best === undefined ||
-      (isFit && !best.isFit) ||
-      (isFit === best.isFit && path.order === best.path.order && rank < best.rank)
-    if (isBetter) best = { path, isFit, rank }
+    const order = best === undefined ? -1 : compare(standing, best.standing)
+    const isSame = best !== undefined && order === 0 && path.order === best.path.order
+    if (order < 0 || (isSame && rank < (best?.rank ?? 0))) best = { path, standing, rank }
   }
-  return best === undefined
-    ? undefined
-    : { path: best.path, isFit: best.isFit && gateway.state !== 'draining' }
+  if (best === undefined) return undefined
+  const { path, standing } = best
+  const drains = gateway.state === 'draining' && compare(standing, 'draining') < 0
+  return { path, standing: drains ? 'draining' : standing }
+}
+
+/** Below 0: the first is better. */
+export function compare(one: Standing, other: Standing): number {
+  return standings.indexOf(one) - standings.indexOf(other)
 }
 
 function pathOver(local: Local, side: Side, gateway: Gateway): Path | string {

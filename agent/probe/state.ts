@@ -3,10 +3,10 @@
  * probe-path.c), and damps flapping; here the rest is weighed: loss and latency against thresholds, what the far gateway
  * says of itself, and the age of the WireGuard handshake where the probe port is blocked.
  *
- * A report moves a Quality on (`measure`), and a Standing follows from it and the evidence (`standingOf`). Gateways of a
- * site are chosen by the least `rank` among their paths: one that is merely unfit is used while there is none better, one
- * that is down never.
+ * A report moves a Quality on (`measure`), and a Verdict follows from it and the evidence (`judge`).
  */
+import { standings } from '../model/path-state.ts'
+import type { Standing } from '../model/path-state.ts'
 import type { ProbeState, Word } from './port.ts'
 
 export interface Thresholds {
@@ -84,68 +84,56 @@ export interface Evidence {
   /** Of the peer's last handshake, in ms; absent: there was none. */
   readonly handshakeAgeMs?: number
   readonly word?: Word
-  /** Ours, of the fabric document in force. */
-  readonly serial: number
 }
 
 export type PathCondition = 'unknown' | 'up' | 'degraded' | 'silent' | 'down'
 
-/** From best to worst. Only `down` is never used. */
-export const rank = {
-  fit: 0,
-  degraded: 1,
-  silent: 2,
-  draining: 3,
-  notForwarding: 4,
-  down: 5,
-} as const
-
-export interface Standing {
+export interface Verdict {
   readonly condition: PathCondition
-  readonly rank: number
+  readonly standing: Standing
   /** Why it is not simply up, for people; the weightiest first. */
   readonly reasons: readonly string[]
   /** The probe port seems to be blocked: the handshake stands in for probes. */
   readonly blocked: boolean
-  /** The far gateway goes by a newer fabric document: the registry withholds news from us. */
-  readonly withheld: boolean
 }
 
-export function standingOf(evidence: Evidence, quality: Quality): Standing {
+export function judge(evidence: Evidence, quality: Quality): Verdict {
   const { word } = evidence
-  const withheld = word !== undefined && word.serial > evidence.serial
   const blocked = isBlocked(evidence)
-  const found: { readonly rank: number; readonly reason: string }[] = []
-  const probe = blocked ? 'up' : evidence.probe
-  if (probe === 'down')
-    found.push({ rank: rank.down, reason: 'neither probes nor echo requests are answered' })
-  if (word?.notForwarding === true)
-    found.push({ rank: rank.notForwarding, reason: 'it says that it does not forward' })
-  if (word?.draining === true) found.push({ rank: rank.draining, reason: 'it is being drained' })
-  if (probe === 'silent') found.push({ rank: rank.silent, reason: 'its agent is silent, its kernel answers' })
-  if (quality.lossy.present) {
-    found.push({ rank: rank.degraded, reason: `${(quality.loss * 100).toFixed()} % of probes are lost` })
+  const found: { readonly standing: Standing; readonly reason: string }[] = []
+  const note = (standing: Standing, reason: string): void => {
+    found.push({ standing, reason })
   }
-  if (quality.slow.present) {
-    found.push({ rank: rank.degraded, reason: `round trips take ${quality.rttMs.toFixed()} ms` })
-  }
+  const probe = !blocked ? evidence.probe : evidence.probe === 'silent' ? 'up' : 'silent'
+  if (probe === 'down') note('down', 'neither probes nor echo requests are answered')
+  if (word?.notForwarding === true) note('not-forwarding', 'it says that it does not forward')
+  if (word?.draining === true) note('draining', 'it is being drained')
+  if (probe === 'silent' && !blocked) note('silent', 'its agent is silent, its kernel answers')
+  if (quality.lossy.present) note('degraded', `${(quality.loss * 100).toFixed()} % of probes are lost`)
+  if (quality.slow.present) note('degraded', `round trips take ${quality.rttMs.toFixed()} ms`)
   if (blocked) {
     const age = ((evidence.handshakeAgeMs ?? 0) / 1000).toFixed()
-    found.push({ rank: rank.fit, reason: `the probe port is blocked; the last handshake was ${age} s ago` })
+    const who = probe === 'up' ? 'the probe port is' : 'probes and echo requests are'
+    note(probe === 'up' ? 'fit' : 'silent', `${who} blocked; the last handshake was ${age} s ago`)
   }
-  const degraded = found.some((one) => one.rank === rank.degraded)
+  const degraded = found.some(({ standing }) => standing === 'degraded')
   return {
     condition: probe === 'up' && degraded ? 'degraded' : probe,
-    rank: Math.max(rank.fit, ...found.map((one) => one.rank)),
+    standing: found.reduce<Standing>((worst, one) => worseOf(worst, one.standing), 'fit'),
     reasons: found.map(({ reason }) => reason),
     blocked,
-    withheld,
   }
 }
 
-/** Its kernel answers, WireGuard shakes hands, and no probe was ever answered: a filter, not a failure. */
+function worseOf(one: Standing, other: Standing): Standing {
+  return standings.indexOf(one) < standings.indexOf(other) ? other : one
+}
+
+/**
+ * WireGuard shakes hands, and no probe was ever answered: a filter, not a failure. Where not even echo requests are, it may
+ * be a failure all the same, and any path that answers is better.
+ */
 function isBlocked({ probe, everAnswered, handshakeAgeMs }: Evidence): boolean {
-  return (
-    probe === 'silent' && !everAnswered && handshakeAgeMs !== undefined && handshakeAgeMs < handshakeFreshMs
-  )
+  const isMute = probe === 'silent' || probe === 'down'
+  return isMute && !everAnswered && handshakeAgeMs !== undefined && handshakeAgeMs < handshakeFreshMs
 }

@@ -4,9 +4,9 @@
  */
 import type { Name } from '../model/fabric.ts'
 import type { PathState, Standing } from '../model/path-state.ts'
-import { judge } from './standing.ts'
-import type { Verdict } from './standing.ts'
 import type { PathNews, ProbeCause, ProbeState, Report, Word } from './port.ts'
+import { defaultThresholds, judge, measure, unmeasured } from './state.ts'
+import type { Quality, Verdict } from './state.ts'
 
 /** A path that is to be probed. */
 export interface NamedPath {
@@ -22,27 +22,21 @@ export interface PathEntry extends NamedPath {
   readonly word: Word | undefined
   readonly verdict: Verdict
   /** Of the last report; 0 where nothing was measured. */
+  readonly quality: Quality
   readonly rttMs: number
   readonly rttMinMs: number
   readonly rttMeanMs: number
   readonly rttP95Ms: number
   readonly jitterMs: number
-  /** Share of the probes of the last 10 s that were lost, 0 to 1. */
-  readonly loss: number
   readonly lastSeenMs: number
 }
 
 type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
   isHeard: boolean
-  handshakeAge: number | undefined
+  handshakeAgeMs: number | undefined
   rank: number
-  /** Sent and lost in each of the last seconds. */
-  readonly seconds: [sent: number, lost: number][]
-  counted: { unanswered: number; late: number; sent: number }
 }
 
-/** Reports that loss is taken over: one a second. */
-const lossSeconds = 10
 /** A quicker underlay must be so much quicker before it goes first: both. */
 const deadBand = { ms: 5, share: 0.2 }
 
@@ -102,20 +96,20 @@ export class PathTable {
     return entry
   }
 
-  /** Takes a report in; true where a verdict or a rank may differ. */
+  /** Takes a report in; settle() says what follows. */
   report(report: Report): void {
     for (let row = 0; row < report.rows; row++) {
       const id = report.idOf(row)
       const entry = id === undefined ? undefined : this.#entries.get(id)
-      if (entry !== undefined) measure(entry, report, row)
+      if (entry !== undefined) takeRow(entry, report, row)
     }
     this.#rank()
   }
 
-  /** Seconds since each path's tunnel last shook hands. */
-  handshake(path: NamedPath, age: number | undefined): void {
+  /** ms since its tunnel last shook hands. */
+  handshake(path: NamedPath, ageMs: number | undefined): void {
     const entry = this.#entries.get(pathId(path))
-    if (entry !== undefined) entry.handshakeAge = age
+    if (entry !== undefined) entry.handshakeAgeMs = ageMs
   }
 
   /** Judges all anew; those whose verdict differs, with the one before. */
@@ -127,9 +121,9 @@ export class PathTable {
     for (const [id, entry] of this.#entries) {
       const before = entry.verdict
       const remembered = entry.state === 'unknown' ? this.#remembered.get(id) : undefined
-      const verdict = remembered === undefined ? judge(entry, before) : { standing: remembered }
-      if (verdict.standing !== before.standing || verdict.flaw !== before.flaw) {
-        entry.verdict = verdict
+      const verdict = remembered === undefined ? verdictOf(entry) : { ...before, standing: remembered }
+      entry.verdict = verdict
+      if (verdict.standing !== before.standing || verdict.blocked !== before.blocked) {
         changed.push({ entry, before })
       }
       if (verdict.standing !== 'fit') standings.set(id, verdict.standing)
@@ -171,38 +165,41 @@ function newEntry({ gateway, underlay }: NamedPath): Open {
     cause: 'none',
     sinceMs: 0,
     word: undefined,
-    verdict: { standing: 'fit' },
+    verdict: { condition: 'unknown', standing: 'fit', reasons: [], blocked: false },
+    quality: unmeasured,
     rttMs: 0,
     rttMinMs: 0,
     rttMeanMs: 0,
     rttP95Ms: 0,
     jitterMs: 0,
-    loss: 0,
     lastSeenMs: 0,
     isHeard: false,
-    handshakeAge: undefined,
+    handshakeAgeMs: undefined,
     rank: 0,
-    seconds: [],
-    counted: { unanswered: 0, late: 0, sent: 0 },
   }
 }
 
-function measure(entry: Open, report: Report, row: number): void {
+function takeRow(entry: Open, report: Report, row: number): void {
   for (const column of ['rttMs', 'rttMinMs', 'rttMeanMs', 'rttP95Ms', 'jitterMs', 'lastSeenMs'] as const) {
     entry[column] = report.value(row, column)
   }
-  const counted = {
-    sent: report.value(row, 'sent'),
+  const measurement = {
+    answered: report.value(row, 'answered'),
     unanswered: report.value(row, 'unanswered'),
     late: report.value(row, 'late'),
+    rttMs: entry.rttMs,
   }
-  const sent = counted.sent - entry.counted.sent
-  const lost = counted.unanswered - counted.late - (entry.counted.unanswered - entry.counted.late)
-  entry.counted = counted
-  entry.seconds.push([sent, lost])
-  if (entry.seconds.length > lossSeconds) entry.seconds.shift()
-  const [allSent, allLost] = entry.seconds.reduce(([a, b], [c, d]) => [a + c, b + d], [0, 0])
-  entry.loss = allSent <= 0 ? 0 : Math.min(1, Math.max(0, allLost / allSent))
+  entry.quality = measure(entry.quality, measurement, defaultThresholds)
+}
+
+function verdictOf({ state, isHeard, handshakeAgeMs, word, quality }: Open): Verdict {
+  const evidence = {
+    probe: state,
+    everAnswered: isHeard,
+    ...(handshakeAgeMs === undefined ? {} : { handshakeAgeMs }),
+    ...(word === undefined ? {} : { word }),
+  }
+  return judge(evidence, quality)
 }
 
 class KnownPaths implements PathState {

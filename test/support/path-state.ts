@@ -5,7 +5,7 @@ export class Paths implements PathState {
   readonly words: readonly string[]
   readonly #said = new Map<string, string>()
 
-  /** `gcp-a internet` is down; `gcp-a internet unfit`, `gcp-a internet rank=1`, `gcp-a weight=3`. */
+  /** `gcp-a internet` is down; `gcp-a internet degraded`, `gcp-a internet rank=1`, `gcp-a weight=3`. */
   constructor(words: readonly string[] = []) {
     this.words = words
     for (const word of words) {

@@ -232,7 +232,7 @@ function pathWords(paths: readonly number[]): readonly string[] {
   return paths.map((path) => {
     const gateway = Math.floor(path / 3)
     const name = `${gatewayName(Math.floor(gateway / 4), gateway % 4)} ${underlayNames[path % 3] ?? ''}`
-    return gateway % 3 === 0 ? `${name} ${path % 2 === 0 ? 'unfit' : 'rank=1'}` : name
+    return gateway % 3 === 0 ? `${name} ${path % 2 === 0 ? 'degraded' : 'rank=1'}` : name
   })
 }
 

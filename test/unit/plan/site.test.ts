@@ -58,19 +58,19 @@ void t.test('weights; draining gateways serve only when nobody else does', (t) =
   t.end()
 })
 
-void t.test('fit before unfit before down: underlays of a gateway, then gateways of a site', (t) => {
+void t.test('the best standing: underlays of a gateway, then gateways of a site', (t) => {
   const members = (...paths: readonly string[]): string =>
     /group (\S+)/.exec(gcp({}, {}, paths)[0] ?? '')?.[1]?.replaceAll('0x4c0000', '') ?? ''
-  t.equal(members('gcp-a dx unfit'), '00/01', 'the other underlay')
-  t.equal(members('gcp-a dx unfit', 'gcp-a internet unfit'), '01', 'the other gateway')
+  t.equal(members('gcp-a dx degraded'), '00/01', 'the other underlay')
+  t.equal(members('gcp-a dx degraded', 'gcp-a internet degraded'), '01', 'the other gateway')
   t.equal(
-    members('gcp-a dx unfit', 'gcp-a internet unfit', 'gcp-b internet unfit'),
+    members('gcp-a dx degraded', 'gcp-a internet degraded', 'gcp-b internet degraded'),
     '01/08',
     'none is better',
   )
-  t.equal(members('gcp-a dx unfit', 'gcp-a internet'), '01')
-  t.equal(members('gcp-a dx unfit', 'gcp-a internet', 'gcp-b internet'), '08', 'unfit is not down')
-  t.match(gcp({ state: 'draining' }, {}, ['gcp-b internet unfit'])[0], /group 0x4c000001\/0x4c000008 /)
+  t.equal(members('gcp-a dx degraded', 'gcp-a internet'), '01')
+  t.equal(members('gcp-a dx degraded', 'gcp-a internet', 'gcp-b internet'), '08', 'degraded is not down')
+  t.match(gcp({ state: 'draining' }, {}, ['gcp-b internet degraded'])[0], /group 0x4c000001 /)
   t.equal(members('gcp-a weight=3', 'gcp-b weight=0.1'), '01/08,3', 'what a gateway says of itself')
   t.end()
 })
@@ -80,7 +80,7 @@ void t.test('underlays that the fabric does not put in order go by rank', (t) =>
     gcp({}, {}, ['gcp-b internet', ...paths], [])[0]?.slice(-40) ?? ''
   t.match(first(), /0x4c000000 /)
   t.match(first('gcp-a internet rank=1'), /0x4c000008 /)
-  t.match(first('gcp-a internet rank=1', 'gcp-a dx unfit'), /0x4c000000 /)
+  t.match(first('gcp-a internet rank=1', 'gcp-a dx degraded'), /0x4c000000 /)
   t.match(gcp({}, {}, ['gcp-b internet', 'gcp-a dx rank=1'])[0], /0x4c000008 /, 'its order goes before')
   t.end()
 })
