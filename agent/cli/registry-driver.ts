@@ -15,6 +15,12 @@ import type { Registry } from '../registry/port.ts'
 import type { Resolve } from '../registry/resolver.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 
+/** Somebody must be asked where it is. */
+export function isByName(of: RegistryConfig): boolean {
+  if (of.kind === 'file') return false
+  return hostsOf(of).some((host) => host !== 'localhost' && isMalformed(parseAddress(host)))
+}
+
 /** How messages name it. */
 export function registryText(of: RegistryConfig): string {
   switch (of.kind) {
