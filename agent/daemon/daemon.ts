@@ -18,6 +18,7 @@ import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
 import type { NameServers } from './name-server.ts'
 import type { Notifier } from './notify.ts'
+import { OwnPlaces } from './own-place.ts'
 import { ownResolver } from './own.ts'
 import { Publisher } from './publisher.ts'
 import type { RegistryAddresses } from './registry-address.ts'
@@ -99,12 +100,14 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       inputs.tick() // a turn takes it in, and then the publisher looks
     })
   }
+  const places = new OwnPlaces(gateway)
   const publisher = new Publisher({
     config,
     keys,
     voucher: options.voucher,
     registry,
     inputs,
+    places,
     surroundings,
     events,
     tally,
@@ -132,7 +135,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const control = await openControl({ runDirectory, reconciler, view, events, stop: stopNow })
   events.emit('notice', 'started', { version, fabric: config.fabric, gateway, pid: process.pid })
   const work = Promise.all([
-    follow(registry, reconciler, events, signal),
+    follow(registry, reconciler, places, events, signal),
     reconciler.run(signal),
     nameServers?.follow(signal),
   ])
@@ -182,6 +185,7 @@ function* onDevice(objects: Iterable<KernelObject>, device: string): Generator<K
 async function follow(
   registry: Registry,
   reconciler: Reconciler,
+  places: OwnPlaces,
   events: Events,
   signal: AbortSignal,
 ): Promise<void> {
@@ -189,6 +193,7 @@ async function follow(
     try {
       for await (const bag of registry.watch(signal)) {
         round = 1
+        places.take(bag)
         reconciler.deliver(bag)
       }
     } catch (error) {
