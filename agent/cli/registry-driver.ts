@@ -65,6 +65,25 @@ export async function openRegistry(
   return new HttpsRegistry(of.urls, { files: of.files, resolve, spreadMs })
 }
 
+/** Where it is now, for a dry run; what cannot be resolved is left out. */
+export async function addressesOf(of: RegistryConfig): Promise<readonly Address[]> {
+  if (of.kind === 'file') return []
+  const { systemResolver } = await import('../registry/resolver.ts')
+  const resolve = systemResolver()
+  const found = await Promise.all(
+    hostsOf(of).map(async (host) => {
+      const literal = parseAddress(host)
+      if (!isMalformed(literal)) return [literal]
+      const resolved = await resolve(host).catch(() => [])
+      return resolved.flatMap(({ address }) => {
+        const parsed = parseAddress(address)
+        return isMalformed(parsed) ? [] : [parsed]
+      })
+    }),
+  )
+  return [...new Set(found.flat())].sort()
+}
+
 /** All that a registry holds now. Throws `registry-unreadable` where it cannot be reached, `permission` where it denies it. */
 export async function readAll(of: RegistryConfig): Promise<Bag> {
   switch (of.kind) {

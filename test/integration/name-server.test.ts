@@ -3,6 +3,8 @@
  * the overlay nobody would find the registry again: neither after a cut nor after a start.
  */
 import { rmSync, writeFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { prefix } from '../../agent/model/prefix.ts'
 import { ip } from '../support/command.ts'
@@ -12,6 +14,7 @@ import { isolated } from '../support/isolate.ts'
 import { NameServer } from '../support/name-server.ts'
 import { paperGateway } from '../support/paper-gateway.ts'
 
+const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 const name = 'etcd.lab.example'
 const first = '198.51.100.53'
 const second = '198.51.100.54'
@@ -93,5 +96,15 @@ async function asked(lab: EtcdLab, [near, far]: readonly NameServer[]): Promise<
     await news('news', 23)
     t.ok(far.asked > 0)
     t.equal(near.asked, before, 'the first is asked no more')
+  })
+
+  await t.test('a dry run without an agent keeps the ways to both', async (t) => {
+    await left.stop()
+    // Not in one go: name server and relay are this process.
+    const child = left.machine.spawn(process.execPath, [main, 'plan', '--json'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    if (child.stdout === null) throw new Error('no stdout')
+    t.strictSame(JSON.parse(await text(child.stdout)), { schema: 1, ops: [], conflicts: [] })
   })
 }
