@@ -62,7 +62,14 @@ async function tests(parent: string): Promise<void> {
     t.equal(await store.remove('records/a', signal()), false)
     // Somebody writes, deletes, writes again, each time between the look and the write.
     const seen: (string | undefined)[] = []
-    const quicker = [() => { etcd.put(`${prefix}/records/a`, 'b1'); }, () => { etcd.del(`${prefix}/records/a`); }]
+    const quicker = [
+      () => {
+        etcd.put(`${prefix}/records/a`, 'b1')
+      },
+      () => {
+        etcd.del(`${prefix}/records/a`)
+      },
+    ]
     const judge = (present: Uint8Array | undefined): void => {
       seen.push(present && Buffer.from(present).toString())
       quicker[seen.length - 1]?.()

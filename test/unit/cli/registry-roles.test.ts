@@ -26,7 +26,11 @@ void t.test('lines for etcdctl', async (t) => {
   t.equal(stdout.split('\n').length, 15, 'and as many of the other')
   const { stdout: json } = await linkspan([...at, 'aws-a', '--no-password', '--json'])
   t.match(JSON.parse(json), { schema: 1, commands: [['user', 'add', 'aws-a', '--no-password']] })
-  t.match(await linkspan([...at, 'aws-a; reboot']), { code: 2, stdout: '', stderr: /aws-a; reboot: expected a name/ })
+  t.match(await linkspan([...at, 'aws-a; reboot']), {
+    code: 2,
+    stdout: '',
+    stderr: /aws-a; reboot: expected a name/,
+  })
   t.match(await linkspan(['registry', 'roles', '--registry', '/srv/linkspan']), {
     code: 2,
     stderr: /only etcd has users and roles/,
