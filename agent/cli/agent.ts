@@ -8,6 +8,7 @@ import type { CommandModule } from 'yargs'
 import type { VoucherKey } from '../daemon/announce.ts'
 import type { CrashLoop } from '../daemon/crash-loop.ts'
 import type { Event, Events } from '../daemon/event.ts'
+import type { NameServers } from '../daemon/name-server.ts'
 import { reasonOf } from '../errors.ts'
 import { defaultVoucherFile } from '../model/config.ts'
 import type { Config } from '../model/config.ts'
@@ -162,6 +163,7 @@ async function start(
       known: { store, ...known },
       registry: registry.publish === undefined ? await withOutbox(registry, stateDirectory) : registry,
       registryAddresses: addresses,
+      nameServers: await nameServersOf(config),
       surroundings,
       registryText: registryText(config.registry),
       kernel,
@@ -177,6 +179,16 @@ async function start(
     },
     stop,
   )
+}
+
+/** Only a registry given by name needs them. Known before the first turn, which else would take their throw routes away. */
+async function nameServersOf({ registry }: Config): Promise<NameServers | undefined> {
+  const { isByName } = await import('./registry-driver.ts')
+  if (!isByName(registry)) return undefined
+  const { NameServers: Followed } = await import('../daemon/name-server.ts')
+  const nameServers = new Followed()
+  await nameServers.look()
+  return nameServers
 }
 
 async function withOutbox(registry: Registry, stateDirectory: string): Promise<Registry> {

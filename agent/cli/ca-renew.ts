@@ -3,7 +3,7 @@
  * certificate in the registry. With --all also whatever a change of the authority's key leaves to be signed by the new one.
  */
 import { formatReason, LinkspanError } from '../errors.ts'
-import type { Document } from '../model/document.ts'
+import type { Bag, Document, Voucher } from '../model/document.ts'
 import type { Certificate, Fabric } from '../model/fabric.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import { formatRefusal } from '../trust/refusal.ts'
@@ -15,6 +15,7 @@ import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
 import { dayMs, integerOf } from './ca-option.ts'
 import type { SigningOptions } from './ca-option.ts'
+import { claimsOf } from './certificate-request.ts'
 import { stands, validDays } from './certify.ts'
 import { exitCode } from './exit-code.ts'
 import { freshMsOf, renewed } from './fabric-edit.ts'
@@ -60,7 +61,10 @@ export async function renewCertificates(options: RenewOptions): Promise<void> {
       ...(options.all ? oldVouchers(authority) : []),
     ]
     if (documents.length > 0) await authority.commit(documents)
-    if (options.all) await authority.restore(lostLinks(authority))
+    if (options.all) {
+      await authority.restore(lostLinks(authority))
+      tellVouchers(authority)
+    }
     tell(options, drafts, skipped, fabric)
   })
 }
@@ -73,12 +77,41 @@ function dueOf({ book, fabric }: Authority, within: number | undefined, nowMs: n
   })
 }
 
-function knownOf({ book }: Authority, gateway: string): IssuedCertificate {
+function knownOf({ book, view }: Authority, gateway: string): IssuedCertificate {
   const issued = book.certificate(gateway)
   if (issued !== undefined) return issued
+  const voucher = vouchersOf(book).find((open) => open.gateway === gateway)
+  if (voucher !== undefined)
+    throw new LinkspanError({ code: 'usage', object: gateway, ...byVoucher(voucher, view.bag) })
   const known = book.all('certificate').map(({ document }) => document.payload.gateway)
   const next = known.length > 0 ? didYouMean(gateway, known.sort()) : 'linkspan ca issue makes the first'
   throw new LinkspanError({ code: 'usage', object: gateway, reason: 'has no certificate to renew', next })
+}
+
+/**
+ * A gateway that came by a voucher has no certificate of its own. Who claimed it, the registry says, which must not be what
+ * gives somebody a lasting one: a person compares.
+ */
+function byVoucher(voucher: Voucher, { documents }: Bag): { readonly reason: string; readonly next: string } {
+  const { gateway } = voucher
+  const identities = new Set(claimsOf(documents, [voucher]).map(({ identity }) => identity))
+  if (identities.size === 0) {
+    const next = `linkspan ca voucher ${gateway} --replace makes one that can be claimed for longer`
+    return { reason: 'has a voucher that nobody claimed yet, and no certificate to renew', next }
+  }
+  const compared = `the same grants as a certificate: compare with \`linkspan keys show\` on ${gateway}, then`
+  const next = `${compared} linkspan ca issue ${gateway} --identity ${[...identities].sort().join(' or ')}`
+  return { reason: 'was admitted by a voucher, and has no certificate to renew', next }
+}
+
+/** Those who were admitted by a voucher, which --all cannot renew. */
+function tellVouchers({ book, fabric, view }: Authority): void {
+  for (const voucher of vouchersOf(book)) {
+    const isGone = fabric.removed.includes(voucher.gateway)
+    if (isGone || claimsOf(view.bag.documents, [voucher]).length === 0) continue
+    const { reason, next } = byVoucher(voucher, view.bag)
+    say(`note: ${voucher.gateway} ${reason}: ${next}`)
+  }
 }
 
 /** Certificates as they will be, without those that gateways would refuse. `others`: what is signed along with them. */

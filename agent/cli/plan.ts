@@ -5,8 +5,10 @@
 import type { CommandModule } from 'yargs'
 import { formatReason, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
+import type { RegistryConfig } from '../model/config.ts'
 import type { KernelObject } from '../model/kernel-object.ts'
 import type { Op } from '../model/op.ts'
+import type { Address } from '../model/prefix.ts'
 import { ask } from './client.ts'
 import { exitCode } from './exit-code.ts'
 import { withJson, withPlaces } from './option.ts'
@@ -75,6 +77,7 @@ async function planHere(options: PlanArguments): Promise<Planned> {
       import('../daemon/breath.ts'),
     ])
   const { momentOf } = await import('../trust/moment.ts')
+  const { askCloudOnce } = await import('./cloud.ts')
   const { everyPathFit } = await import('../model/path-state.ts')
 
   const config = await readConfig(options.config)
@@ -85,7 +88,8 @@ async function planHere(options: PlanArguments): Promise<Planned> {
   }
   const { gateway } = config.own
   const ground = { fabric: config.fabric, authority: config.authority, self: gateway }
-  const { snapshot } = new Ledger(ground).admit(bag, momentOf(Date.now()))
+  const ledger = new Ledger(ground)
+  const { snapshot } = ledger.admit(bag, momentOf(Date.now()))
   if (snapshot?.gateways.has(gateway) !== true) {
     const reason =
       'the registry has no certificate and record of this gateway yet, so there is nothing to plan'
@@ -95,7 +99,17 @@ async function planHere(options: PlanArguments): Promise<Planned> {
   const signal = AbortSignal.timeout(60_000)
   const kernel = await openLinux({ stateDirectory: options['state-directory'], privateKey: noKeys })
   try {
-    const ownOf = ownResolver(config)
+    const surroundings = await askCloudOnce(config)
+    const addresses = await controlAddresses(config.registry)
+    const ownOf = ownResolver(config, {
+      registryAddresses: () => addresses,
+      cloud: () => surroundings.cloud,
+      recorded: () => {
+        if (!surroundings.isUncertain) return undefined
+        const said = ledger.documentOf('record', gateway)
+        return { endpoints: said?.type === 'record' ? said.payload.endpoints : undefined }
+      },
+    })
     let facts = await kernel.facts([], signal)
     const bound = boundLinks(ownOf(snapshot.fabric, facts), snapshot.fabric, facts)
     if (bound.length > 0) facts = await kernel.facts(bound, signal)
@@ -113,6 +127,15 @@ async function planHere(options: PlanArguments): Promise<Planned> {
   } finally {
     await kernel.close()
   }
+}
+
+/** What the agent keeps on the underlay: the registry, and those who know where it is. */
+async function controlAddresses(of: RegistryConfig): Promise<readonly Address[]> {
+  const { addressesOf, isByName } = await import('./registry-driver.ts')
+  const { NameServers } = await import('../daemon/name-server.ts')
+  const nameServers = new NameServers()
+  if (isByName(of)) await nameServers.look()
+  return [...new Set([...(await addressesOf(of)), ...nameServers.all])]
 }
 
 /** A dry run keys nothing. */

@@ -15,6 +15,12 @@ import type { Registry } from '../registry/port.ts'
 import type { Resolve } from '../registry/resolver.ts'
 import { isRefusal, parseDocument } from '../trust/parse.ts'
 
+/** Somebody must be asked where it is. */
+export function isByName(of: RegistryConfig): boolean {
+  if (of.kind === 'file') return false
+  return hostsOf(of).some((host) => host !== 'localhost' && isMalformed(parseAddress(host)))
+}
+
 /** How messages name it. */
 export function registryText(of: RegistryConfig): string {
   switch (of.kind) {
@@ -57,6 +63,25 @@ export async function openRegistry(
   if (of.kind === 'etcd') return openEtcd(of, resolve)
   const { HttpsRegistry } = await import('../registry/https.ts')
   return new HttpsRegistry(of.urls, { files: of.files, resolve, spreadMs })
+}
+
+/** Where it is now, for a dry run; what cannot be resolved is left out. */
+export async function addressesOf(of: RegistryConfig): Promise<readonly Address[]> {
+  if (of.kind === 'file') return []
+  const { systemResolver } = await import('../registry/resolver.ts')
+  const resolve = systemResolver()
+  const found = await Promise.all(
+    hostsOf(of).map(async (host) => {
+      const literal = parseAddress(host)
+      if (!isMalformed(literal)) return [literal]
+      const resolved = await resolve(host).catch(() => [])
+      return resolved.flatMap(({ address }) => {
+        const parsed = parseAddress(address)
+        return isMalformed(parsed) ? [] : [parsed]
+      })
+    }),
+  )
+  return [...new Set(found.flat())].sort()
 }
 
 /** All that a registry holds now. Throws `registry-unreadable` where it cannot be reached, `permission` where it denies it. */

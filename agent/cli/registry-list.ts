@@ -1,16 +1,15 @@
 /** `linkspan registry list`: every gateway that a document speaks of, and where it stands. */
 import { formatReason } from '../errors.ts'
 import type { Reason } from '../errors.ts'
-import type { Delivered, Document } from '../model/document.ts'
+import type { Delivered, Document, Voucher } from '../model/document.ts'
 import type { Name } from '../model/fabric.ts'
-import type { Snapshot } from '../model/gateway.ts'
 import type { Ground } from '../trust/ground.ts'
 import { momentOf } from '../trust/moment.ts'
 import { documentsOf } from '../trust/parse.ts'
 import { formatRefusal } from '../trust/refusal.ts'
-import type { Refusal } from '../trust/refusal.ts'
 import { gatewayOf } from '../trust/subject.ts'
 import { verify } from '../trust/verify.ts'
+import type { Verdict } from '../trust/verify.ts'
 import { exitCode } from './exit-code.ts'
 import { print, say } from './output.ts'
 import { configuredGround, groundOf, signedOf, sourceOf } from './registry-command.ts'
@@ -26,6 +25,17 @@ interface Row {
   /** `in force`, or what it waits for. */
   state: string
   prefixes: number
+  /** Of one that has no certificate of its own. */
+  voucher?: VoucherState
+}
+
+type VoucherState = 'waiting' | 'claimed' | 'ended'
+
+/** What somebody who reads the list is told of a gateway that is not in force. */
+const voucherStates: Readonly<Record<VoucherState, string>> = {
+  waiting: 'voucher waits for a claim',
+  claimed: 'voucher claimed, no record yet',
+  ended: 'voucher ended, nobody claimed it',
 }
 
 export async function listRegistry(options: JudgingOptions): Promise<void> {
@@ -34,7 +44,7 @@ export async function listRegistry(options: JudgingOptions): Promise<void> {
   const { documents, unreadable } = await readAll(of)
   const ground = await likelyGround(options, documents)
   const verdict = verify(documents, { ...ground, moment: momentOf(Date.now()) })
-  const shown = listing(directory, documents, verdict.snapshot, verdict.refusals, unreadable)
+  const shown = listing(directory, documents, verdict, unreadable)
   print(options, { ...shown.json, authority: ground.authority }, shown.text)
   for (const refusal of verdict.refusals) if (!options.json) say(formatRefusal(refusal))
   for (const reason of unreadable) if (!options.json) say(`unreadable: ${formatReason(reason)}`)
@@ -61,17 +71,17 @@ async function likelyGround(options: JudgingOptions, documents: readonly Deliver
 function listing(
   directory: string,
   documents: readonly Delivered[],
-  snapshot: Snapshot | undefined,
-  refusals: readonly Refusal[],
+  verdict: Verdict,
   unreadable: readonly Reason[],
 ): { json: object; text: string } {
+  const { snapshot, refusals } = verdict
   const parsed = documentsOf(documents)
   const gateways = new Set(
     parsed.flatMap(({ type, payload }) =>
       type === 'fabric' || type === 'authority' ? [] : [payload.gateway],
     ),
   )
-  const rows = [...gateways].sort().map((gateway) => rowOf(gateway, parsed, snapshot, refusals))
+  const rows = [...gateways].sort().map((gateway) => rowOf(gateway, parsed, verdict))
   const { fabric } = snapshot ?? {}
   const head =
     fabric === undefined
@@ -92,17 +102,14 @@ function listing(
   }
 }
 
-function rowOf(
-  gateway: Name,
-  documents: readonly Document[],
-  snapshot: Snapshot | undefined,
-  refusals: readonly Refusal[],
-): Row {
+function rowOf(gateway: Name, documents: readonly Document[], verdict: Verdict): Row {
+  const { snapshot, refusals } = verdict
   const of = (type: Document['type']): Document | undefined =>
     documents.find((document) => document.type === type && gatewayOf(document) === gateway)
   const [certificate, record, request] = [of('certificate'), of('record'), of('request')]
   const inForce = snapshot?.gateways.get(gateway)
-  const placed = certificate?.type === 'certificate' ? certificate.payload : undefined
+  const by = certificate === undefined ? voucherOf(gateway, verdict) : undefined
+  const placed = certificate?.type === 'certificate' ? certificate.payload : by?.voucher
   const refused = refusals.some(
     (refusal) => refusal.gateway === gateway || refusal.origin.endsWith(`s/${gateway}.jws`),
   )
@@ -110,6 +117,7 @@ function rowOf(
     if (inForce !== undefined)
       return refused ? 'in force, in part' : inForce.state === 'active' ? 'in force' : inForce.state
     if (refused) return 'refused'
+    if (by !== undefined && (by.state !== 'ended' || request === undefined)) return voucherStates[by.state]
     if (certificate === undefined) return request === undefined ? 'no certificate' : 'asks for a certificate'
     return record?.type === 'record' ? record.payload.state : 'no record yet'
   })()
@@ -118,5 +126,21 @@ function rowOf(
     ...(placed === undefined ? {} : { number: placed.number, site: placed.site.name, plane: placed.plane }),
     state,
     prefixes: inForce?.prefixes.length ?? 0,
+    ...(by === undefined ? {} : { voucher: by.state }),
   }
+}
+
+/** The voucher in force of a gateway that has no certificate, and what became of it. */
+function voucherOf(
+  gateway: Name,
+  { inForce }: Verdict,
+): { readonly voucher: Voucher; readonly state: VoucherState } | undefined {
+  let voucher: Voucher | undefined
+  let isClaimed = false
+  for (const { document } of inForce) {
+    if (document.type === 'voucher' && document.payload.gateway === gateway) voucher = document.payload
+    if (document.type === 'claim' && document.payload.gateway === gateway) isClaimed = true
+  }
+  if (voucher === undefined) return undefined
+  return { voucher, state: isClaimed ? 'claimed' : voucher.until < Date.now() ? 'ended' : 'waiting' }
 }

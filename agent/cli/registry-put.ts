@@ -1,13 +1,15 @@
 /**
  * `linkspan registry put`: signed documents into their places, by hand. What gateways would refuse is refused before anything
  * is written, all of it judged against what the registry holds, so that an older document never takes the place of a newer
- * one, nor one of two that contradict each other the place of the one that was there.
+ * one, nor one of two that contradict each other the place of the one that was there. Where somebody else writes meanwhile it
+ * is judged again: etcd takes a document only in the place of what was judged.
  */
 import { resolve } from 'node:path'
 import { LinkspanError } from '../errors.ts'
 import type { Bag, Delivered, DocumentType, Signed } from '../model/document.ts'
 import { maxFabricBytes } from '../model/document.ts'
 import { documentName } from '../registry/document-name.ts'
+import type { Judge } from '../registry/port.ts'
 import { envelopeBytes } from '../trust/envelope.ts'
 import { momentOf } from '../trust/moment.ts'
 import { documentTypes, isRefusal, parseDocument } from '../trust/parse.ts'
@@ -36,40 +38,34 @@ interface Given extends Delivered {
 
 /** A document that is not taken in this time will not be, in ms. */
 const putMs = 30_000
+/** Where somebody else writes there, too. */
+const mostTries = 5
 
 export async function putDocuments(options: PutOptions): Promise<void> {
   const of = writable(await sourceOf(options))
   const given = await readGiven(options.files)
-  const bag = await readAll(of)
-  const ground = await groundOf(options, [...bag.documents, ...given])
-  refuseUnseen(of, given, bag)
-  const moment = momentOf(Date.now())
-  const { marks, snapshot, authorities } = verify(bag.documents, { ...ground, moment })
-  const known = snapshot === undefined ? {} : { incumbent: snapshot.fabric }
-  const { judged } = judge(
-    [...bag.documents, ...given],
-    { ...ground, moment, marks, authorities, ...known },
-    (origin) => placeOf(of, origin),
-  )
-  const own = new Map(given.map((one) => [one.origin, one]))
-  const verdicts = judged.filter(({ origin }) => own.has(origin))
-  const refused = verdicts.filter(({ standing }) => standing === 'refused')
-  if (refused.length > 0)
-    throw refusedError(
-      given.length,
-      refused.flatMap(({ refusals }) => refusals),
-    )
-  for (const verdict of verdicts) remark(verdict)
-
-  const held = new Map(bag.documents.map(({ origin, bytes }) => [origin, bytes]))
   const registry = await openRegistry(of)
-  const put: { readonly place: string; readonly written: boolean; readonly signed: Signed }[] = []
-  for (const { bytes, place, signed } of given) {
-    const before = held.get(originAt(of, place))
-    const written = before === undefined || !Buffer.from(before).equals(bytes)
-    if (written) await registry.publish?.(bytes, AbortSignal.timeout(putMs))
-    put.push({ place, written, signed })
+  const written = new Set<string>()
+  for (let tries = mostTries; ; tries--) {
+    try {
+      const { verdicts, held } = await judgedAgainst(options, of, given)
+      for (const { place, bytes } of given) {
+        const before = held.get(originAt(of, place))
+        if (before !== undefined && same(before, bytes)) continue
+        const asJudged: Judge = (present) => {
+          if (!same(present, before)) throw new Overtaken(place)
+        }
+        await registry.publish?.(bytes, AbortSignal.timeout(putMs), asJudged)
+        written.add(place)
+      }
+      for (const verdict of verdicts) remark(verdict)
+      break
+    } catch (error) {
+      // What was judged is not what is there now. What is put already stays, and is judged with the rest.
+      if (tries === 1 || !(error instanceof Overtaken)) throw error
+    }
   }
+  const put = given.map((one) => ({ ...one, written: written.has(one.place) }))
   print(
     options,
     {
@@ -89,6 +85,47 @@ export async function putDocuments(options: PutOptions): Promise<void> {
       })
       .join('\n'),
   )
+}
+
+/** What gateways make of each, and what there is, by origin. Throws where one would be refused. */
+async function judgedAgainst(
+  options: PutOptions,
+  of: WritableConfig,
+  given: readonly Given[],
+): Promise<{ readonly verdicts: readonly Judged[]; readonly held: ReadonlyMap<string, Uint8Array> }> {
+  const bag = await readAll(of)
+  const ground = await groundOf(options, [...bag.documents, ...given])
+  refuseUnseen(of, given, bag)
+  const moment = momentOf(Date.now())
+  const { marks, snapshot, authorities } = verify(bag.documents, { ...ground, moment })
+  const known = snapshot === undefined ? {} : { incumbent: snapshot.fabric }
+  const { judged } = judge(
+    [...bag.documents, ...given],
+    { ...ground, moment, marks, authorities, ...known },
+    (origin) => placeOf(of, origin),
+  )
+  const own = new Set(given.map(({ origin }) => origin))
+  const verdicts = judged.filter(({ origin }) => own.has(origin))
+  const refused = verdicts.filter(({ standing }) => standing === 'refused')
+  if (refused.length > 0)
+    throw refusedError(
+      given.length,
+      refused.flatMap(({ refusals }) => refusals),
+    )
+  return { verdicts, held: new Map(bag.documents.map(({ origin, bytes }) => [origin, bytes])) }
+}
+
+/** Somebody else was quicker. */
+class Overtaken extends LinkspanError {
+  constructor(place: string) {
+    const reason = 'somebody else put another document there meanwhile'
+    const next = 'who writes there? linkspan registry watch'
+    super({ code: 'registry-unreadable', object: place, reason, next })
+  }
+}
+
+function same(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : Buffer.compare(one, other) === 0
 }
 
 /** In the order in which they must arrive: a gateway may look in between. Throws `config-invalid` and `document-invalid`. */

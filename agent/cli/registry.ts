@@ -11,6 +11,7 @@ import type { JudgingOptions } from './registry-command.ts'
 import type { BundleOptions } from './registry-bundle.ts'
 import type { PutOptions } from './registry-put.ts'
 import type { RemoveOptions } from './registry-remove.ts'
+import type { RolesOptions } from './registry-roles.ts'
 import type { SchemaOptions } from './registry-schema.ts'
 
 const listCommand: CommandModule<object, JudgingOptions> = {
@@ -68,6 +69,20 @@ const watchCommand: CommandModule<object, JudgingOptions> = {
   handler: async (options) => (await import('./registry-watch.ts')).watchRegistry(options),
 }
 
+const rolesCommand: CommandModule<object, RolesOptions> = {
+  command: 'roles [gateways..]',
+  describe: "Lines of etcdctl for etcd's users and roles: the registry's, or those of gateways",
+  builder: (yargs) =>
+    repeatable(withRegistry(yargs), ['gateways'])
+      .positional('gateways', { type: 'string', array: true, describe: 'Their names, which are their users' })
+      .option('password', {
+        type: 'boolean',
+        default: true,
+        describe: '--no-password: etcd knows gateways by their client certificates',
+      }),
+  handler: async (options) => (await import('./registry-roles.ts')).printRoles(options),
+}
+
 const schemaCommand: CommandModule<object, SchemaOptions> = {
   command: 'schema [type]',
   describe: 'JSON Schema of a document or of config.yml; without a type, of all',
@@ -92,6 +107,7 @@ export const registryCommand: CommandModule = {
       .command(removeCommand)
       .command(bundleCommand)
       .command(watchCommand)
+      .command(rolesCommand)
       .command(schemaCommand)
       .demandCommand(1, 'Which registry command?'),
   handler: () => {

@@ -41,12 +41,10 @@ export function prefixesOf(facts: CloudFacts): readonly Prefix[] {
 }
 
 /**
- * Where peers reach this VM, for the endpoint that the operator did not write: the first public address of each family,
- * IPv4 first. None: it is behind the cloud's NAT, or on a private interconnect.
+ * By which the internet reaches this VM, in order of its interfaces, IPv4 first. None: it is behind the cloud's NAT, or on a
+ * private interconnect. Which of them is the endpoint that the operator did not write, the host's default route decides.
  */
-export function endpointAddressesOf(facts: CloudFacts): readonly Address[] {
+export function publicAddressesOf(facts: CloudFacts): readonly Address[] {
   const all = facts.interfaces.flatMap(({ publicAddresses }) => publicAddresses)
-  return ([4, 6] as const)
-    .map((family) => all.find((each) => familyOf(each) === family))
-    .filter((each) => each !== undefined)
+  return ([4, 6] as const).flatMap((family) => all.filter((each) => familyOf(each) === family))
 }

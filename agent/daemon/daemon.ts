@@ -17,7 +17,9 @@ import { Drain } from './drain.ts'
 import type { Events } from './event.ts'
 import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
+import type { NameServers } from './name-server.ts'
 import type { Notifier } from './notify.ts'
+import { OwnPlaces } from './own-place.ts'
 import { ownResolver } from './own.ts'
 import { PathMemory } from './path-memory.ts'
 import { Prober } from './prober.ts'
@@ -38,6 +40,8 @@ export interface DaemonOptions {
   readonly known: KnownInput
   readonly registry: Registry
   readonly registryAddresses: RegistryAddresses
+  /** Where the registry is given by name. */
+  readonly nameServers?: NameServers | undefined
   readonly surroundings: Surroundings
   /** For people, e.g. its URL. */
   readonly registryText: string
@@ -62,7 +66,7 @@ const tickEveryMs = 60_000
 /** Runs until `stop` aborts; the data plane stays as it is. */
 export async function runDaemon(options: DaemonOptions, stop: AbortController): Promise<void> {
   const { config, keys, kernel, registry, events, ids, saveIds, notifier, runDirectory, version } = options
-  const { registryAddresses, surroundings } = options
+  const { registryAddresses, nameServers, surroundings } = options
   const { gateway } = config.own
   const { signal } = stop
   const startedAt = performance.now()
@@ -76,7 +80,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     saveIds,
     events,
     ownOf: ownResolver(config, {
-      registryAddresses: () => registryAddresses.all,
+      registryAddresses: () => [...new Set([...registryAddresses.all, ...(nameServers?.all ?? [])])],
       cloud: () => surroundings.cloud,
       recorded: () => {
         if (!surroundings.isUncertain) return undefined
@@ -110,17 +114,19 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     events,
   })
   reconciler.setPaths(prober.state)
-  for (const source of [registryAddresses, surroundings]) {
-    source.onNew(() => {
+  for (const source of [registryAddresses, nameServers, surroundings]) {
+    source?.onNew(() => {
       inputs.tick() // a turn takes it in, and then the publisher looks
     })
   }
+  const places = new OwnPlaces(gateway)
   const publisher = new Publisher({
     config,
     keys,
     voucher: options.voucher,
     registry,
     inputs,
+    places,
     surroundings,
     isDraining: () => drain.isOn,
     events,
@@ -161,7 +167,11 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     stop: stopNow,
   })
   events.emit('notice', 'started', { version, fabric: config.fabric, gateway, pid: process.pid })
-  const work = Promise.all([follow(registry, reconciler, events, signal), reconciler.run(signal)])
+  const work = Promise.all([
+    follow(registry, reconciler, places, events, signal),
+    reconciler.run(signal),
+    nameServers?.follow(signal),
+  ])
   // Beside the work: loading the exporter must not hold up the first handshake.
   const metrics = startMetrics(config, reconciler, view, version, events)
   const ticking = setInterval(() => {
@@ -223,6 +233,7 @@ async function handshakeAges(kernel: Kernel, signal: AbortSignal): Promise<Reado
 async function follow(
   registry: Registry,
   reconciler: Reconciler,
+  places: OwnPlaces,
   events: Events,
   signal: AbortSignal,
 ): Promise<void> {
@@ -230,6 +241,7 @@ async function follow(
     try {
       for await (const bag of registry.watch(signal)) {
         round = 1
+        places.take(bag)
         reconciler.deliver(bag)
       }
     } catch (error) {

@@ -45,15 +45,22 @@ function endpointAddresses(
   cloud: Cloud | undefined,
   isUncertain: boolean,
 ): readonly Address[] {
-  const known = cloud?.addresses.filter((address) => isOurs(address, facts)) ?? []
-  if (known.length > 0) return known
   const route = facts.links.find(({ defaultRoute }) => defaultRoute === true)
   const held = route?.addresses.map(({ address }) => address) ?? []
+  const known = (cloud === undefined ? [] : publicOf(cloud, held)).filter((address) => isOurs(address, facts))
+  const best = ([4, 6] as const).flatMap((family) => known.find((each) => familyOf(each) === family) ?? [])
+  if (best.length > 0) return best
   const address = held.find((each) => familyOf(each) === 4) ?? held[0]
   if (address === undefined) return []
   // A cloud that knows no public address has us behind its NAT: nobody out there reaches a private one.
   const isBehindNat = (cloud !== undefined || isUncertain) && isPrivate(address)
   return isBehindNat && fabric.underlays.some(({ name }) => name === internet) ? [] : [address]
+}
+
+/** What we send leaves by the link of the default route, so that comes first by which its addresses are reached. */
+function publicOf({ addresses, interfaces = [] }: Cloud, held: readonly Address[]): readonly Address[] {
+  const near = interfaces.filter(({ privateAddresses }) => privateAddresses.some((own) => held.includes(own)))
+  return [...near.flatMap(({ publicAddresses }) => publicAddresses), ...addresses]
 }
 
 /** IPv4 is translated on its way; an IPv6 address that no link of ours carries leads nowhere. */

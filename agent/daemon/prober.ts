@@ -215,8 +215,10 @@ export class Prober {
     this.#askedAtMs = Infinity // one at a time
     try {
       const ages = await this.#options.handshakes()
-      for (const probe of unheard)
-        this.#table.handshake(probe, ages.get(`${probe.device} ${probe.publicKey}`))
+      const nowMs = performance.now()
+      for (const probe of unheard) {
+        this.#table.handshake(probe, ages.get(`${probe.device} ${probe.publicKey}`), nowMs)
+      }
       this.#settle()
     } catch (error) {
       const { object, reason } = reasonOf(error, 'handshakes')

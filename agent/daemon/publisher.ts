@@ -15,6 +15,7 @@ import { claimOf, recordToPublish, requestOf, sameContent } from './announce.ts'
 import type { Keys, VoucherKey } from './announce.ts'
 import type { Events } from './event.ts'
 import type { Inputs } from './inputs.ts'
+import { OwnPlaces, PutBack } from './own-place.ts'
 import { sitePrefixes } from './site-prefix.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { Tally } from './tally.ts'
@@ -28,6 +29,9 @@ export interface PublisherOptions {
   readonly voucher?: VoucherKey | undefined
   readonly registry: Registry
   readonly inputs: Inputs
+  /** What the registry says of our own places; absent: nobody looks. */
+  readonly places?: OwnPlaces
+  readonly putBack?: PutBack
   readonly surroundings: Surroundings
   readonly isDraining?: () => boolean
   readonly events: Events
@@ -43,11 +47,18 @@ export interface Waiting {
   readonly next: string
 }
 
+const putBackTold = {
+  reason: 'somebody deleted it, or wrote over it',
+  next: 'who writes there? linkspan registry watch; a gateway that is to go: linkspan ca remove',
+}
+
 /** What was published comes back as news within this time, in ms. */
 const returnMs = 5000
 
 export class Publisher {
   readonly #options: PublisherOptions
+  readonly #places: OwnPlaces
+  readonly #putBack: PutBack
   #busy = false
   #again = false
   #round = 0
@@ -63,6 +74,9 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options
+    const { places = new OwnPlaces(options.config.own.gateway), putBack = new PutBack() } = options
+    this.#places = places
+    this.#putBack = putBack
     options.signal.addEventListener('abort', () => {
       clearTimeout(this.#timer)
     })
@@ -101,20 +115,23 @@ export class Publisher {
     const { registry, events, tally, signal, config } = this.#options
     let document: Document | undefined
     try {
-      document = this.#wanted()
+      const next = this.#next()
       // Whose name somebody else has waits on for what it asked.
-      if (document === undefined && this.#trouble?.object !== mismatchOf(config)) this.#waiting = undefined
-      if (document === undefined || registry.publish === undefined) return
+      if (next === undefined && this.#trouble?.object !== mismatchOf(config)) this.#waiting = undefined
+      if (next === undefined || registry.publish === undefined) return
+      document = next.document
       const content = contentOf(document)
-      if (content === this.#said.content && performance.now() - this.#said.atMs < returnMs) return
       const { outbox } = registry
       if (outbox === undefined) await registry.publish(Buffer.from(this.#seal(document)), signal)
       else await this.#lay(document, outbox, (bytes) => registry.publish?.(bytes, signal))
       this.#said = { content, atMs: performance.now() }
       this.#round = 0
       if (this.#trouble?.object !== mismatchOf(config)) this.#trouble = undefined
-      if (outbox === undefined)
-        events.emit('notice', 'published', { document: document.type, gateway: config.own.gateway })
+      const told = { document: document.type, gateway: config.own.gateway }
+      if (next.isLost) {
+        this.#putBack.done(performance.now())
+        events.emit('warning', 'put-back', { ...told, ...putBackTold })
+      } else if (outbox === undefined) events.emit('notice', 'published', told)
     } catch (error) {
       if (signal.aborted) return
       const trouble = reasonOf(error, 'registry')
@@ -124,13 +141,61 @@ export class Publisher {
       }
       this.#note(trouble)
       tally.error('publish')
-      this.#timer = setTimeout(
-        () => {
-          this.look()
-        },
-        backoffMs(++this.#round, Math.random),
-      )
+      this.#lookAfter(backoffMs(++this.#round, Math.random))
     }
+  }
+
+  #lookAfter(ms: number): void {
+    this.#timer = setTimeout(() => {
+      this.look()
+    }, ms)
+  }
+
+  /** What to say now. `isLost`: it was said before, and does not lie in its place any more. */
+  #next(): { readonly document: Document; readonly isLost: boolean } | undefined {
+    const { registry, inputs } = this.#options
+    const wanted = this.#wanted()
+    const own = wanted ?? this.#ownRecord()
+    if (own === undefined) return undefined
+    const said = inputs.documentOf('record')
+    const least = own.type === 'record' && said?.type === 'record' ? said.payload.serial : 0
+    const isHeld =
+      registry.outbox === undefined ? this.#places.holds(own, this.#signerOf(own), least) : undefined
+    // It may not be in force yet, nor ever: that is no reason to say it again.
+    if (isHeld === true) {
+      this.#putBack.settled()
+      return undefined
+    }
+    if (wanted !== undefined && contentOf(wanted) !== this.#said.content)
+      return { document: wanted, isLost: false }
+    if (isHeld === undefined) {
+      const isRecent = performance.now() - this.#said.atMs < returnMs
+      return wanted === undefined || isRecent ? undefined : { document: wanted, isLost: false }
+    }
+    const waitMs = this.#putBack.waitMs(performance.now())
+    if (waitMs > 0) {
+      this.#lookAfter(waitMs)
+      return undefined
+    }
+    // Another serial: nobody has two documents of one serial to choose from.
+    return { document: wanted ?? above(own, own), isLost: true }
+  }
+
+  /** Our record in force, while we are one of the fabric. */
+  #ownRecord(): Extract<Document, { type: 'record' }> | undefined {
+    const { config, keys, inputs, surroundings } = this.#options
+    if (inputs.readAtMs === undefined || surroundings.isAsked) return undefined
+    if (inputs.admission.snapshot?.gateways.has(config.own.gateway) !== true) return undefined
+    const certificate = inputs.documentOf('certificate')
+    if (certificate?.type !== 'certificate' || certificate.payload.identity !== keys.identity)
+      return undefined
+    const said = inputs.documentOf('record')
+    return said?.type === 'record' ? said : undefined
+  }
+
+  #signerOf({ type }: Document): string {
+    const { keys, voucher } = this.#options
+    return type === 'claim' && voucher !== undefined ? voucher.key : keys.identity
   }
 
   #seal(document: Document): string {
@@ -186,15 +251,13 @@ export class Publisher {
     if (fabric === undefined || own === undefined || facts === undefined) return undefined
     const said = inputs.documentOf('record')
     const record = said?.type === 'record' ? said.payload : undefined
-    // A cloud that is silent today told our address yesterday.
-    const stays = record !== undefined && config.own.endpoints === undefined && surroundings.isUncertain
     return recordToPublish({
       config,
       keys,
       fabric,
       certificate: certificate.payload,
       record,
-      own: stays ? { ...own, endpoints: record.endpoints } : own,
+      own,
       facts,
       isDraining: this.#options.isDraining?.() ?? false,
       nowMs: Date.now(),

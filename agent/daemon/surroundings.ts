@@ -15,8 +15,13 @@ export interface Cloud {
   readonly region: string
   readonly zone: string
   readonly instance: string
-  /** Where peers reach this VM, at most one a family; none: it is behind the cloud's NAT, or on an interconnect. */
+  /** By which the internet reaches this VM; none: it is behind the cloud's NAT, or on an interconnect. */
   readonly addresses: readonly Address[]
+  /** Whose they are, by what each interface itself carries; absent: nobody knows. */
+  readonly interfaces?: readonly {
+    readonly privateAddresses: readonly Address[]
+    readonly publicAddresses: readonly Address[]
+  }[]
   /** Address space of its network. */
   readonly prefixes: readonly Prefix[]
   /** The configuration to make a request from. */
@@ -24,7 +29,7 @@ export interface Cloud {
 }
 
 /** What `status` shows of it. */
-export type CloudView = Partial<Omit<Cloud, 'request'>> & { readonly trouble?: Reason }
+export type CloudView = Partial<Omit<Cloud, 'request' | 'interfaces'>> & { readonly trouble?: Reason }
 
 export class Surroundings {
   #isAsked: boolean

@@ -127,7 +127,8 @@ function build(input: PlanInput, self: Gateway): Local {
     notes,
     refusal(prefix) {
       if (ownPrefixes.has(prefix)) return 'our own site originates it'
-      if (registry.has(prefix)) return "is the registry's address, which stays on the underlay"
+      if (registry.has(prefix))
+        return 'is an address of the registry or of a name server, which stays on the underlay'
       if (isDefaultRoute(prefix)) return 'a default route is used only by gateways that opt in'
       return held.holding(prefix)
     },

@@ -33,6 +33,7 @@ export interface PathEntry extends NamedPath {
 
 type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
   isHeard: boolean
+  readonly namedAtMs: number
   handshakeAgeMs: number | undefined
   rank: number
 }
@@ -73,12 +74,12 @@ export class PathTable {
     return this.#entries.get(pathId({ gateway, underlay }))
   }
 
-  /** The paths there are from now on. */
-  name(paths: readonly NamedPath[]): void {
+  /** The paths there are from now on. `nowMs`: of any clock that never goes back. */
+  name(paths: readonly NamedPath[], nowMs: number): void {
     const entries = new Map<string, Open>()
     for (const path of paths) {
       const id = pathId(path)
-      entries.set(id, this.#entries.get(id) ?? newEntry(path))
+      entries.set(id, this.#entries.get(id) ?? newEntry(path, nowMs))
     }
     this.#entries = entries
     this.settle()
@@ -88,6 +89,8 @@ export class PathTable {
   tell(news: PathNews): PathEntry | undefined {
     const entry = this.#entries.get(news.id)
     if (entry === undefined) return undefined
+    // What was lost while nothing came back says nothing of the path now.
+    if (news.state === 'up' && entry.state !== 'up') entry.quality = unmeasured
     entry.state = news.state
     entry.cause = news.cause
     entry.sinceMs = news.sinceMs
@@ -106,10 +109,13 @@ export class PathTable {
     this.#rank()
   }
 
-  /** ms since its tunnel last shook hands. */
-  handshake(path: NamedPath, ageMs: number | undefined): void {
-    const entry = this.#entries.get(pathId(path))
-    if (entry !== undefined) entry.handshakeAgeMs = ageMs
+  /** ms since its tunnel last shook hands. Of a path that was down before, only a handshake since then proves anything. */
+  handshake(path: NamedPath, ageMs: number | undefined, nowMs: number): void {
+    const id = pathId(path)
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    const isOld = this.#remembered.get(id) === 'down' && (ageMs ?? 0) > nowMs - entry.namedAtMs
+    entry.handshakeAgeMs = isOld ? undefined : ageMs
   }
 
   /** Judges all anew; those whose verdict differs, with the one before. */
@@ -157,7 +163,7 @@ function isQuicker(one: Open, other: Open): boolean {
   return one.rank < other.rank ? one.rttMs - other.rttMs <= band : other.rttMs - one.rttMs > band
 }
 
-function newEntry({ gateway, underlay }: NamedPath): Open {
+function newEntry({ gateway, underlay }: NamedPath, namedAtMs: number): Open {
   return {
     gateway,
     underlay,
@@ -174,6 +180,7 @@ function newEntry({ gateway, underlay }: NamedPath): Open {
     jitterMs: 0,
     lastSeenMs: 0,
     isHeard: false,
+    namedAtMs,
     handshakeAgeMs: undefined,
     rank: 0,
   }
@@ -189,7 +196,7 @@ function takeRow(entry: Open, report: Report, row: number): void {
     late: report.value(row, 'late'),
     rttMs: entry.rttMs,
   }
-  entry.quality = measure(entry.quality, measurement, defaultThresholds)
+  if (entry.state === 'up') entry.quality = measure(entry.quality, measurement, defaultThresholds)
 }
 
 function verdictOf({ state, isHeard, handshakeAgeMs, word, quality }: Open): Verdict {

@@ -37,7 +37,19 @@ const rangeRequest = {
 const rangeResponse = { header: message(1, responseHeader), kvs: list(2, keyValue), more: flag(3) }
 
 const putRequest = { key: bytes(1), value: bytes(2) }
-const putResponse = { header: message(1, responseHeader) }
+
+const compare = {
+  /** 0: equal. */
+  result: int(1),
+  /** 2: the revision that changed the key last; that of a key that is not there is 0. */
+  target: int(2),
+  key: bytes(3),
+  modRevision: int(6),
+}
+const requestOp = { put: message(2, putRequest) }
+/** All of `success` where all of `compare` holds, else nothing. */
+const txnRequest = { compare: list(1, compare), success: list(2, requestOp) }
+const txnResponse = { header: message(1, responseHeader), succeeded: flag(2) }
 
 const deleteRequest = { key: bytes(1) }
 const deleteResponse = { header: message(1, responseHeader), deleted: int(2) }
@@ -90,7 +102,7 @@ function method<Q extends Shape, A extends Shape>(path: string, request: Q, resp
 }
 
 export const range = method('KV/Range', rangeRequest, rangeResponse)
-export const put = method('KV/Put', putRequest, putResponse)
+export const txn = method('KV/Txn', txnRequest, txnResponse)
 export const remove = method('KV/DeleteRange', deleteRequest, deleteResponse)
 export const watch = method('Watch/Watch', watchRequest, watchResponse)
 export const authenticate = method('Auth/Authenticate', authenticateRequest, authenticateResponse)

@@ -1,5 +1,5 @@
 /**
- * Who may write what in etcd, as arguments of etcdctl. Documents are signed, so etcd's users protect nothing but the
+ * Who may write what in etcd, as arguments of etcdctl; `linkspan registry roles` prints them. Documents are signed, so etcd's users protect nothing but the
  * registry's order: a gateway that was broken into can replace its own record and nobody else's, and cannot fill the
  * registry under other names.
  *
@@ -25,7 +25,12 @@ export function registryRoles(prefix: string): readonly (readonly string[])[] {
   ]
 }
 
-/** The role of one gateway, and its user's roles. The user itself comes first: it may need a password. */
+/** The user of a gateway. With a password etcdctl asks for it; without one etcd takes a client certificate. */
+export function userOf(gateway: string, hasPassword: boolean): readonly string[] {
+  return ['user', 'add', gateway, ...(hasPassword ? [] : ['--no-password'])]
+}
+
+/** The role of one gateway, and its user's roles; after the user itself. */
 export function gatewayRoles(prefix: string, gateway: string): readonly (readonly string[])[] {
   const role = `${labelOf(prefix)}-gateway-${gateway}`
   return [

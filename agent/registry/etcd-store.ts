@@ -9,10 +9,14 @@ import { EtcdFailure, reasonOfFailure } from './etcd-failure.ts'
 import { keyOfName, originOf } from './etcd-key.ts'
 import { listDocuments } from './etcd-list.ts'
 import type { Place } from './etcd-list.ts'
-import { put, range, remove } from './etcd-message.ts'
+import { range, remove, txn } from './etcd-message.ts'
 import type { EtcdServers } from './etcd-servers.ts'
 import { reasonAt } from './etcd-session.ts'
 import type { EtcdSession } from './etcd-session.ts'
+import type { Judge } from './port.ts'
+
+/** Who writes a key all the time wins. */
+const mostTries = 5
 
 export class EtcdStore {
   readonly place: Place
@@ -36,16 +40,34 @@ export class EtcdStore {
   }
 
   /**
-   * Writes below the prefix: `records/aws-a`. False where the same bytes were there. Throws LinkspanError: `permission` where
-   * etcd denies it.
+   * Writes below the prefix: `records/aws-a`. Only what `judge` saw is replaced: where somebody writes meanwhile, it is asked
+   * again. False where the same bytes were there. Throws LinkspanError: `permission` where etcd denies it, and what the judge
+   * throws.
    */
-  async put(name: string, value: Uint8Array, signal: AbortSignal): Promise<boolean> {
+  async put(
+    name: string,
+    value: Uint8Array,
+    signal: AbortSignal,
+    judge: Judge = () => undefined,
+  ): Promise<boolean> {
     const origin = this.#origin(name)
     const key = keyOfName(this.#full(name))
     return this.#act(origin, signal, async (session) => {
-      if (await holds(session, key, value, signal)) return false
-      await session.call(put, { key, value }, signal)
-      return true
+      for (let tries = mostTries; tries > 0; tries--) {
+        const { present, modRevision } = await presentAt(session, key, signal)
+        if (present !== undefined && Buffer.compare(present, value) === 0) return false
+        judge(present)
+        const unchanged = { result: equal, target: ofModRevision, key, modRevision }
+        const { succeeded } = await session.call(
+          txn,
+          { compare: [unchanged], success: [{ put: { key, value } }] },
+          signal,
+        )
+        if (succeeded) return true
+      }
+      const reason = `was written by somebody else ${mostTries} times while it was to be put`
+      const next = 'who writes there? linkspan registry watch'
+      throw new LinkspanError({ code: 'registry-unreadable', object: origin, reason, next })
     })
   }
 
@@ -104,18 +126,24 @@ export class EtcdStore {
   }
 }
 
-async function holds(
+const equal = 0
+const ofModRevision = 2
+
+/** What lies there, and the revision that put it there: 0 where nothing does. What is too long to be read is no bytes. */
+async function presentAt(
   session: EtcdSession,
   key: Uint8Array,
-  value: Uint8Array,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<{ readonly present: Uint8Array | undefined; readonly modRevision: number }> {
+  const read = async (keysOnly: boolean): ReturnType<typeof presentAt> => {
+    const { kvs } = await session.call(range, { key, keysOnly }, signal)
+    const [found] = kvs
+    return { present: keysOnly ? undefined : found?.value, modRevision: found?.modRevision ?? 0 }
+  }
   try {
-    const { kvs } = await session.call(range, { key }, signal)
-    const [present] = kvs
-    return present !== undefined && Buffer.compare(present.value, value) === 0
+    return await read(false)
   } catch (error) {
-    if (error instanceof EtcdFailure && error.isTooLarge) return false
+    if (error instanceof EtcdFailure && error.isTooLarge) return read(true)
     throw error
   }
 }

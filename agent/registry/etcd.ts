@@ -22,7 +22,7 @@ import { EtcdServers } from './etcd-servers.ts'
 import type { User } from './etcd-session.ts'
 import { EtcdStore } from './etcd-store.ts'
 import type { Pulse } from './etcd-watch.ts'
-import type { Registry } from './port.ts'
+import type { Judge, Registry } from './port.ts'
 import { systemResolver } from './resolver.ts'
 import type { Resolve } from './resolver.ts'
 
@@ -83,7 +83,7 @@ const steadyPulse = { quietMs: 1500, progressMs: 1500, probeMs: 1500 }
 
 export class EtcdRegistry implements Registry {
   /** Writes a document to its place. Nothing is written where the same bytes are there already. */
-  readonly publish?: (document: Uint8Array, signal: AbortSignal) => Promise<void>
+  readonly publish?: (document: Uint8Array, signal: AbortSignal, judge?: Judge) => Promise<void>
   readonly #options: EtcdRegistryOptions
   readonly #servers: EtcdServers
   readonly #store: EtcdStore
@@ -120,8 +120,8 @@ export class EtcdRegistry implements Registry {
     const limits = { valueBytes, bagBytes }
     this.#store = new EtcdStore(this.#servers, { prefix, keys: keysBelow(prefix), limits, pageKeys })
     if (keyOf !== undefined) {
-      this.publish = async (document, signal) => {
-        await this.#store.put(keyOf(document), document, signal)
+      this.publish = async (document, signal, judge) => {
+        await this.#store.put(keyOf(document), document, signal, judge)
       }
     }
   }

@@ -23,7 +23,7 @@ import { ChangeSignal, DirectoryWatch } from './directory-watch.ts'
 import { errorReason, folders, listRegistry, readDocument, sizeOf } from './directory.ts'
 import type { Listing } from './directory.ts'
 import { documentName } from './document-name.ts'
-import type { Registry } from './port.ts'
+import type { Judge, Registry } from './port.ts'
 
 export interface FileRegistryOptions {
   /** Between two walks that need no event, in ms. */
@@ -97,11 +97,11 @@ export class FileRegistry implements Registry {
   }
 
   /** Writes a record or request to its place. Nothing is written where the same bytes are there already. */
-  async publish(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  async publish(bytes: Uint8Array, signal: AbortSignal, judge?: Judge): Promise<void> {
     const signed = parseDocument({ origin: 'the document to publish', bytes })
     if (isRefusal(signed)) throw new LinkspanError(signed)
     signal.throwIfAborted()
-    await writeDocument(this.#directory, signed, bytes)
+    await writeDocument(this.#directory, signed, bytes, judge)
   }
 }
 
@@ -110,15 +110,26 @@ export function documentPath(directory: string, signed: Signed): string {
   return join(directory, `${documentName(signed)}.jws`)
 }
 
-/** Puts a document in its place, whole or not at all; answers the path. */
-export async function writeDocument(directory: string, signed: Signed, bytes: Uint8Array): Promise<string> {
+/**
+ * Puts a document in its place, whole or not at all; answers the path. A directory has no way to say "if it is still there":
+ * between the judge's look and the rename somebody else may come.
+ */
+export async function writeDocument(
+  directory: string,
+  signed: Signed,
+  bytes: Uint8Array,
+  judge: Judge = () => undefined,
+): Promise<string> {
   const path = documentPath(directory, signed)
   try {
     // The registry's directory itself is never made here: on an unmounted mount point it would hide the registry.
     if (dirname(path) !== directory) await makeFolder(dirname(path))
     const present = await readFile(path).catch(() => undefined)
-    if (present?.equals(bytes) !== true) await writeAtomically(path, bytes)
+    if (present?.equals(bytes) === true) return path
+    judge(present)
+    await writeAtomically(path, bytes)
   } catch (error) {
+    if (error instanceof LinkspanError) throw error
     throw new LinkspanError(errorReason(path, error, 'cannot be written'), { cause: error })
   }
   return path

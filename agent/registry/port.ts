@@ -7,13 +7,19 @@ import type { Marks } from '../trust/tenure.ts'
 
 export type { Bag, Delivered } from '../model/document.ts'
 
+/**
+ * Whether a document may take the place of what lies there; undefined: nothing does, or nothing that can be read. Throws
+ * where it may not. Asked again where somebody else was quicker.
+ */
+export type Judge = (present: Uint8Array | undefined) => void
+
 export interface Registry {
   /** Ends when the signal aborts. An unreachable registry yields a bag with `unreadable` and no documents. */
   watch(signal: AbortSignal): AsyncIterable<Bag>
   /** Ms that the last answer took. Undefined where there was none yet; absent where nobody waits for one, as of a directory. */
   readonly latencyMs?: number | undefined
   /** Absent where the registry is read-only to a gateway. */
-  publish?(document: Uint8Array, signal: AbortSignal): Promise<void>
+  publish?(document: Uint8Array, signal: AbortSignal, judge?: Judge): Promise<void>
   /** Present where publish() only lays documents down for somebody to carry them into the registry. */
   readonly outbox?: Outbox
 }

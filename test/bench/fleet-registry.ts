@@ -6,7 +6,7 @@ import type { Document } from '../../agent/model/document.ts'
 import { EtcdConnection } from '../../agent/registry/etcd-connection.ts'
 import { parseEndpoint } from '../../agent/registry/etcd-endpoint.ts'
 import { keyOfName } from '../../agent/registry/etcd-key.ts'
-import { put } from '../../agent/registry/etcd-message.ts'
+import { txn } from '../../agent/registry/etcd-message.ts'
 import { EtcdSession } from '../../agent/registry/etcd-session.ts'
 import { placeOf, sealed } from '../support/documents.ts'
 import { Etcd } from '../support/etcd.ts'
@@ -66,7 +66,11 @@ export async function etcdRegistry(): Promise<FleetRegistry> {
   const prefix = `/linkspan/${fleetFabric}`
   const write = (document: Document): Promise<unknown> => {
     const key = keyOfName(`${prefix}/${placeOf(document).replace(/\.jws$/, '')}`)
-    return session.call(put, { key, value: sealed(document) }, new AbortController().signal)
+    return session.call(
+      txn,
+      { success: [{ put: { key, value: sealed(document) } }] },
+      new AbortController().signal,
+    )
   }
   return {
     url: etcd.url.replace(/^http:/, 'etcd+http:'),

@@ -96,6 +96,7 @@ await isolated(import.meta.url, async (directory) => {
   }
   const silence = async (): Promise<void> => {
     const server = service
+    service = undefined
     if (server === undefined) return
     const gone = once(server, 'exit')
     server.kill('SIGKILL')
@@ -210,6 +211,19 @@ await isolated(import.meta.url, async (directory) => {
       (await onPremises.status())?.peers.find(({ endpoint }) => endpoint?.startsWith('198.51.100.8:')),
     )
     t.equal(peer.gateway, 'aws-a')
+  })
+
+  await t.test('without an agent a dry run knows the address, too, and what it was', async (t) => {
+    await until('the agent has taken it up', () => {
+      const { stdout } = cloud.cli('plan', '--json')
+      return (JSON.parse(stdout) as { ops: readonly unknown[] }).ops.length === 0 ? true : undefined
+    })
+    await cloud.stop()
+    for (const what of ['asked', 'silent']) {
+      if (what === 'silent') await silence()
+      const { stdout, stderr } = cloud.cli('plan', '--json')
+      t.strictSame(JSON.parse(stdout), { schema: 1, ops: [], conflicts: [] }, `${what}: ${stderr}`)
+    }
   })
 
   await silence()

@@ -60,6 +60,30 @@ async function tests(parent: string): Promise<void> {
     t.same(documents, [{ origin: `etcd:${prefix}/records/a`, bytes: new Uint8Array(Buffer.from('a2')) }])
     t.equal(await store.remove('records/a', signal()), true)
     t.equal(await store.remove('records/a', signal()), false)
+    // Somebody writes, deletes, writes again, each time between the look and the write.
+    const seen: (string | undefined)[] = []
+    const quicker = [
+      () => {
+        etcd.put(`${prefix}/records/a`, 'b1')
+      },
+      () => {
+        etcd.del(`${prefix}/records/a`)
+      },
+    ]
+    const judge = (present: Uint8Array | undefined): void => {
+      seen.push(present && Buffer.from(present).toString())
+      quicker[seen.length - 1]?.()
+    }
+    t.equal(await store.put('records/a', Buffer.from('a3'), signal(), judge), true)
+    t.same(seen, [undefined, 'b1', undefined], 'judged again each time')
+    const always = (): void => {
+      etcd.put(`${prefix}/records/a`, String(seen.push('')))
+    }
+    t.match(await refusalOf(store.put('records/a', Buffer.from('a4'), signal(), always)), {
+      object: `etcd:${prefix}/records/a`,
+      reason: /written by somebody else 5 times/,
+    })
+    t.equal(etcd.ctl('get', '--print-value-only', `${prefix}/records/a`).trim(), String(seen.length))
     t.match(await refusalOf(store.put('/records/a', Buffer.from('a'), signal())), { code: 'usage' })
   })
 
@@ -118,7 +142,7 @@ async function tests(parent: string): Promise<void> {
     const [first = '', second = ''] = etcd.urls
     const following = new Following(t, { endpoints: [first, second] })
     await following.until('the first bag', ({ bags }) => bags.length === 1)
-    t.equal(following.registry.health.endpoint, first)
+    await following.until('the first serves', ({ registry }) => registry.health.endpoint === first)
     drop(first)
     const ms = await following.until('it goes on', ({ registry }) => registry.health.endpoint === second)
     t.comment(`the second endpoint takes over after ${Math.round(ms)} ms`)

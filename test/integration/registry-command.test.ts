@@ -192,6 +192,23 @@ void t.test('etcd', { skip: hasEtcd ? false : 'no etcd' }, async (t) => {
     t.match(await other.judge('verify'), { code: 0, stdout: /1 document: 1 in force/ })
   })
 
+  await t.test('of those who put at the same time the newest stays', async (t) => {
+    t.testdir()
+    const etcd = await etcdFor(t)
+    const on = commands(t, `{ url: "${urlOf(etcd)}", prefix: /linkspan/prod }`)
+    const files = names.map((name, i) => on.file(documents[name] as Document, `f${i}`))
+    t.match(await on.judge('put', ...files), { code: 0 })
+    const serials = [9, 8, 7, 6]
+    const racing = serials.map((serial) =>
+      on.judge('put', on.file(recordDocument(1, { serial }), `r${serial}`)),
+    )
+    const [newest, ...others] = await Promise.all(racing)
+    t.match(newest, { code: 0, stdout: /put records\/g1, serial 9/ })
+    for (const { code, stderr } of others)
+      if (code !== 0) t.match(stderr, /gateways would refuse this|somebody else put another/)
+    t.equal(etcd.ctl('get', '--print-value-only', '/linkspan/prod/records/g1').trim(), text(9))
+  })
+
   await t.test('under its own role, over TLS', async (t) => {
     const directory = t.testdir({
       'password-ca': 'ca-password\n',
@@ -228,6 +245,10 @@ void t.test('etcd', { skip: hasEtcd ? false : 'no etcd' }, async (t) => {
     for (const { stdout, stderr } of [wrong, gone]) t.notMatch(stdout + stderr, /g1-password|\bwrong\n/)
   })
 })
+
+function text(serial: number): string {
+  return sealed(recordDocument(1, { serial })).toString().trim()
+}
 
 function sealedText(name: string): string {
   return sealed(documents[name] as Document)

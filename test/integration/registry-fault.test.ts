@@ -7,36 +7,18 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
-import { address, prefix } from '../../agent/model/prefix.ts'
+import { prefix } from '../../agent/model/prefix.ts'
 import { run } from '../support/command.ts'
-import { certificateDocument, fabricDocument, recordDocument } from '../support/documents.ts'
-import type { Document } from '../../agent/model/document.ts'
-import type { GatewayRecord } from '../../agent/model/fabric.ts'
+import { fabricDocument } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { EtcdLab, registryAddress, registryPort } from '../support/etcd-lab.ts'
 import { hasEtcd } from '../support/etcd.ts'
 import type { Gateway } from '../support/gateway.ts'
 import { isolated } from '../support/isolate.ts'
 import { Meter } from '../support/meter.ts'
+import { paperGateway } from '../support/paper-gateway.ts'
 
 const day = 86_400_000
-/** Clock ticks a second, of /proc/PID/stat. */
-const ticks = 100
-
-/** A gateway on paper: the documents of one that is not there. */
-function paper(number: number, serial: number, change: Partial<GatewayRecord> = {}): readonly Document[] {
-  const endpoints = [{ underlay: 'wan', address: address(`192.0.2.${number}`), port: 51820 }]
-  const { prefixes = [prefix(`10.${number}.0.0/16`)] } = change
-  return [
-    certificateDocument(number, {
-      fabric: 'lab',
-      serial,
-      prefixes: prefixes.map((each) => ({ prefix: each })),
-      site: { name: `site-${number}`, provider: '', region: '', labels: {} },
-    }),
-    recordDocument(number, { fabric: 'lab', serial, endpoints, ...change }),
-  ]
-}
 
 /** Status of /readyz. */
 function readiness(gateway: Gateway): number {
@@ -51,13 +33,6 @@ function readiness(gateway: Gateway): number {
       'http://127.0.0.1:9586/readyz',
     ).stdout,
   )
-}
-
-function cpuSeconds(gateway: Gateway): number {
-  const fields = readFileSync(`/proc/${gateway.pid}/stat`, 'utf8')
-    .replace(/^.*\) /s, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / ticks
 }
 
 if (!hasEtcd) t.pass('etcd', { skip: 'needs etcd-server and etcd-client' })
@@ -94,7 +69,7 @@ async function failing(lab: EtcdLab): Promise<void> {
   await lab.writeFabric()
   for (const gateway of [left, right]) await lab.certify(gateway)
   for (const gateway of [left, right]) await gateway.untilUp(1)
-  for (const document of paper(20, 1)) lab.publish(document)
+  for (const document of paperGateway(20, 1)) lab.publish(document)
   await lab.untilStatus('a peer on paper', ({ peers }) => peers.length === 2)
   await leftHost.reaches('10.2.0.10')
   await pause(1000)
@@ -193,7 +168,8 @@ async function failing(lab: EtcdLab): Promise<void> {
   await t.test('fault 19: an old snapshot, document by document', (t) =>
     undisturbed(t, async () => {
       left.log = ''
-      for (const document of paper(20, 0, { prefixes: [prefix('10.99.0.0/16')] })) lab.publish(document)
+      for (const document of paperGateway(20, 0, { prefixes: [prefix('10.99.0.0/16')] }))
+        lab.publish(document)
       const { refusals } = await lab.untilStatus('both are refused', (status) => status.refusals.length === 2)
       t.strictSame(
         refusals.map(({ rule, object }) => [rule, object]),
@@ -219,7 +195,9 @@ async function failing(lab: EtcdLab): Promise<void> {
       await relay.open()
       await unreadable(0)
     })
-    for (const document of paper(20, 2, { prefixes: [prefix('10.20.0.0/16'), prefix('10.21.0.0/16')] })) {
+    for (const document of paperGateway(20, 2, {
+      prefixes: [prefix('10.20.0.0/16'), prefix('10.21.0.0/16')],
+    })) {
       lab.publish(document)
     }
     const has21 = (): boolean => dump(left.machine).some((line) => line.includes(' 10.21.0.0/16 '))
@@ -228,25 +206,26 @@ async function failing(lab: EtcdLab): Promise<void> {
     await lab.untilStatus('the past is refused', ({ refusals }) => refusals.length === 2)
     t.ok(has21(), 'revisions that go back take nothing back')
     // What is newer counts again.
-    for (const document of paper(20, 3)) lab.publish(document)
+    for (const document of paperGateway(20, 3)) lab.publish(document)
     await lab.until('the state before', () => dumpDiff(whole, dump(left.machine)).length === 0 || undefined)
     await lab.untilStatus('no refusal', ({ refusals }) => refusals.length === 0)
   })
 
   await t.test('fault 28: its address lies inside a prefix of a peer that does not answer', async (t) => {
-    for (const document of paper(20, 4, { prefixes: [prefix('203.0.113.0/24')] })) lab.publish(document)
+    for (const document of paperGateway(20, 4, { prefixes: [prefix('203.0.113.0/24')] }))
+      lab.publish(document)
     const through = (to: string): string => left.machine.run('ip', 'route', 'get', to)
     await lab.until('the prefix', () => through('203.0.113.9').includes('ls-wg') || undefined)
     t.match(through(registryAddress), ' dev wan0 ', 'control traffic stays on the underlay')
-    for (const document of paper(21, 1)) lab.publish(document)
+    for (const document of paperGateway(21, 1)) lab.publish(document)
     await lab.untilStatus('news still come', ({ peers }) => peers.some(({ gateway }) => gateway === 'g21'))
     await left.stop()
     lab.start(left)
     await left.untilUp(1)
     await unreadable(0)
-    for (const document of paper(21, 2, { state: 'withdrawn' })) lab.publish(document)
+    for (const document of paperGateway(21, 2, { state: 'withdrawn' })) lab.publish(document)
     await lab.untilStatus('and after a start', ({ peers }) => peers.every(({ gateway }) => gateway !== 'g21'))
-    for (const document of paper(20, 5)) lab.publish(document)
+    for (const document of paperGateway(20, 5)) lab.publish(document)
     await lab.until('the state before', () => dumpDiff(whole, dump(left.machine)).length === 0 || undefined)
   })
 
@@ -258,7 +237,7 @@ async function failing(lab: EtcdLab): Promise<void> {
     )
     left.log = ''
     const newcomers = [22, 23, 24, 25, 26]
-    for (const document of newcomers.flatMap((n) => paper(n, 1))) lab.publish(document)
+    for (const document of newcomers.flatMap((n) => paperGateway(n, 1))) lab.publish(document)
     await left.untilLogged('documents-not-kept')
     const has22 = (): boolean => dump(left.machine).some((line) => line.includes(' 10.22.0.0/16 '))
     await lab.until('it counts all the same', () => has22() || undefined)
@@ -284,7 +263,7 @@ async function failing(lab: EtcdLab): Promise<void> {
     }
     lab.start(left)
     await left.untilUp(1)
-    for (const document of newcomers.flatMap((n) => paper(n, 2, { state: 'withdrawn' })))
+    for (const document of newcomers.flatMap((n) => paperGateway(n, 2, { state: 'withdrawn' })))
       lab.publish(document)
     await lab.until('the state before', () => dumpDiff(whole, dump(left.machine)).length === 0 || undefined)
   })
@@ -295,14 +274,14 @@ async function failing(lab: EtcdLab): Promise<void> {
       await etcd.kill()
       await unreadable(1)
       left.log = ''
-      const [before, began] = [cpuSeconds(left), performance.now()]
+      const [before, began] = [left.cpuSeconds, performance.now()]
       // Half an hour at a time, so that the clock is believed.
       for (; ahead <= day; ahead += day / 48) {
         lab.shiftClock(ahead)
         await left.status()
         await pause(300)
       }
-      const share = (cpuSeconds(left) - before) / ((performance.now() - began) / 1000)
+      const share = (left.cpuSeconds - before) / ((performance.now() - began) / 1000)
       t.comment(`${(100 * share).toFixed(2)} % of a processor, asked for its status three times a second`)
       const status = await lab.untilStatus(
         'a day later',
@@ -372,7 +351,7 @@ async function failing(lab: EtcdLab): Promise<void> {
         fabricDocument({ ...fabric, serial: fabric.serial + 1, freshUntil: Date.now() - 2 * 3_600_000 }),
       )
       await left.untilLogged('fabric-stale')
-      for (const document of paper(30, 1)) lab.publish(document)
+      for (const document of paperGateway(30, 1)) lab.publish(document)
       const { summary, peers } = await lab.untilStatus('a newcomer is kept out', ({ refusals }) =>
         refusals.some(({ rule, gateway }) => rule === 'stale' && gateway === 'g30'),
       )

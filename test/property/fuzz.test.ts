@@ -10,7 +10,7 @@ import path from 'node:path'
 import t from 'tap'
 import type { Delivered, Document } from '../../agent/model/document.ts'
 import { decodeBundle, encodeBundle, isNoBundle } from '../../agent/registry/bundle.ts'
-import { authenticate, put, range, remove, watch } from '../../agent/registry/etcd-message.ts'
+import { authenticate, range, remove, txn, watch } from '../../agent/registry/etcd-message.ts'
 import { decode, encode } from '../../agent/registry/etcd-wire.ts'
 import type { Shape } from '../../agent/registry/etcd-wire.ts'
 import { KnownStore } from '../../agent/registry/known.ts'
@@ -141,7 +141,7 @@ function wire(chance: Chance): () => number {
   const input = chance.once(4)
     ? noise(chance, chance.below(300))
     : mutatedBytes(chance, chance.pick(answers), 1 + chance.below(6))
-  const { response } = chance.pick<{ readonly response: Shape }>([range, put, remove, watch, authenticate])
+  const { response } = chance.pick<{ readonly response: Shape }>([range, txn, remove, watch, authenticate])
   return () => {
     try {
       decode(response, input)

@@ -59,11 +59,11 @@ export class EtcdLab {
     this.rightHost = rightHost
   }
 
-  /** Nobody runs yet, and the registry cannot be reached. */
-  static async make(directory: string): Promise<EtcdLab> {
+  /** Nobody runs yet, and the registry cannot be reached. `host`: how gateways call it. */
+  static async make(directory: string, host = registryAddress): Promise<EtcdLab> {
     const tls = await CertificateAuthority.create(directory, 'tls')
     const { certificateFile: ca } = tls.pair
-    const server = await tls.issue({ name: 'etcd', hosts: ['127.0.0.1', registryAddress] })
+    const server = await tls.issue({ name: 'etcd', hosts: ['127.0.0.1', host] })
     const etcd = await Etcd.start({
       parent: directory,
       tls: { cert: server.certificateFile, key: server.keyFile },
@@ -73,7 +73,7 @@ export class EtcdLab {
     lab.underlay('wan')
     ip(`address add 192.0.2.254/24 dev wan
       address add ${registryAddress}/32 dev lo`)
-    const registry = `registry: { url: "etcd://${registryAddress}:${registryPort}", prefix: ${base}, ca: ${ca} }`
+    const registry = `registry: { url: "etcd://${host}:${registryPort}", prefix: ${base}, ca: ${ca} }`
     writeFileSync(path.join(directory, 'registry.yml'), `${registry}\n`)
     makeAuthority(path.join(directory, 'ca'), 'lab')
     const gatewayAt = async (n: number): Promise<Gateway> => {

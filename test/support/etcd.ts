@@ -9,15 +9,15 @@
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import { gatewayRoles, registryRoles } from '../../agent/registry/etcd-role.ts'
 import { repository } from './repository.ts'
 
 export interface EtcdOptions {
@@ -37,6 +37,8 @@ export interface EtcdOptions {
   /** Files of a client certificate for etcdctl, where the server asks for one, and of the server's authority. */
   readonly client?: { readonly ca: string; readonly cert?: string; readonly key?: string }
 }
+
+const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 
 /** False where the kernel has none, or none for the loopback. */
 export const hasIpv6 = networkInterfaces()['lo']?.some(({ address }) => address === '::1') === true
@@ -215,10 +217,17 @@ export class Etcd {
   enableAuth(prefix: string, gateways: Readonly<Record<string, string>>): void {
     this.ctlWith('secret\n', 'user', 'add', 'root', '--interactive=false')
     this.ctl('user', 'grant-role', 'root', 'root')
-    for (const command of registryRoles(prefix)) this.ctl(...command)
-    for (const [gateway, password] of Object.entries(gateways)) {
-      this.ctlWith(`${password}\n`, 'user', 'add', gateway, '--interactive=false')
-      for (const command of gatewayRoles(prefix, gateway)) this.ctl(...command)
+    const registry = join(this.directory, 'registry.yml')
+    writeFileSync(registry, `registry: { url: "etcd://127.0.0.1:${this.port}", prefix: ${prefix} }\n`)
+    for (const names of [[], Object.keys(gateways)]) {
+      const line = [main, 'registry', 'roles', ...names, '--registry', registry]
+      const printed = execFileSync(process.execPath, line, { encoding: 'utf8' })
+      for (const [first, ...words] of printed.split('\n').map((text) => text.split(' '))) {
+        if (first !== 'etcdctl') continue
+        const [noun, verb, name = ''] = words
+        if (noun !== 'user' || verb !== 'add') this.ctl(...words)
+        else this.ctlWith(`${gateways[name] ?? ''}\n`, ...words, '--interactive=false')
+      }
     }
     this.ctl('auth', 'enable')
     this.#root = 'secret'

@@ -3,7 +3,7 @@
  * cancel a watch, tell another history, or send what is no message. Beyond that it keeps keys and tells changes as etcd does.
  */
 import * as grpc from '@grpc/grpc-js'
-import { authenticate, put, range, watch } from '../../agent/registry/etcd-message.ts'
+import { authenticate, range, txn, watch } from '../../agent/registry/etcd-message.ts'
 import type { Method } from '../../agent/registry/etcd-message.ts'
 import { decode, encode } from '../../agent/registry/etcd-wire.ts'
 import type { Message, Partially, Shape } from '../../agent/registry/etcd-wire.ts'
@@ -109,16 +109,21 @@ export class FakeEtcd {
     this.#server.addService(
       {
         range: definition(range),
-        put: definition(put),
+        txn: definition(txn),
         authenticate: definition(authenticate),
         watch: { ...definition(watch), requestStream: true, responseStream: true },
       },
       {
         range: unary<typeof range>((request, token) => this.#range(request, token)),
-        put: unary<typeof put>(({ key, value }) => {
-          this.asked.push(`put ${text(key)}`)
-          this.put(text(key), Buffer.from(value))
-          return { header: this.#header }
+        txn: unary<typeof txn>(({ compare, success }) => {
+          const succeeded = compare.every(
+            ({ key, modRevision }) => (this.keys.get(text(key))?.modRevision ?? 0) === modRevision,
+          )
+          for (const { put } of succeeded ? success : []) {
+            this.asked.push(`put ${text(put?.key ?? Buffer.of())}`)
+            if (put !== undefined) this.put(text(put.key), Buffer.from(put.value))
+          }
+          return { header: this.#header, succeeded }
         }),
         authenticate: unary<typeof authenticate>(() => {
           this.asked.push('authenticate')

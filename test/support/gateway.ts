@@ -1,6 +1,6 @@
 /** A gateway of the lab: a machine with an agent. */
 import type { ChildProcess } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ask } from '../../agent/cli/client.ts'
@@ -10,6 +10,9 @@ import type { Outcome } from './machine.ts'
 import { statusOf } from './status.ts'
 
 const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
+
+/** Clock ticks a second, of /proc/PID/stat. */
+const ticks = 100
 
 export class Gateway {
   readonly machine: Machine
@@ -44,6 +47,14 @@ export class Gateway {
   /** Pid of the agent process itself; nsenter execs, so it is the child's. */
   get pid(): number {
     return this.#agent?.pid ?? 0
+  }
+
+  /** That the agent used so far. */
+  get cpuSeconds(): number {
+    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return (Number(fields[11]) + Number(fields[12])) / ticks
   }
 
   get running(): boolean {

@@ -5,7 +5,19 @@ import t from 'tap'
 import { KeyStore } from '../../../agent/daemon/key-store.ts'
 import { seal } from '../../../agent/trust/envelope.ts'
 import { AuthorityRig, linkspan } from '../../support/authority.ts'
-import { identityKeyOf, identityOf, keyOf, recordDocument, requestDocument } from '../../support/documents.ts'
+import {
+  authority,
+  certificateDocument,
+  claimOf,
+  fabricDocument,
+  identityKeyOf,
+  identityOf,
+  keyOf,
+  recordDocument,
+  requestDocument,
+  voucherDocument,
+  voucherKeyOf,
+} from '../../support/documents.ts'
 
 t.setTimeout(300_000) // a process for each command, and slow machines
 
@@ -15,9 +27,9 @@ void t.test('what is there, and what gateways make of it', async (t) => {
   const { path: certificate } = (await rig.json('issue', 'g1')) as { path: string }
   await rig.json('issue', 'g2')
   rig.put(recordDocument(1))
-  const authority = rig.documents('fabric')[0]?.kid ?? ''
+  const key = rig.documents('fabric')[0]?.kid ?? ''
   const at = ['registry', 'list', '--registry', rig.registry]
-  const list = await linkspan([...at, '--authority', authority])
+  const list = await linkspan([...at, '--authority', key])
   t.match(list, { code: 0, stderr: '' })
   t.match(list.stdout, /^fabric prod, serial \d+, 1 gateways in force\n/)
   t.match(list.stdout, /\ng1 +1 +s1 +0 +1 +in force\n/)
@@ -38,34 +50,61 @@ void t.test('what is there, and what gateways make of it', async (t) => {
 
   const wrong = seal('record', '{\n "fabrik": 1}', identityKeyOf('g2'))
   writeFileSync(join(rig.registry, 'records/g2.jws'), wrong)
-  const refused = await linkspan([...at, '--authority', authority])
+  const refused = await linkspan([...at, '--authority', key])
   t.equal(refused.code, 3)
   t.match(
     refused.stderr,
     /records\/g2\.jws:2:2: .*unknown field "fabrik"\n.*\n +\| +\^\n +hint: did you mean "fabric"/,
   )
-  const json = await linkspan([...at, '--authority', authority, '--json'])
+  const json = await linkspan([...at, '--authority', key, '--json'])
   t.match(json, { code: 3, stderr: '' })
   t.match(JSON.parse(json.stdout), {
     schema: 1,
-    authority,
+    authority: key,
     gateways: [{ gateway: 'g1' }, { state: 'refused' }, {}],
     refusals: [{ rule: 'document' }],
   })
 
   rmSync(join(rig.registry, 'records/g2.jws'))
   mkdirSync(join(rig.registry, 'certificates/g7.jws'))
-  const unreadable = await linkspan([...at, '--authority', authority])
+  const unreadable = await linkspan([...at, '--authority', key])
   t.match(unreadable, { code: 1, stderr: /^unreadable: .*certificates\/g7\.jws: is not a regular file/ })
-  const told = await linkspan([...at, '--authority', authority, '--json'])
+  const told = await linkspan([...at, '--authority', key, '--json'])
   t.match(JSON.parse(told.stdout), { unreadable: [{ object: join(rig.registry, 'certificates/g7.jws') }] })
   rmdirSync(join(rig.registry, 'certificates/g7.jws'))
 
   rig.put(requestDocument(4), keyOf('thief'))
   rmSync(certificate)
-  const forged = await linkspan([...at, '--authority', authority])
+  const forged = await linkspan([...at, '--authority', key])
   t.match(forged, { code: 3, stderr: /request g4: is not signed by the identity/ })
   t.equal((await linkspan(['registry', 'list', '--registry', join(rig.registry, 'none')])).code, 1)
+})
+
+void t.test('what became of vouchers', async (t) => {
+  const rig = new AuthorityRig(t.testdir({ registry: {} }))
+  const now = Date.now()
+  const voucher = { notBefore: now - 7_200_000, notAfter: now + 86_400_000, until: now + 3_600_000 }
+  rig.put(fabricDocument({ freshUntil: 4_000_000_000_000 }))
+  for (const number of [1, 2, 3, 4]) rig.put(voucherDocument(number, voucher))
+  rig.put(voucherDocument(5, { ...voucher, until: now - 3_700_000 }))
+  rig.put(certificateDocument(4, { serial: 2, notAfter: voucher.notAfter }))
+  for (const number of [2, 3])
+    rig.put({ type: 'claim', payload: claimOf(number) }, voucherKeyOf(`g${number}`))
+  rig.put(recordDocument(3))
+  const at = ['registry', 'list', '--registry', rig.registry, '--fabric', 'prod', '--authority', authority]
+  const { stdout, stderr } = await linkspan(at)
+  t.equal(stderr, '')
+  t.match(stdout, /\ng1 +1 +s1 +0 +0 +voucher waits for a claim\n/)
+  t.match(stdout, /\ng2 +2 +s2 +0 +0 +voucher claimed, no record yet\n/)
+  t.match(stdout, /\ng3 +3 +s3 +0 +1 +in force\n/)
+  t.match(stdout, /\ng4 +4 +s4 +0 +0 +no record yet\n/)
+  t.match(stdout, /\ng5 +5 +s5 +0 +0 +voucher ended, nobody claimed it\n/)
+  const { stdout: json } = await linkspan([...at, '--json'])
+  const { gateways } = JSON.parse(json) as { gateways: readonly { voucher?: string }[] }
+  t.strictSame(
+    gateways.map((row) => row.voucher),
+    ['waiting', 'claimed', 'claimed', undefined, 'ended'],
+  )
 })
 
 void t.test('keys show: public keys, and nothing else', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { endpointAddressesOf, prefixesOf, withCloud } from '../../../agent/cloud/default.ts'
+import { publicAddressesOf, prefixesOf, withCloud } from '../../../agent/cloud/default.ts'
 import type { CloudFacts, CloudInterface } from '../../../agent/cloud/port.ts'
 import type { Config } from '../../../agent/model/config.ts'
 import { address, prefix } from '../../../agent/model/prefix.ts'
@@ -114,18 +114,18 @@ void t.test(
   },
 )
 
-void t.test('the endpoint: the first public address of each family, never a private one', (t) => {
+void t.test('public addresses in order of the interfaces, IPv4 first, never a private one', (t) => {
   const table: readonly (readonly [readonly Sketch[], readonly string[]])[] = [
     [[{ private: ['10.1.16.10'], public: ['54.1.2.3'] }], ['54.1.2.3']],
-    [[{ public: ['2600:1f18::10', '54.1.2.3', '54.9.9.9'] }], ['54.1.2.3', '2600:1f18::10']],
+    [[{ public: ['2600:1f18::10', '54.1.2.3', '54.9.9.9'] }], ['54.1.2.3', '54.9.9.9', '2600:1f18::10']],
     [[{ private: ['10.1.16.10'] }, { public: ['54.9.9.9'] }], ['54.9.9.9']],
     [
       [{ public: ['54.1.2.3'] }, { public: ['54.9.9.9', '2600:1f18::10'] }],
-      ['54.1.2.3', '2600:1f18::10'],
+      ['54.1.2.3', '54.9.9.9', '2600:1f18::10'],
     ],
     [[{ private: ['10.1.16.10', 'fd00::1'] }], []],
     [[], []],
   ]
-  for (const [interfaces, expected] of table) t.same(endpointAddressesOf(factsOf(...interfaces)), expected)
+  for (const [interfaces, expected] of table) t.same(publicAddressesOf(factsOf(...interfaces)), expected)
   t.end()
 })

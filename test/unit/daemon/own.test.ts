@@ -49,7 +49,20 @@ void t.test('where peers reach us', (t) => {
     ['a cloud that knows none: behind its NAT', privately, cloudWith(), []],
     ['a cloud that knows none, and an address of our own', publicly, cloudWith(), ['198.51.100.5']],
   ]
-  for (const [what, facts, cloud, wanted] of table) {
+  const two: Cloud = {
+    ...cloudWith('54.1.2.3', '54.9.9.9'),
+    interfaces: [
+      { privateAddresses: [address('10.1.0.9')], publicAddresses: [address('54.1.2.3')] },
+      { privateAddresses: [address('10.1.0.5')], publicAddresses: [address('54.9.9.9')] },
+    ],
+  }
+  const three = { ...two, interfaces: [...(two.interfaces ?? [])].slice(0, 1) }
+  const both: typeof table = [
+    ...table,
+    ['the interface that carries the default route', privately, two, ['54.9.9.9']],
+    ['which has none: another one', privately, three, ['54.1.2.3']],
+  ]
+  for (const [what, facts, cloud, wanted] of both) {
     const { endpoints } = ownResolver(config, { cloud: () => cloud })(fabric, facts)
     t.same(
       endpoints.flatMap(({ address: found }) => found ?? []),

@@ -211,12 +211,7 @@ void t.test('the publisher', async (t) => {
 })
 
 void t.test('what the cloud says', async (t) => {
-  const rig = new Rig(undefined, {
-    ownOf: () => ({
-      ...config.own,
-      endpoints: [{ underlay: 'internet', address: address('10.0.0.9'), port: 51820 }],
-    }),
-  })
+  const rig = new Rig()
   const said: Document[] = []
   const stop = new AbortController()
   t.teardown(() => {
@@ -262,34 +257,6 @@ void t.test('what the cloud says', async (t) => {
   surroundings.learned(cloud)
   await look()
   t.match(said.at(-1)?.payload, { prefixes: ['10.7.0.0/16'], site: { region: 'us-east-1' } })
-
-  const silent = new Surroundings(true)
-  silent.failed(trouble)
-  const restarted = new Publisher({
-    config: bare,
-    keys,
-    registry: registryOf(said),
-    inputs: rig.reconciler.inputs,
-    surroundings: silent,
-    events: rig.events,
-    tally: rig.reconciler.tally,
-    signal: stop.signal,
-  })
-  const endpoints = [{ underlay: 'internet', address: address('192.0.2.1'), port: 51820, mtu: 1500 }]
-  rig.change(certificateDocument(1, { serial: 2 }), recordDocument(1, { weight: 3, endpoints }))
-  await rig.turn()
-  const before = said.length
-  restarted.look()
-  await pause(10)
-  t.same(
-    said.slice(before).flatMap(({ type, payload }) => (type === 'record' ? payload.endpoints : [])),
-    [],
-    'the record stays as it is while nobody knows better',
-  )
-  silent.learned(cloud)
-  restarted.look()
-  await pause(10)
-  t.match(said.at(-1), { type: 'record', payload: { weight: 3, endpoints: [{ address: '10.0.0.9' }] } })
 })
 
 void t.test('with a voucher', async (t) => {

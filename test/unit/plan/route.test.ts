@@ -111,7 +111,7 @@ void t.test('a remote prefix that is not installed: no route, no AllowedIP, no g
       "100.127.0.9/32: lies in the overlay's own range 100.127.0.0/16",
       '192.0.2.0/24: lies in 192.0.2.0/24, which eth0 is connected to',
       '192.0.2.99/32: lies in 192.0.2.0/24, which eth0 is connected to',
-      "198.51.100.7/32: is the registry's address, which stays on the underlay",
+      '198.51.100.7/32: is an address of the registry or of a name server, which stays on the underlay',
       'fe80::5/128: is link-local',
     ],
   )

@@ -8,7 +8,6 @@ import { isInRange, keyAfter, keyOfName, keysBelow, nameOfKey } from '../../../a
 import { EtcdOutbox } from '../../../agent/registry/etcd-outbox.ts'
 import { pause } from '../../../agent/pause.ts'
 import { backoffMs } from '../../../agent/registry/etcd-backoff.ts'
-import { gatewayRoles, registryRoles } from '../../../agent/registry/etcd-role.ts'
 import { EtcdRegistry } from '../../../agent/registry/etcd.ts'
 
 const prefix = '/linkspan/prod'
@@ -222,14 +221,5 @@ void t.test('backoff', (t) => {
   }
   t.equal(backoffMs(0, false, low), 50)
   t.equal(backoffMs(1000, true, low), 15_000)
-  t.end()
-})
-
-void t.test('roles', (t) => {
-  t.same(registryRoles(prefix)[1], ['role', 'grant-permission', 'linkspan-prod-read', 'read', `${prefix}/`, '--prefix=true']) // prettier-ignore
-  t.same(
-    gatewayRoles(prefix, 'aws-a').filter(([, verb]) => verb === 'grant-permission').map((words) => words.slice(2)),
-    ['records', 'requests', 'claims'].map((type) => ['linkspan-prod-gateway-aws-a', 'readwrite', `${prefix}/${type}/aws-a`]),
-  ) // prettier-ignore
   t.end()
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { put, range, remove, watch } from '../../../agent/registry/etcd-message.ts'
+import { range, remove, txn, watch } from '../../../agent/registry/etcd-message.ts'
 import {
   bytes,
   decode,
@@ -44,7 +44,16 @@ void t.test('messages as etcd has them on the wire', (t) => {
     ),
     '0a0161' + '120162' + '18f403' + '4001',
   )
-  t.equal(hex(encode(put.request, { key: Buffer.from('k'), value: Buffer.from('v') })), '0a016b' + '120176')
+  const key = Buffer.from('k')
+  t.equal(
+    hex(
+      encode(txn.request, {
+        compare: [{ target: 2, key, modRevision: 5 }],
+        success: [{ put: { key, value: Buffer.from('v') } }],
+      }),
+    ),
+    ['0a07' + '1002' + '1a016b' + '3005', '1208' + '1206' + '0a016b' + '120176'].join(''),
+  )
   t.equal(hex(encode(remove.request, { key: Buffer.from('k') })), '0a016b')
   t.equal(hex(encode(watch.request, { progress: {} })), '1a00')
   t.equal(
