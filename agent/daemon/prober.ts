@@ -82,7 +82,7 @@ export class Prober {
     if (ground.every((part, i) => part === this.#ground[i])) return
     this.#ground = ground
     this.#probes = plannedProbes(input)
-    this.#table.name(this.#probes)
+    this.#table.name(this.#probes, performance.now())
     const { port } = input.snapshot.fabric.probe
     if (this.#engine?.port !== port) this.#restart(port)
     this.#engine?.engine.setPaths(
