@@ -17,6 +17,7 @@ import type { Ground } from '../trust/ground.ts'
 import { Ledger } from '../trust/ledger.ts'
 import type { Admission, Checked } from '../trust/admission.ts'
 import { isRefusal, isUnread } from '../trust/parse.ts'
+import type { Refusal } from '../trust/refusal.ts'
 import type { RuleId } from '../trust/rulebook.ts'
 import type { Marks } from '../trust/tenure.ts'
 import { inTurns } from './breath.ts'
@@ -31,7 +32,7 @@ import type { Schedule } from './schedule.ts'
 import { Memory } from './memory.ts'
 import type { Tally } from './tally.ts'
 
-type State = Pick<Admission, 'snapshot' | 'refusals' | 'vanished' | 'stale' | 'authorities'>
+type State = Pick<Admission, 'snapshot' | 'refusals' | 'refused' | 'vanished' | 'stale' | 'authorities'>
 
 /** A bag of the last-known-good store, or of the registry; `isRead`: the registry said something just now. */
 type News = Bag & { readonly isKnown?: boolean; readonly isRead?: boolean }
@@ -90,6 +91,11 @@ const deferredNext = {
   next: 'more changes than a gateway takes in at once: linkspan registry watch shows who writes them',
 }
 const deferredEveryMs = 60_000
+const droppedNext = {
+  next: 'more documents of strangers than are kept: each is judged again when the registry delivers it again',
+}
+/** Refusals that `status` has one by one. */
+const mostListed = 1000
 /** Each may be 22 MB long. */
 const mostUnread = 2
 
@@ -107,9 +113,11 @@ export class Inputs implements Sources {
   #known: News | undefined
   #isTick = false
   #told = { deferred: 0, atMs: -Infinity }
+  #dropped = { times: 0, atMs: -Infinity }
   #admission: State = {
     snapshot: undefined,
     refusals: [],
+    refused: { total: 0, byRule: new Map() },
     vanished: [],
     stale: false,
     authorities: { trusted: new Set(), retired: new Set() },
@@ -123,7 +131,7 @@ export class Inputs implements Sources {
     this.#options = options
     const { ground, known, now, events, tally, schedule, limits = usualLimits } = options
     const { monotonic = () => performance.now() } = options
-    this.#ledger = new Ledger(ground, known?.marks)
+    this.#ledger = new Ledger(ground, known?.marks, mostListed)
     const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now, monotonic })
     this.clock = clock
     const rouse = (): void => {
@@ -170,18 +178,24 @@ export class Inputs implements Sources {
    * then something in the kernel that nothing known accounts for may well be what such a document asks for.
    */
   get isWhole(): boolean {
-    return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => !undecided.has(rule))
+    const { byRule } = this.#admission.refused
+    return this.#unreadable.length === 0 && [...byRule.keys()].every((rule) => !undecided.has(rule))
   }
 
   fateOf(gateway: Name): Fate | undefined {
-    const { snapshot, refusals } = this.#admission
+    const { snapshot } = this.#admission
     if (snapshot === undefined) return undefined
     if (snapshot.gateways.has(gateway)) return 'stays'
     if (snapshot.fabric.removed.includes(gateway)) return 'goes'
     const record = this.#ledger.documentOf('record', gateway)
     if (record?.type === 'record' && record.payload.state === 'withdrawn') return 'goes'
-    const goes = refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
+    const goes = this.#ledger.refusalsOf(gateway).some(({ rule }) => decided.has(rule))
     return goes ? 'goes' : undefined
+  }
+
+  /** Why our own documents in force do not stand, or not in full. */
+  get ownRefusals(): readonly Refusal[] {
+    return this.#ledger.refusalsOf(this.#options.gateway)
   }
 
   documentOf(type: 'certificate' | 'record' | 'voucher'): Document | undefined {
@@ -290,7 +304,7 @@ export class Inputs implements Sources {
     if (fabric !== undefined) this.clock.witnessed(fabric.serial)
     if (bag.isKnown === true) {
       // Altered on disk: the registry's next bag puts it right, and would hide it.
-      for (const { rule, object, reason } of admission.refusals) {
+      for (const { rule, object, reason } of admission.begun) {
         if (rule === 'document' || rule === 'signature')
           events.emit('warning', 'known-documents-damaged', { object, reason })
       }
@@ -304,8 +318,9 @@ export class Inputs implements Sources {
       tally.error('registry')
     }
     this.#unreadable = bag.unreadable
-    const { refusals, vanished } = this.#admission
-    if (refusals !== before.refusals) this.#refusals.tell(before.refusals, refusals)
+    const { vanished } = this.#admission
+    this.#refusals.tell(admission.begun)
+    this.#tellDropped(admission.dropped)
     if (this.#admission.stale && !before.stale) events.emit('error', 'fabric-stale', staleNext)
     this.#tellClock()
     if (vanished === before.vanished) return
@@ -325,6 +340,16 @@ export class Inputs implements Sources {
       if (this.#unread.size >= mostUnread && oldest !== undefined) this.#unread.delete(oldest)
       this.#unread.set(origin, { origin, bytes })
     }
+  }
+
+  /** Once a minute, while it goes on. */
+  #tellDropped(dropped: number): void {
+    this.#dropped.times += dropped
+    const atMs = this.#monotonic()
+    if (this.#dropped.times === 0 || atMs - this.#dropped.atMs < deferredEveryMs) return
+    const { times } = this.#dropped
+    this.#dropped = { times: 0, atMs }
+    this.#options.events.emit('warning', 'documents-dropped', { times, ...droppedNext })
   }
 
   /** Other keys are trusted now. */
