@@ -48,6 +48,8 @@ export interface Admission {
   readonly admitted: readonly Delivered[]
   /** Documents that waited for something that would let them in, and were dropped with this bag to make room. */
   readonly dropped: number
+  /** The newest date at which the authority signed what came into force so far: Unix ms, 0 where nothing did. */
+  readonly issuedMs: number
   /** The fabric document should have been renewed. */
   readonly stale: boolean
   readonly authorities: Authorities

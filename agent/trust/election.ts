@@ -11,7 +11,7 @@ import type { InForce } from './in-force.ts'
 import { isStale } from './moment.ts'
 import type { Moment } from './moment.ts'
 import type { Origins } from './origins.ts'
-import { behind, markOf, outranks, subjectOf } from './subject.ts'
+import { behind, markOf, outranks, serialOf, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
 import type { Contest } from './voucher.ts'
 import type { Arrival, Arrivals } from './waiting.ts'
@@ -41,6 +41,7 @@ export class Election {
   #touched = new Set<string>()
   #admitted: Delivered[] = []
   #stale = false
+  #issuedMs = 0
 
   constructor({ ground, origins, inForce, marks }: ElectionOptions) {
     this.#origins = origins
@@ -62,6 +63,11 @@ export class Election {
   /** The fabric document should have been renewed. */
   get stale(): boolean {
     return this.#stale
+  }
+
+  /** The newest date at which the authority signed what came into force: Unix ms. */
+  get issuedMs(): number {
+    return this.#issuedMs
   }
 
   /** A bag is taken in. */
@@ -261,6 +267,7 @@ export class Election {
       if (before === undefined || before.signed.hash !== signed.hash) {
         this.#marks.set(subject, markOf(signed))
         this.#moved.add(subject)
+        if (isOfAuthority(signed)) this.#issuedMs = Math.max(this.#issuedMs, serialOf(signed.document))
         this.entrance.wake(`mark ${subject}`)
         if (subject === 'fabric') this.entrance.wake('succession')
         this.#inForce.set(subject, { signed, origin })
@@ -283,6 +290,10 @@ export class Election {
   #outlasts(a: Signed, b: Signed): boolean {
     return a.hash === b.hash && a.kid !== b.kid && this.entrance.rank(a) > this.entrance.rank(b)
   }
+}
+
+function isOfAuthority({ document: { type } }: Signed): boolean {
+  return type === 'fabric' || type === 'certificate' || type === 'authority' || type === 'voucher'
 }
 
 /** Those who may. */

@@ -93,6 +93,11 @@ export class Entrance {
     this.#predecessors.delete(origin)
   }
 
+  /** True where it was in force and waits to be so again. */
+  isHeld(signed: Signed): boolean {
+    return this.#waiting.holds(signed)
+  }
+
   /** Something happened that documents wait for. */
   wake(cause: string): void {
     this.#waiting.wake(cause)

@@ -129,7 +129,7 @@ export class Ledger {
       const vanished = this.#inForce.vanished()
       if (JSON.stringify(vanished) !== JSON.stringify(this.#vanished)) this.#vanished = vanished
     }
-    const { admitted, stale } = this.#election
+    const { admitted, stale, issuedMs } = this.#election
     this.#election.done()
     return {
       changed: before !== this.#snapshot,
@@ -140,6 +140,7 @@ export class Ledger {
       vanished: this.#vanished,
       admitted,
       dropped: entrance.dropped - droppedBefore,
+      issuedMs,
       stale,
       authorities: entrance.authorities,
     }
@@ -158,6 +159,14 @@ export class Ledger {
   /** True where a document with this payload is in force. */
   isInForce(signed: Signed): boolean {
     return this.#inForce.get(subjectOf(signed))?.signed.hash === signed.hash
+  }
+
+  /**
+   * True where the document is in force, or was and may be again: its key counts no more, and the registry still has it. Then
+   * it comes back without being delivered anew.
+   */
+  isWanted(signed: Signed): boolean {
+    return this.isInForce(signed) || this.#election.entrance.isHeld(signed)
   }
 
   /** What of a gateway is in force, whether or not it is in the snapshot. A claimed voucher is a certificate. */

@@ -41,6 +41,8 @@ export class Waiting {
   readonly #options: WaitingOptions
   /** By origin; the first has waited longest. */
   readonly #waiters = new Map<string, Waiter>()
+  /** Those without a text: they were in force. */
+  readonly #bare = new Map<string, Waiter>()
   /** One origin, or several: most wait alone. */
   readonly #byCause = new Map<string, string | Set<string>>()
   /** Origins that what they wait for may have come for. */
@@ -68,6 +70,7 @@ export class Waiting {
       isFirm,
     }
     this.#waiters.set(origin, waiter)
+    if (text === undefined) this.#bare.set(origin, waiter)
     for (const cause of causes) {
       const others = this.#byCause.get(cause)
       if (others === undefined) this.#byCause.set(cause, origin)
@@ -83,6 +86,7 @@ export class Waiting {
     const waiter = this.#waiters.get(origin)
     if (waiter === undefined) return
     this.#waiters.delete(origin)
+    this.#bare.delete(origin)
     this.#woken.get(waiter.type)?.delete(origin)
     if (!waiter.isFirm) this.#bytes -= waiter.text?.length ?? 0
     for (const cause of waiter.causes) {
@@ -90,6 +94,12 @@ export class Waiting {
       if (typeof origins === 'object') origins.delete(origin)
       if (typeof origins === 'string' || origins?.size === 0) this.#byCause.delete(cause)
     }
+  }
+
+  /** True where this document waits that was in force before. */
+  holds({ hash, kid }: Signed): boolean {
+    for (const { signed } of this.#bare.values()) if (signed?.hash === hash && signed.kid === kid) return true
+    return false
   }
 
   causesOf(origin: string): readonly string[] {

@@ -146,7 +146,9 @@ void t.test('an old record of a known gateway under many names', (t) => {
 void t.test('a document by a key that comes to be trusted was not forgotten', (t) => {
   const counted = new Counted()
   const key = identityKeyOf('g9')
-  counted.flood(numbers.map((i) => delivered(recordDocument(9, { gateway: `x${i}` }), `records/junk-${i}.jws`, stranger)))
+  counted.flood(
+    numbers.map((i) => delivered(recordDocument(9, { gateway: `x${i}` }), `records/junk-${i}.jws`, stranger)),
+  )
   const early = delivered(recordDocument(9, { tunnelKeys: tunnelKeysOf('g9') }), 'records/g9.jws', key)
   t.equal(counted.admit([early]).refused.total, many + 1)
   counted.cost()

@@ -39,8 +39,7 @@ void t.test('what was woken is taken once, as it came', (t) => {
 })
 
 void t.test('no more is kept than there is room for', (t) => {
-  const { length } = arrival(1).bytes ?? []
-  const { waiting, dropped } = waitingOf(2.5 * (length ?? 0))
+  const { waiting, dropped } = waitingOf(2.5 * delivered(recordDocument(1)).bytes.length)
   waiting.add(arrival(1), ['a'], true)
   for (const n of [2, 3, 4]) waiting.add(arrival(n), ['a'])
   t.strictSame(dropped, ['records/g2.jws'], 'the oldest goes, but for what others are judged by')
