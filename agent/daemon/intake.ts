@@ -125,10 +125,10 @@ export class Intake {
         count--
       }
     }
-    for (const [origin, one] of news) documents.set(origin, one)
+    if (documents.size > 0) for (const [origin, one] of news) documents.set(origin, one)
     const bag: Taken = {
       isRead: this.#unreadable !== undefined,
-      documents: [...documents.values()],
+      documents: [...(documents.size > 0 ? documents : news).values()],
       complete: this.#complete,
       gone,
       unreadable: this.#unreadable ?? unreadable,

@@ -134,8 +134,10 @@ export class Waiting {
   #makeRoom(): void {
     const { mostBytes = mostWaitingBytes, onDrop } = this.#options
     if (this.#bytes <= mostBytes) return
+    // Some at a time: a map that loses its first entries one by one goes past the holes of all before.
+    const enough = mostBytes - mostBytes / 16
     for (const [origin, { text, isFirm }] of this.#waiters) {
-      if (this.#bytes <= mostBytes) return
+      if (this.#bytes <= enough) return
       if (text === undefined || isFirm) continue
       this.delete(origin)
       onDrop(origin)
