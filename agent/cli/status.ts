@@ -166,6 +166,11 @@ function problemLines(status: Status, nowSeconds: number): string[] {
     const place = object.startsWith(origin) ? object : `${origin}: ${object}`
     add({ object: place, reason: `refused: ${reason}`, ...(next === undefined ? {} : { next }) })
   }
+  const more = (status.refused?.total ?? 0) - status.refusals.length
+  if (more > 0) {
+    const rules = Object.entries(status.refused?.byRule ?? {}).map(([rule, count]) => `${rule} ${count}`)
+    add({ object: 'registry', reason: `${more} more documents are refused; by rule: ${rules.join(', ')}` })
+  }
   return lines
 }
 

@@ -3,7 +3,11 @@
  * network, or jump when a virtual machine is moved; none of that may end a tunnel or bring an old document back.
  *
  * What is surely past never goes back: it is at least the persisted floor and the newest date at which the authority signed
- * what we admitted. When the clock leaps ahead of that, beyond what the monotonic clock says has passed, nothing expires by
+ * what we admitted: its serials are dates. A clock that is more than an hour behind that date is wrong, or the authority's
+ * was; so the date then counts for what begins, and nothing expires by it. Records and claims are no witnesses: gateways
+ * sign them, and one gateway must not be able to make it later for all others.
+ *
+ * When the clock leaps ahead of that, beyond what the monotonic clock says has passed, nothing expires by
  * it for an hour; then the clock is believed.
  */
 import type { Moment } from '../trust/moment.ts'
@@ -24,6 +28,8 @@ export class Clock {
   /** When #sureMs was so late. */
   #at: number
   #leapSince: number | undefined
+  /** The newest date of the authority's: Unix ms. */
+  #witnessMs = 0
 
   constructor({ floorMs, wall = Date.now, monotonic = () => performance.now() }: ClockOptions) {
     this.#wall = wall
@@ -45,11 +51,15 @@ export class Clock {
       // A clock that is a little behind is followed; one that is far behind is not believed.
       this.#sureMs = wall >= passed - graceMs ? Math.max(wall, this.#sureMs) : passed
     } else this.#sureMs = passed
-    return { sureMs: Math.round(this.#sureMs), likelyMs: Math.round(Math.max(this.#sureMs, wall)) }
+    return {
+      sureMs: Math.round(this.#sureMs),
+      likelyMs: Math.round(Math.max(this.#sureMs, wall, this.#witnessMs)),
+    }
   }
 
   /** The authority signed something at this moment, so it is past. */
   witnessed(ms: number): void {
+    this.#witnessMs = Math.max(this.#witnessMs, ms)
     // A serial may run ahead of the clock by its count, and an authority's clock may be wrong, too.
     if (ms > this.#sureMs && ms <= this.#wall() + graceMs) this.#sureMs = ms
   }
@@ -61,6 +71,6 @@ export class Clock {
 
   /** The clock is behind what is surely past: by how many ms. */
   get lagMs(): number {
-    return Math.max(0, Math.round(this.#sureMs - this.#wall() - graceMs))
+    return Math.max(0, Math.round(Math.max(this.#sureMs, this.#witnessMs) - this.#wall() - graceMs))
   }
 }

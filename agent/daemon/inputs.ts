@@ -2,6 +2,7 @@
  * What the reconciler works from: the snapshot that the registry's bags make, and the facts of the host. News only pile up
  * here; the reconciler takes them in at the start of a turn, so that every turn works from one state of the world.
  */
+import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Bag, Delivered, Document } from '../model/document.ts'
@@ -18,21 +19,24 @@ import type { Ground } from '../trust/ground.ts'
 import { Ledger } from '../trust/ledger.ts'
 import type { Admission, Checked } from '../trust/admission.ts'
 import { isRefusal, isUnread } from '../trust/parse.ts'
+import type { Refusal } from '../trust/refusal.ts'
 import type { RuleId } from '../trust/rulebook.ts'
 import type { Marks } from '../trust/tenure.ts'
+import { BacklogTelling } from './backlog-telling.ts'
 import { inTurns } from './breath.ts'
 import { Clock } from './clock.ts'
 import { checked, Rejected } from './check.ts'
 import type { Events } from './event.ts'
+import { ExpiryTelling } from './expiry-telling.ts'
 import { Intake, usualLimits } from './intake.ts'
-import type { Limits } from './intake.ts'
+import type { Limits, Taken } from './intake.ts'
 import type { Fate, Sources } from './leftover.ts'
 import { RefusalTelling } from './refusal-telling.ts'
 import type { Schedule } from './schedule.ts'
 import { Memory } from './memory.ts'
 import type { Tally } from './tally.ts'
 
-type State = Pick<Admission, 'snapshot' | 'refusals' | 'vanished' | 'stale' | 'authorities'>
+type State = Pick<Admission, 'snapshot' | 'refusals' | 'refused' | 'vanished' | 'stale' | 'authorities'>
 
 /** A bag of the last-known-good store, or of the registry; `isRead`: the registry said something just now. */
 type News = Bag & { readonly isKnown?: boolean; readonly isRead?: boolean }
@@ -87,10 +91,11 @@ const staleNext = {
   next: 'renew the fabric document: linkspan ca fabric; until then no new gateway is let in',
 }
 
-const deferredNext = {
-  next: 'more changes than a gateway takes in at once: linkspan registry watch shows who writes them',
-}
-const deferredEveryMs = 60_000
+/** Times in a row that a bag may fail to come in. */
+const mostFailures = 5
+const lostNext = { next: 'report it with the documents of the registry; a restart reads them again' }
+/** Refusals that `status` has one by one. */
+const mostListed = 1000
 /** Each may be 22 MB long. */
 const mostUnread = 2
 
@@ -103,14 +108,17 @@ export class Inputs implements Sources {
   readonly #intake: Intake
   readonly #rejected = new Rejected()
   readonly #refusals: RefusalTelling
+  readonly #expiry: ExpiryTelling
+  readonly #backlog: BacklogTelling
   /** Long documents that were not read, because their keys are not trusted. */
   readonly #unread = new Map<string, Delivered>()
   #known: News | undefined
   #isTick = false
-  #told = { deferred: 0, atMs: -Infinity }
+  #failures = 0
   #admission: State = {
     snapshot: undefined,
     refusals: [],
+    refused: { total: 0, byRule: new Map() },
     vanished: [],
     stale: false,
     authorities: { trusted: new Set(), retired: new Set() },
@@ -125,12 +133,14 @@ export class Inputs implements Sources {
     this.#options = options
     const { ground, known, now, events, tally, schedule, limits = usualLimits } = options
     const { monotonic = () => performance.now() } = options
-    this.#ledger = new Ledger(ground, known?.marks)
+    this.#ledger = new Ledger(ground, known?.marks, mostListed)
     const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now, monotonic })
     this.clock = clock
     const rouse = (): void => {
       schedule.rouse()
     }
+    this.#backlog = new BacklogTelling(events, monotonic)
+    this.#expiry = new ExpiryTelling(events)
     this.#refusals = new RefusalTelling(events, tally, monotonic)
     this.#intake = new Intake({ limits, now: monotonic, rouse })
     if (known === undefined) return
@@ -172,18 +182,24 @@ export class Inputs implements Sources {
    * then something in the kernel that nothing known accounts for may well be what such a document asks for.
    */
   get isWhole(): boolean {
-    return this.#unreadable.length === 0 && this.#admission.refusals.every(({ rule }) => !undecided.has(rule))
+    const { byRule } = this.#admission.refused
+    return this.#unreadable.length === 0 && [...byRule.keys()].every((rule) => !undecided.has(rule))
   }
 
   fateOf(gateway: Name): Fate | undefined {
-    const { snapshot, refusals } = this.#admission
+    const { snapshot } = this.#admission
     if (snapshot === undefined) return undefined
     if (snapshot.gateways.has(gateway)) return 'stays'
     if (snapshot.fabric.removed.includes(gateway)) return 'goes'
     const record = this.#ledger.documentOf('record', gateway)
     if (record?.type === 'record' && record.payload.state === 'withdrawn') return 'goes'
-    const goes = refusals.some((refusal) => refusal.gateway === gateway && decided.has(refusal.rule))
+    const goes = this.#ledger.refusalsOf(gateway).some(({ rule }) => decided.has(rule))
     return goes ? 'goes' : undefined
+  }
+
+  /** Why our own documents in force do not stand, or not in full. */
+  get ownRefusals(): readonly Refusal[] {
+    return this.#ledger.refusalsOf(this.#options.gateway)
   }
 
   documentOf(type: 'certificate' | 'record' | 'voucher'): Document | undefined {
@@ -213,21 +229,14 @@ export class Inputs implements Sources {
     let news = false
     const fabric = this.#admission.snapshot?.fabric
     const known = this.#known
-    this.#known = undefined
-    if (known !== undefined) await this.#admit(known, signal)
+    if (known !== undefined) await this.#admitKnown(known, signal)
     const bag = this.#intake.take(this.#unreadable)
-    if (bag !== undefined) {
-      const startedAt = this.#monotonic()
-      try {
-        await this.#admit(bag, signal)
-      } finally {
-        this.#intake.done(bag, this.#monotonic() - startedAt)
-      }
-    } else if (this.#isTick)
+    if (bag !== undefined) await this.#admitBag(bag, signal)
+    else if (this.#isTick)
       await this.#admit({ documents: [], complete: false, unreadable: this.#unreadable }, signal)
     if (known !== undefined || bag !== undefined || this.#isTick) news = true
     this.#isTick = false
-    this.#tellDeferred()
+    this.#backlog.deferred(this.deferred)
     // Which routes are facts depends on the underlays that are bound.
     const due = this.#options.schedule.factsDue || this.#admission.snapshot?.fabric !== fabric
     if (due || this.#facts === undefined) news = (await this.#gatherFacts(signal)) || news
@@ -266,14 +275,38 @@ export class Inputs implements Sources {
     return this.#options.monotonic?.() ?? performance.now()
   }
 
-  /** Once a minute, while it goes on. */
-  #tellDeferred(): void {
-    const { deferred, waiting } = this.#intake
-    const atMs = this.#monotonic()
-    if (deferred === this.#told.deferred || atMs - this.#told.atMs < deferredEveryMs) return
-    const times = deferred - this.#told.deferred
-    this.#told = { deferred, atMs }
-    this.#options.events.emit('warning', 'documents-deferred', { times, waiting, ...deferredNext })
+  async #admitKnown(known: News, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#admit(known, signal)
+    } catch (error) {
+      if (++this.#failures < mostFailures || signal.aborted) throw error
+    }
+    this.#failures = 0
+    this.#known = undefined
+  }
+
+  /** One that fails comes again, a few times: what nobody can take in must not keep out what comes after it. */
+  async #admitBag(bag: Taken, signal: AbortSignal): Promise<void> {
+    const startedAt = this.#monotonic()
+    const passed = (): number => this.#monotonic() - startedAt
+    try {
+      await this.#admit(bag, signal)
+    } catch (error) {
+      if (++this.#failures < mostFailures || signal.aborted) this.#intake.failed(bag, passed())
+      else {
+        this.#failures = 0
+        this.#intake.done(bag, passed())
+        const { reason } = reasonOf(error, 'registry')
+        this.#options.events.emit('error', 'documents-lost', {
+          documents: bag.documents.length,
+          reason,
+          ...lostNext,
+        })
+      }
+      throw error
+    }
+    this.#failures = 0
+    this.#intake.done(bag, passed())
   }
 
   async #admit(bag: News, signal: AbortSignal): Promise<void> {
@@ -295,11 +328,10 @@ export class Inputs implements Sources {
     const admission = await inTurns(this.#ledger.admitSteps({ ...bag, documents }, this.clock.now()), signal)
     this.#admission = admission
     if (admission.authorities !== before.authorities && this.#unread.size > 0) this.#readAgain()
-    const { fabric } = admission.snapshot ?? {}
-    if (fabric !== undefined) this.clock.witnessed(fabric.serial)
+    this.clock.witnessed(admission.issuedMs)
     if (bag.isKnown === true) {
       // Altered on disk: the registry's next bag puts it right, and would hide it.
-      for (const { rule, object, reason } of admission.refusals) {
+      for (const { rule, object, reason } of admission.begun) {
         if (rule === 'document' || rule === 'signature')
           events.emit('warning', 'known-documents-damaged', { object, reason })
       }
@@ -313,10 +345,12 @@ export class Inputs implements Sources {
       tally.error('registry')
     }
     this.#unreadable = bag.unreadable
-    const { refusals, vanished } = this.#admission
-    if (refusals !== before.refusals) this.#refusals.tell(before.refusals, refusals)
+    const { vanished } = this.#admission
+    this.#refusals.tell(admission.begun)
+    this.#backlog.dropped(admission.dropped)
     if (this.#admission.stale && !before.stale) events.emit('error', 'fabric-stale', staleNext)
     this.#tellClock()
+    this.#expiry.tell(this.documentOf('certificate'), this.clock.now())
     if (vanished === before.vanished) return
     const known = new Set(before.vanished.map(({ origin }) => origin))
     for (const { origin, gateway } of vanished) {

@@ -118,16 +118,17 @@ export class Intake {
     let count = news.size > 0 ? this.#checks.left / 2 : this.#checks.left
     const documents = new Map<string, Delivered>()
     for (const [origin, one] of this.#waiting) {
+      if (count <= 0 && !this.#complete) break
       if (this.#complete && !news.has(origin)) this.#waiting.delete(origin)
       else if (count > 0 && this.#origins.has(origin)) {
         documents.set(origin, news.get(origin) ?? one)
         count--
       }
     }
-    for (const [origin, one] of news) documents.set(origin, one)
+    if (documents.size > 0) for (const [origin, one] of news) documents.set(origin, one)
     const bag: Taken = {
       isRead: this.#unreadable !== undefined,
-      documents: [...documents.values()],
+      documents: [...(documents.size > 0 ? documents : news).values()],
       complete: this.#complete,
       gone,
       unreadable: this.#unreadable ?? unreadable,
@@ -171,6 +172,23 @@ export class Intake {
     if (!this.#isOpen) this.#work.spend(ms)
     if (bag.complete) this.#isOpen = false
     if (!this.#isEmpty) this.#look()
+  }
+
+  /**
+   * A bag could not be taken in, which took so long: it comes again with the next turn, as far as nothing newer was said.
+   * Whoever failed says when that is.
+   */
+  failed({ documents, gone = [], complete, unreadable }: Bag, ms: number): void {
+    if (!this.#isOpen) this.#work.spend(ms)
+    if (this.#complete) return
+    const [newer, lost] = [this.#documents, this.#gone]
+    this.#documents = new Map()
+    for (const one of documents) if (!lost.has(one.origin)) this.#documents.set(one.origin, one)
+    for (const [origin, one] of newer) this.#documents.set(origin, one)
+    for (const origin of gone) if (!newer.has(origin)) lost.add(origin)
+    if (complete) this.#gone = new Set()
+    this.#complete = complete
+    this.#unreadable ??= unreadable
   }
 
   get #isEmpty(): boolean {

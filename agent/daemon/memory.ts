@@ -60,7 +60,7 @@ export class Memory {
       if (store.isGrown) {
         await store.rewrite((document) => {
           const signed = parseDocument(document)
-          return !isRefusal(signed) && ledger.isInForce(signed)
+          return !isRefusal(signed) && ledger.isWanted(signed)
         })
       }
     } catch (error) {

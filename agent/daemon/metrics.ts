@@ -5,7 +5,6 @@
  */
 import type { IncomingMessage, Server } from 'node:http'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { Refusal } from '../trust/refusal.ts'
 import { httpServer, listen } from './http.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
@@ -109,12 +108,12 @@ function own(reconciler: Reconciler, version: string): string[] {
     ...family('linkspan_conflicts', 'gauge', 'Objects held by somebody else.', [
       [{}, troubles.conflicts.length],
     ]),
-    ...family('linkspan_documents_refused', 'gauge', 'Refused documents.', [[{}, admission.refusals.length]]),
+    ...family('linkspan_documents_refused', 'gauge', 'Refused documents.', [[{}, admission.refused.total]]),
     ...family(
       'linkspan_documents_refused_by_rule',
       'gauge',
       'Refusals by the rule that made them.',
-      counts(byRule(admission.refusals), 'rule'),
+      counts(admission.refused.byRule, 'rule'),
     ),
     ...family('linkspan_documents_vanished', 'gauge', 'Documents in force that the registry lacks.', [
       [{}, admission.vanished.length],
@@ -141,12 +140,6 @@ function own(reconciler: Reconciler, version: string): string[] {
     ]),
     ...durations(reconciler),
   ]
-}
-
-function byRule(refusals: readonly Refusal[]): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>()
-  for (const { rule } of refusals) counts.set(rule, (counts.get(rule) ?? 0) + 1)
-  return counts
 }
 
 /** Nothing where there is no value yet. */

@@ -1,6 +1,6 @@
 /**
  * An event for each refusal that is new. A hostile registry makes thousands of them: of many the first are told one by one,
- * of the others how many there were. `status` has them all.
+ * of the others how many there were. `status` has the first thousand, and how many there are by rule.
  */
 import type { Refusal } from '../trust/refusal.ts'
 import { Allowance } from './allowance.ts'
@@ -11,7 +11,7 @@ import type { Tally } from './tally.ts'
 const rate = { burst: 100, perSecond: 1 }
 /** Between two events about the others, in ms. */
 const sumEveryMs = 60_000
-const next = 'linkspan status has them all; who writes them?'
+const next = 'linkspan status lists them; who writes them?'
 
 export class RefusalTelling {
   readonly #events: Events
@@ -29,9 +29,9 @@ export class RefusalTelling {
     this.#allowance = new Allowance(rate, now)
   }
 
-  /** What is refused now, and was not before. */
-  tell(before: readonly Refusal[], refusals: readonly Refusal[]): void {
-    for (const { origin, rule, gateway, object, reason, next: remedy } of freshOf(before, refusals)) {
+  /** `begun`: what is refused now, and was not before. */
+  tell(begun: readonly Refusal[]): void {
+    for (const { origin, rule, gateway, object, reason, next: remedy } of begun) {
       this.#tally.error('verify')
       if (this.#allowance.take())
         this.#events.emit('warning', 'document-refused', {
@@ -50,12 +50,4 @@ export class RefusalTelling {
     this.#events.emit('warning', 'documents-refused', { more: this.#untold, next })
     this.#untold = 0
   }
-}
-
-/** By what they say: the same refusal may be another object, and most are the same. */
-function freshOf(before: readonly Refusal[], refusals: readonly Refusal[]): readonly Refusal[] {
-  const [old, now] = [new Set(before), new Set(refusals)]
-  const ended = before.filter((refusal) => !now.has(refusal))
-  const known = new Set(ended.map((refusal) => JSON.stringify(refusal)))
-  return refusals.filter((refusal) => !old.has(refusal) && !known.has(JSON.stringify(refusal)))
 }

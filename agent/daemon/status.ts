@@ -54,7 +54,10 @@ export interface Status {
   readonly cloud?: CloudView
   readonly conflicts: readonly Reason[]
   readonly failures: readonly Trouble[]
+  /** In order, the first thousand. */
   readonly refusals: readonly Refusal[]
+  /** Where there are more: how many there are, and by which rule. */
+  readonly refused?: { readonly total: number; readonly byRule: Readonly<Record<string, number>> }
   readonly vanished: readonly Vanished[]
   readonly notes: readonly Note[]
 }
@@ -146,7 +149,7 @@ export class StatusView {
     const { reconciler, version, fabric, gateway, site, startedAt } = this.#options
     const peers = await this.peers()
     const { troubles, desired, inputs, settled } = reconciler
-    const { snapshot, refusals, vanished } = inputs.admission
+    const { snapshot, refusals, refused, vanished } = inputs.admission
     const self = snapshot?.gateways.get(gateway)
     const told = new Set(troubles.failures.map(({ object }) => object))
     const failures = [
@@ -156,7 +159,7 @@ export class StatusView {
     ]
     const { conflicts } = troubles
     const up = peers.filter(({ state }) => state === 'up').length
-    const problems = failures.length + conflicts.length + refusals.length + inputs.unreadable.length
+    const problems = failures.length + conflicts.length + refused.total + inputs.unreadable.length
     const unreachable = [...desired.notes()].some(
       ({ kind }) => kind === 'no-path' || kind === 'all-paths-down',
     )
@@ -191,6 +194,9 @@ export class StatusView {
       conflicts,
       failures,
       refusals,
+      ...(refused.total === refusals.length
+        ? {}
+        : { refused: { total: refused.total, byRule: Object.fromEntries(refused.byRule) } }),
       vanished,
       notes: [...desired.notes()],
     }
@@ -238,7 +244,8 @@ export class StatusView {
       const request = waiting?.document === 'request' ? waiting.path : gateway
       return `no certificate yet: run \`linkspan ca issue ${request}\` where the authority is${stays}`
     }
-    const refused = inputs.admission.refusals.some((refusal) => refusal.gateway === gateway)
+    const isOwn = (refusal: Refusal): boolean => refusal.gateway === gateway
+    const refused = inputs.ownRefusals.length > 0 || inputs.admission.refusals.some(isOwn)
     return refused
       ? `our own documents are refused${stays}`
       : `our own record is not back from the registry yet${stays}`

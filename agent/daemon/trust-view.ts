@@ -78,9 +78,9 @@ export function trustView(inputs: Inputs, gateway: string): TrustView {
 const endings: ReadonlySet<RuleId> = new Set<RuleId>(['revoked', 'expired', 'removed'])
 
 /** Why the gateway is in the snapshot only to close what it had opened. */
-function barredBy({ admission: { snapshot, refusals } }: Inputs, gateway: string): string | undefined {
+function barredBy({ admission: { snapshot }, ownRefusals }: Inputs, gateway: string): string | undefined {
   if (snapshot?.gateways.get(gateway)?.barred !== true) return undefined
-  return refusals.find((refusal) => refusal.gateway === gateway && endings.has(refusal.rule))?.reason ?? ''
+  return ownRefusals.find(({ rule }) => endings.has(rule))?.reason ?? ''
 }
 
 function staleness({ freshUntil }: Fabric, isStale: boolean, sureMs: number): string[] {

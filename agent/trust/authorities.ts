@@ -42,27 +42,10 @@ export function authoritiesOf(root: string, documents: Iterable<Signed>, before?
   return { trusted, retired }
 }
 
-/**
- * Keys before the one that a gateway begins with, by their links to it. Such a link is nothing to it, and nothing wrong
- * either: who is configured anew after a rollover meets it for as long as the registry has it. `documents`: with their
- * proofs checked.
- */
-export function predecessorsOf(
-  { trusted, retired }: Authorities,
-  documents: Iterable<Signed>,
-): ReadonlySet<string> {
-  const links = new Map<string, string>()
-  for (const { document, kid } of documents) {
-    if (document.type === 'authority' && document.payload.next !== undefined)
-      links.set(kid, document.payload.next)
-  }
-  const isKnown = (kid: string): boolean => trusted.has(kid) || retired.has(kid)
-  const before = new Set<string>()
-  for (let size = -1; size < before.size;) {
-    size = before.size
-    for (const [kid, next] of links) if (!isKnown(kid) && (isKnown(next) || before.has(next))) before.add(kid)
-  }
-  return before
+export function sameAuthorities(a: Authorities, b: Authorities): boolean {
+  const same = (left: ReadonlySet<string>, right: ReadonlySet<string>): boolean =>
+    [...left].join() === [...right].join()
+  return same(a.trusted, b.trusted) && same(a.retired, b.retired)
 }
 
 /** The next key's word for an authority document: that it is held, and for which fabric and key it follows. */

@@ -4,58 +4,60 @@
  * or gone changes nothing that runs. The outcome is that of verify() over the documents and the marks so far; the work is
  * that of the change.
  *
- * A bag is taken in by rank, whatever its order: keys of the authority, fabric document, certificates, vouchers, claims,
- * records. Who signed a document that its signer may not sign waits (entrance.ts).
+ * Which documents come in and count is decided in election.ts; who signed a document that its signer may not sign waits
+ * (entrance.ts).
+ *
+ * A registry may hold a hundred thousand documents of strangers, so nothing here goes through all that was ever refused:
+ * refusals are a list in order that changes in place, and what waits is asked for by what it waits for.
  */
-import type { Bag, Delivered, Document, Signed } from '../model/document.ts'
+import type { Bag, Document, Signed } from '../model/document.ts'
 import type { Admission, Checked, CheckedBag, Vanished } from './admission.ts'
 import type { Fabric, Name } from '../model/fabric.ts'
 import type { Gateway, Snapshot } from '../model/gateway.ts'
-import { Entrance } from './entrance.ts'
-import type { Arrival, Arrivals } from './entrance.ts'
+import { Election } from './election.ts'
 import { digestOf } from './envelope.ts'
 import type { Ground } from './ground.ts'
 import { InForce } from './in-force.ts'
-import { isStale } from './moment.ts'
 import type { Moment } from './moment.ts'
 import { Origins } from './origins.ts'
 import { isRefusal, parseDocument } from './parse.ts'
-import { compareRefusals } from './refusal.ts'
+import { RefusalList } from './refusal-list.ts'
+import type { Refused } from './refusal-list.ts'
 import type { Refusal } from './refusal.ts'
 import { Roster } from './roster.ts'
 import { foreign, refuseForgedRequest } from './rule.ts'
 import { mapsAfter, sameGateway } from './snapshot.ts'
-import { behind, markOf, outranks, subjectOf } from './subject.ts'
+import { subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
 import { noMarks } from './tenure.ts'
 import type { Marks } from './tenure.ts'
-import type { Contest } from './voucher.ts'
+import type { Arrival } from './waiting.ts'
 
 /** Documents taken in between two chances for the event loop. */
 const step = 64
 
 export class Ledger {
   readonly #ground: Ground
-  readonly #origins = new Origins()
+  readonly #list: RefusalList
+  readonly #origins: Origins
   readonly #inForce: InForce
   readonly #marks: Map<string, Mark>
-  readonly #entrance: Entrance
+  readonly #election: Election
   readonly #before: Marks
-  /** Who signed the record in force of a gateway. */
-  readonly #signers = new Map<Name, string>()
   #roster: Roster | undefined
   #snapshot: Snapshot | undefined
-  #stale = false
-  #refusals: readonly Refusal[] = []
   #vanished: readonly Vanished[] = []
 
-  /** `marks`: of an earlier run. */
-  constructor(ground: Ground, marks: Marks = noMarks) {
+  /** `marks`: of an earlier run. `listed`: how many refusals are told one by one. */
+  constructor(ground: Ground, marks: Marks = noMarks, listed = Infinity) {
     this.#ground = ground
+    this.#list = new RefusalList(listed)
+    this.#origins = new Origins(this.#list)
     this.#before = marks
     this.#marks = new Map(marks.documents)
     this.#inForce = new InForce(this.#marks)
-    this.#entrance = new Entrance(ground, this.#origins, this.#marks)
+    const [origins, inForce, documents] = [this.#origins, this.#inForce, this.#marks]
+    this.#election = new Election({ ground, origins, inForce, marks: documents })
   }
 
   /** Takes in a bag at once, signatures checked here. */
@@ -78,12 +80,26 @@ export class Ledger {
     return this.#origins.knows(origin, digest)
   }
 
-  /** Takes in a bag, with a yield every few milliseconds of work. Run it to its end before the next bag. */
+  /**
+   * Takes in a bag, with a yield every few milliseconds of work. Run it to its end before the next bag. Where it throws, the
+   * same documents are news again.
+   */
   *admitSteps(bag: CheckedBag, moment: Moment): Generator<void, Admission> {
-    const admitted: Delivered[] = []
-    const touched = new Set<string>()
-    const arrivals: Arrival[] = []
     const delivered = new Set<string>()
+    let isDone = false
+    try {
+      const admission = yield* this.#admitAll(bag, moment, delivered)
+      isDone = true
+      return admission
+    } finally {
+      if (!isDone) this.#origins.doubt(delivered)
+    }
+  }
+
+  *#admitAll(bag: CheckedBag, moment: Moment, delivered: Set<string>): Generator<void, Admission> {
+    const { touched, entrance } = this.#election
+    const arrivals: Arrival[] = []
+    const droppedBefore = entrance.dropped
     for (const [i, document] of bag.documents.entries()) {
       delivered.add(document.origin)
       this.#receive(document, arrivals, touched)
@@ -91,31 +107,42 @@ export class Ledger {
     }
     // First, so that what waited and is gone does not come in now.
     for (const origin of this.#origins.missing(bag, delivered)) {
-      this.#entrance.leave(origin)
+      if (origin === undefined) {
+        yield
+        continue
+      }
+      entrance.leave(origin)
       const subject = this.#origins.lose(origin)
       if (subject !== undefined) touched.add(subject)
     }
-    yield* this.#enter(arrivals, moment, bag.isKnown === true, touched, admitted)
+    yield* this.#election.enter(arrivals, this.#snapshot?.fabric, moment, bag.isKnown === true)
     let count = 0
     for (const subject of touched) {
-      this.#place(subject, moment)
+      yield* this.#place(subject, moment)
       if (++count % step === 0) yield
     }
     if (bag.isKnown === true) this.#origins.dropLate(delivered)
     const before = this.#snapshot
-    yield* this.#judge(touched, moment)
-    const refusals = this.#allRefusals()
-    if (JSON.stringify(refusals) !== JSON.stringify(this.#refusals)) this.#refusals = refusals
-    const vanished = this.#inForce.vanished()
-    if (JSON.stringify(vanished) !== JSON.stringify(this.#vanished)) this.#vanished = vanished
+    yield* this.#judge(moment)
+    const begun = yield* this.#list.settle()
+    if (touched.size > 0) {
+      const vanished = this.#inForce.vanished()
+      if (JSON.stringify(vanished) !== JSON.stringify(this.#vanished)) this.#vanished = vanished
+    }
+    const { admitted, stale, issuedMs } = this.#election
+    this.#election.done()
     return {
       changed: before !== this.#snapshot,
       snapshot: this.#snapshot,
-      refusals: this.#refusals,
+      refusals: this.#list.list,
+      refused: this.#list.refused,
+      begun,
       vanished: this.#vanished,
       admitted,
-      stale: this.#stale,
-      authorities: this.#entrance.authorities,
+      dropped: entrance.dropped - droppedBefore,
+      issuedMs,
+      stale,
+      authorities: entrance.authorities,
     }
   }
 
@@ -134,9 +161,27 @@ export class Ledger {
     return this.#inForce.get(subjectOf(signed))?.signed.hash === signed.hash
   }
 
+  /**
+   * True where the document is in force, or was and may be again: its key counts no more, and the registry still has it. Then
+   * it comes back without being delivered anew.
+   */
+  isWanted(signed: Signed): boolean {
+    return this.isInForce(signed) || this.#election.entrance.isHeld(signed)
+  }
+
   /** What of a gateway is in force, whether or not it is in the snapshot. A claimed voucher is a certificate. */
   documentOf(type: 'certificate' | 'record' | 'voucher', gateway: Name): Document | undefined {
     return this.#inForce.document(type, gateway)
+  }
+
+  /** As of the last bag. */
+  get refused(): Refused {
+    return this.#list.refused
+  }
+
+  /** Why documents in force of a gateway do not stand, or not in full. */
+  refusalsOf(gateway: Name): readonly Refusal[] {
+    return this.#roster?.refusalsOf(gateway) ?? []
   }
 
   #receive({ origin, digest, signed, bytes }: Checked, arrivals: Arrival[], touched: Set<string>): void {
@@ -144,7 +189,7 @@ export class Ledger {
     const subject = isSame ? this.#origins.repeat(origin) : this.#origins.renew(origin, digest)
     if (subject !== undefined) touched.add(subject)
     if (isSame) return
-    this.#entrance.leave(origin)
+    this.#election.entrance.leave(origin)
     if (isRefusal(signed)) {
       this.#origins.refuse(origin, signed)
       return
@@ -157,187 +202,11 @@ export class Ledger {
       this.#origins.refuse(origin, refuseForgedRequest(origin, document.payload))
   }
 
-  /** Lets in what may come in, by rank. */
-  *#enter(
-    arrivals: readonly Arrival[],
-    moment: Moment,
-    isKnown: boolean,
-    touched: Set<string>,
-    admitted: Delivered[],
-  ): Generator<void> {
-    const entrance = this.#entrance
-    const of = entrance.queue(arrivals)
-    const elect = (subject: string, some: readonly Arrival[]): void => {
-      this.#elect(subject, some, touched, admitted)
-    }
-    this.#enterAuthorities(of('authority'), isKnown, elect)
-    const incumbent = this.#snapshot?.fabric
-    for (const [subject, some] of of('fabric')) {
-      elect(
-        subject,
-        some.filter(
-          (arrival) => entrance.isTrusted(arrival, isKnown) && entrance.follows(arrival, incumbent),
-        ),
-      )
-    }
-    const { fabric } = this.#inForce
-    this.#stale = fabric !== undefined && isStale(fabric, moment)
-    const unknownStay = this.#stale && !isKnown
-    let count = 0
-    for (const [subject, some] of of('certificate')) {
-      elect(
-        subject,
-        some.filter(
-          (arrival) => entrance.isTrusted(arrival, isKnown) && entrance.isKnown(arrival, unknownStay),
-        ),
-      )
-      if (++count % step === 0) yield
-    }
-    for (const [subject, some] of of('voucher')) {
-      elect(
-        subject,
-        some.filter((arrival) => entrance.isTrusted(arrival, isKnown)),
-      )
-    }
-    this.#enterClaims(of('claim'), { moment, unknownStay, isKnown }, touched, elect)
-    for (const subject of [...touched]) this.#disown(subject, touched)
-    for (const [subject, some] of of('record')) {
-      const [, gateway = ''] = subject.split(' ')
-      const identity = this.#inForce.certificate(gateway)?.payload.identity
-      const own = some.filter((arrival) => entrance.isOwn(arrival, identity))
-      elect(subject, own)
-      if (own.length > 0 && identity !== undefined) this.#signers.set(gateway, identity)
-      if (++count % step === 0) yield
-    }
-  }
-
-  /**
-   * Of the keys that are trusted the latest first: what it retires speaks no more, so that a stolen key that was given up
-   * cannot turn its successor out by what it says in the same breath.
-   */
-  #enterAuthorities(
-    arrivals: Arrivals,
-    isKnown: boolean,
-    elect: (subject: string, some: readonly Arrival[]) => void,
-  ): void {
-    if (arrivals.size === 0) return
-    const entrance = this.#entrance
-    const left = new Map(arrivals)
-    for (;;) {
-      const kid = [...entrance.authorities.trusted].findLast((trusted) => left.has(`authority ${trusted}`))
-      if (kid === undefined) break
-      const subject = `authority ${kid}`
-      elect(subject, left.get(subject) ?? [])
-      left.delete(subject)
-      entrance.rechain(this.#inForce.of('authority'))
-    }
-    entrance.acquaint(arrivals)
-    for (const [subject, some] of left) {
-      elect(
-        subject,
-        some.filter((arrival) => entrance.isTrusted(arrival, isKnown)),
-      )
-    }
-    // Who was told that a key may not speak is told anew.
-    for (const [subject, { signed }] of this.#inForce) {
-      const { type } = signed.document
-      if (type === 'fabric' || type === 'certificate' || type === 'voucher')
-        this.#tell(subject, (arrival) => entrance.isTrusted(arrival))
-    }
-  }
-
-  #enterClaims(
-    arrivals: Arrivals,
-    when: Pick<Contest, 'moment' | 'unknownStay' | 'isKnown'>,
-    touched: Set<string>,
-    elect: (subject: string, some: readonly Arrival[]) => void,
-  ): void {
-    const enter = (subject: string, some: readonly Arrival[]): readonly Arrival[] => {
-      const [, gateway = ''] = subject.split(' ')
-      const voucher = this.#inForce.voucher(gateway)
-      return this.#entrance.claimants(gateway, some, { ...when, voucher })
-    }
-    // What claims another voucher than the one that counts now, or is certified now, counts no longer.
-    const hasNews = [...touched].some((subject) => /^(certificate|voucher) /.test(subject))
-    for (const { document, kid } of hasNews ? [...this.#inForce.of('claim')] : []) {
-      if (document.type !== 'claim') continue
-      const { gateway, voucher } = document.payload
-      const now = this.#inForce.voucher(gateway)
-      if (!this.#inForce.isOutranked(gateway) && now?.key === kid && now.serial === voucher) continue
-      const subject = `claim ${gateway} ${kid}`
-      this.#depose(subject, touched, (arrival) => enter(subject, [arrival]))
-    }
-    for (const [subject, some] of arrivals) elect(subject, enter(subject, some))
-  }
-
-  /** A certificate for another identity ends what the one before said of the gateway. */
-  #disown(subject: string, touched: Set<string>): void {
-    const [type, gateway = ''] = subject.split(' ')
-    const kid = type === 'record' || type === 'authority' ? undefined : this.#signers.get(gateway)
-    const identity = this.#inForce.certificate(gateway)?.payload.identity
-    if (kid === undefined || identity === kid) return
-    this.#signers.delete(gateway)
-    this.#depose(`record ${gateway} ${kid}`, touched, (arrival) => this.#entrance.isOwn(arrival, identity))
-  }
-
-  /** Takes a document out of force; `why` tells each origin that still says it. */
-  #depose(subject: string, touched: Set<string>, why: (arrival: Arrival) => unknown): void {
-    if (!this.#inForce.delete(subject)) return
-    touched.add(subject)
-    this.#tell(subject, why)
-    // Who comes back with it is to be judged anew.
-    this.#origins.forget(subject, '')
-  }
-
-  #tell(subject: string, why: (arrival: Arrival) => unknown): void {
-    for (const origin of this.#origins.speakersOf(subject)) {
-      const signed = this.#origins.wordOf(origin)
-      if (signed !== undefined) why({ origin, signed })
-    }
-  }
-
-  /** Finds the document of a subject that counts, and tells the others why they do not. */
-  #elect(subject: string, arrivals: readonly Arrival[], touched: Set<string>, admitted: Delivered[]): void {
-    let best: Arrival | undefined
-    for (const arrival of arrivals) {
-      const mark = this.#marks.get(subject)
-      if (mark !== undefined && behind(arrival.origin, arrival.signed, mark) !== undefined) continue
-      if (
-        best === undefined ||
-        outranks(markOf(arrival.signed), markOf(best.signed)) ||
-        this.#outlasts(arrival.signed, best.signed)
-      )
-        best = arrival
-    }
-    if (best !== undefined) {
-      const { signed, origin, bytes } = best
-      const before = this.#inForce.get(subject)
-      if (before === undefined || before.signed.hash !== signed.hash) {
-        this.#marks.set(subject, markOf(signed))
-        this.#inForce.set(subject, { signed, origin })
-        if (bytes !== undefined) admitted.push({ origin, bytes })
-      } else if (this.#outlasts(signed, before.signed)) {
-        this.#inForce.set(subject, { ...before, signed: { ...before.signed, kid: signed.kid } })
-        if (bytes !== undefined) admitted.push({ origin, bytes })
-      }
-    }
-    for (const { origin, signed } of arrivals) {
-      const earlier = this.#origins.speak(origin, signed, subject)
-      if (earlier !== undefined) touched.add(earlier)
-    }
-    if (arrivals.length > 0) touched.add(subject)
-  }
-
-  /** The same words, signed by a later key of the authority's: they still count when the earlier one is retired. */
-  #outlasts(a: Signed, b: Signed): boolean {
-    return a.hash === b.hash && a.kid !== b.kid && this.#entrance.rank(a) > this.#entrance.rank(b)
-  }
-
   /** Where the document of a subject is now, and since when it is nowhere. */
-  #place(subject: string, { likelyMs }: Moment): void {
+  *#place(subject: string, { likelyMs }: Moment): Generator<void> {
     const mark = this.#marks.get(subject)
     if (mark === undefined) return
-    const { origin, isThere } = this.#origins.place(subject, mark)
+    const { origin, isThere } = yield* this.#origins.place(subject, mark)
     const inForce = this.#inForce.get(subject)
     if (inForce === undefined) return
     if (origin !== undefined) inForce.origin = origin
@@ -348,17 +217,16 @@ export class Ledger {
   }
 
   /** Has the roster judge what is different. */
-  *#judge(touched: ReadonlySet<string>, moment: Moment): Generator<void> {
+  *#judge(moment: Moment): Generator<void> {
     const { fabric } = this.#inForce
     if (fabric === undefined) return
     const fresh = this.#roster === undefined || !sameGround(this.#snapshot?.fabric, fabric)
     const roster =
       fresh || this.#roster === undefined
-        ? new Roster(fabric, this.#roster ?? this.#before, this.#ground.self)
+        ? new Roster(fabric, this.#list, this.#roster ?? this.#before, this.#ground.self)
         : this.#roster
-    this.#roster = roster
     const gateways = new Set<Name>()
-    for (const subject of fresh ? this.#inForce.keys() : touched) {
+    for (const subject of fresh ? this.#inForce.keys() : this.#election.touched) {
       const [type, gateway] = subject.split(' ')
       if (gateway !== undefined && type !== 'authority') gateways.add(gateway)
     }
@@ -368,6 +236,8 @@ export class Ledger {
       if (++count % step === 0) yield
     }
     const changed = yield* roster.settle(moment)
+    if (roster !== this.#roster) this.#roster?.dissolve()
+    this.#roster = roster
     this.#renew(fabric, fresh, changed)
   }
 
@@ -382,11 +252,8 @@ export class Ledger {
       }
     }
     if (before !== undefined && changed.size === 0 && before.fabric === fabric) return
+    if (before?.fabric !== fabric) this.#election.entrance.wake('succession')
     this.#snapshot = { fabric, ...mapsAfter(before, changed) }
-  }
-
-  #allRefusals(): readonly Refusal[] {
-    return [...(this.#roster?.refusals() ?? []), ...this.#origins.refusals()].sort(compareRefusals)
   }
 }
 
@@ -394,5 +261,5 @@ export class Ledger {
 function sameGround(before: Fabric | undefined, after: Fabric): boolean {
   const ground = (of: Fabric): string =>
     JSON.stringify([of.fabric, of.overlay, of.underlays, of.networks, of.removed, of.revoked])
-  return before !== undefined && ground(before) === ground(after)
+  return before === after || (before !== undefined && ground(before) === ground(after))
 }

@@ -77,6 +77,12 @@ export async function parseDocumentLater(
   return (await isAuthenticLater(opened.envelope)) ? read(opened) : forged(saidOf(opened))
 }
 
+/** A document that was read before: its signature was checked then. */
+export function readAgain(delivered: Delivered): Signed | Refusal {
+  const opened = open(delivered)
+  return isRefusal(opened) ? opened : read(opened)
+}
+
 /** A document as it travels, signed by an Ed25519 private key. */
 export function sealDocument({ type, payload }: Document, key: KeyObject): string {
   return seal(type, JSON.stringify(payload), key)

@@ -21,7 +21,10 @@ export function compareRefusals(a: Refusal, b: Refusal): number {
     compareText(a.origin, b.origin) ||
     compareText(a.rule, b.rule) ||
     compareText(a.object, b.object) ||
-    compareText(a.reason, b.reason)
+    compareText(a.reason, b.reason) ||
+    compareText(a.gateway ?? '', b.gateway ?? '') ||
+    compareText(a.excerpt ?? '', b.excerpt ?? '') ||
+    compareText(a.next ?? '', b.next ?? '')
   )
 }
 

@@ -16,6 +16,7 @@ import { newEntry } from './roster-entry.ts'
 import type { Entry, Sourced, Stage } from './roster-entry.ts'
 import { validityOf } from './moment.ts'
 import type { Moment } from './moment.ts'
+import type { RefusalList } from './refusal-list.ts'
 import type { Refusal } from './refusal.ts'
 import { judgeCertificate, judgePrefixes, judgeRecord, Objections } from './rule.ts'
 import { gatewayOf, sameGateway } from './snapshot.ts'
@@ -27,6 +28,7 @@ const step = 8
 
 export class Roster {
   readonly #fabric: Fabric
+  readonly #list: RefusalList
   readonly #self: Name | undefined
   #moment: Moment = { sureMs: 0, likelyMs: 0 }
   readonly #entries = new Map<Name, Entry>()
@@ -43,8 +45,9 @@ export class Roster {
   #touched = new Set<Entry>()
 
   /** `before`: whose holders of identities, numbers and keys stay. `self`: the gateway that is barred rather than refused. */
-  constructor(fabric: Fabric, before: Roster | Tenures, self?: Name) {
+  constructor(fabric: Fabric, list: RefusalList, before: Roster | Tenures, self?: Name) {
     this.#fabric = fabric
+    this.#list = list
     this.#self = self
     if (before instanceof Roster) {
       this.#identities = new Tenure((key) => before.#identities.holder(key))
@@ -79,9 +82,15 @@ export class Roster {
     }
   }
 
-  /** All refusals of gateways, in no particular order. */
-  *refusals(): Generator<Refusal> {
-    for (const { refusals } of this.#refusing) for (const list of Object.values(refusals)) yield* list
+  refusalsOf(name: Name): readonly Refusal[] {
+    return Object.values(this.#entries.get(name)?.refusals ?? {}).flat()
+  }
+
+  /** Another takes its place: nothing is refused by this one any more. */
+  dissolve(): void {
+    for (const { refusals } of this.#refusing)
+      for (const refusal of Object.values(refusals).flat()) this.#list.end(refusal)
+    this.#refusing.clear()
   }
 
   /** Judges what was touched or met its date; answers the gateways that are different now, undefined where one is gone. */
@@ -322,6 +331,8 @@ export class Roster {
 
   #note(entry: Entry, stage: Stage, refusals: readonly Refusal[]): void {
     if (refusals.length === 0 && entry.refusals[stage].length === 0) return
+    for (const refusal of entry.refusals[stage]) this.#list.end(refusal)
+    for (const refusal of refusals) this.#list.begin(refusal)
     entry.refusals[stage] = refusals
     if (Object.values(entry.refusals).some((list) => list.length > 0)) this.#refusing.add(entry)
     else this.#refusing.delete(entry)

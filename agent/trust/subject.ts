@@ -60,6 +60,10 @@ export function outranks(a: Mark, b: Mark): boolean {
   return a.serial > b.serial || (a.serial === b.serial && a.hash < b.hash)
 }
 
+export function olderReason(serial: number, mark: Mark): string {
+  return `is older than the one in force: serial ${serial}, in force is ${mark.serial}`
+}
+
 /** Why a document does not count where `mark` does; undefined where it is the marked one or follows it. */
 export function behind(origin: string, signed: Signed, mark: Mark): Refusal | undefined {
   const { document, hash } = signed
@@ -76,7 +80,7 @@ export function behind(origin: string, signed: Signed, mark: Mark): Refusal | un
     ? {
         ...common,
         rule: 'rollback',
-        reason: `is older than the one in force: serial ${serial}, in force is ${mark.serial}`,
+        reason: olderReason(serial, mark),
         next: 'put the newer one back, or have it issued anew',
       }
     : {

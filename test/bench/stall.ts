@@ -20,8 +20,8 @@ export async function longestStall(work: () => Promise<unknown>): Promise<number
 export async function longestStalls(work: () => Promise<unknown>): Promise<Stall> {
   let longest = 0
   let busiest = 0
-  let last = 0
-  let cpu = 0
+  let last = performance.now()
+  let cpu = threadMs()
   const look = (): void => {
     const [now, spent] = [performance.now(), threadMs()]
     longest = Math.max(longest, now - last - 1)
@@ -31,8 +31,8 @@ export async function longestStalls(work: () => Promise<unknown>): Promise<Stall
   }
   const beat = setInterval(look, 1)
   await nextTurn()
-  last = performance.now()
-  cpu = threadMs()
+  look()
+  ;[longest, busiest] = [0, 0]
   await work()
   look()
   clearInterval(beat)

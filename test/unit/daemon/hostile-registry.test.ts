@@ -1,7 +1,13 @@
 /** A registry that never rests, and a reconciler that does its work all the same. */
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { Events } from '../../../agent/daemon/event.ts'
+import { Inputs } from '../../../agent/daemon/inputs.ts'
 import type { Limits } from '../../../agent/daemon/intake.ts'
+import { Schedule } from '../../../agent/daemon/schedule.ts'
+import { Tally } from '../../../agent/daemon/tally.ts'
+import type { Delivered } from '../../../agent/model/document.ts'
+import { prefix } from '../../../agent/model/prefix.ts'
 import { kidOf } from '../../../agent/trust/envelope.ts'
 import { proofOf } from '../../../agent/trust/authorities.ts'
 import {
@@ -10,10 +16,14 @@ import {
   certificateDocument,
   delivered,
   fabricDocument,
+  ground,
   keyOf,
+  nowMs,
   recordDocument,
 } from '../../support/documents.ts'
-import { documents, Rig } from '../../support/rig.ts'
+import { FakeKernel } from '../../support/fake-kernel.ts'
+import { ownWith } from '../../support/plan-input.ts'
+import { documents, facts, Rig } from '../../support/rig.ts'
 
 const limits: Limits = {
   changes: { burst: 3, perSecond: 2 },
@@ -137,4 +147,138 @@ void t.test('a hundred refusals are told one by one, the others as a number', as
   )
   t.equal(rig.reconciler.tally.errors.get('verify'), 300)
   rig.stop()
+})
+
+void t.test('a bag that could not be taken in comes again', async (t) => {
+  let isBroken = false
+  const now = (): number => {
+    if (isBroken) throw new Error('out of order')
+    return nowMs
+  }
+  const rig = new Rig(undefined, { now })
+  rig.deliver(documents(2))
+  await rig.turn()
+  const weight = (): number | undefined => rig.reconciler.planned?.snapshot.gateways.get('g2')?.weight
+  isBroken = true
+  rig.change(recordDocument(2, { serial: 2, weight: 7 }), certificateDocument(3))
+  t.notOk(await rig.turn())
+  rig.change(recordDocument(3))
+  t.notOk(await rig.turn())
+  t.equal(weight(), 1)
+  isBroken = false
+  t.ok(await rig.turn())
+  t.equal(weight(), 7)
+  t.ok(rig.reconciler.planned?.snapshot.gateways.has('g3'), 'and what came meanwhile')
+
+  isBroken = true
+  rig.change(recordDocument(2, { serial: 3, weight: 8 }))
+  for (let i = 0; i < 5; i++) t.notOk(await rig.turn())
+  t.match(rig.last('documents-lost'), { fields: { documents: 1, reason: /out of order/ } })
+  isBroken = false
+  await rig.turn()
+  t.equal(weight(), 7, 'not for ever')
+  rig.change(recordDocument(2, { serial: 3, weight: 8 }))
+  await rig.turn()
+  t.equal(weight(), 8, 'said again it is news')
+  rig.stop()
+})
+
+void t.test('all that there is comes again, less what is gone by then', async (t) => {
+  let isBroken = false
+  const rig = new Rig(undefined, {
+    now: () => {
+      if (isBroken) throw new Error('out of order')
+      return nowMs
+    },
+  })
+  isBroken = true
+  rig.deliver(documents(3))
+  await rig.turn()
+  rig.reconciler.deliver({
+    documents: [],
+    gone: ['records/g3.jws'],
+    complete: false,
+    unreadable: [],
+  })
+  await rig.turn()
+  isBroken = false
+  await rig.turn()
+  t.strictSame([...(rig.reconciler.inputs.admission.snapshot?.gateways.keys() ?? [])], ['g1', 'g2'])
+  rig.stop()
+})
+
+void t.test(
+  'strangers that are dropped are told of, and come in when they are delivered again',
+  async (t) => {
+    const rig = new Rig()
+    rig.deliver(documents(2))
+    await rig.turn()
+    const early = documents(3).filter((one) => one.type === 'record' && one.payload.gateway === 'g3')
+    rig.change(...early)
+    await rig.turn()
+    // Of 64 KB each: 300 of them are more than is kept.
+    const prefixes = Array.from({ length: 3000 }, (_, i) => prefix(`10.${i >> 8}.${i & 255}.0/24`))
+    const stranger = keyOf('stranger')
+    const junk = Array.from({ length: 300 }, (_, n) =>
+      delivered(recordDocument(9, { gateway: `x${n}`, prefixes }), `records/junk-${n}.jws`, stranger),
+    )
+    rig.reconciler.deliver({ documents: junk, complete: false, unreadable: [] })
+    await rig.turn()
+    t.ok(Number(rig.last('documents-dropped')?.fields['times']) > 0)
+    rig.change(certificateDocument(3))
+    await rig.turn()
+    const hasIt = (): boolean | undefined => rig.reconciler.planned?.snapshot.gateways.has('g3')
+    t.notOk(hasIt(), 'the oldest is not kept')
+    rig.change(...early)
+    await rig.turn()
+    t.ok(hasIt())
+    rig.stop()
+  },
+)
+
+void t.test('a registry that churns gets so many checks and changes, however long it goes on', async (t) => {
+  // On a clock of the test's own: the count follows from it, whatever the machine.
+  let passed = 0
+  const events = new Events()
+  const inputs = new Inputs({
+    kernel: new FakeKernel(facts),
+    gateway: 'g1',
+    ground: { ...ground, self: 'g1' },
+    ownOf: () => ownWith('g1', 's1', {}),
+    events,
+    tally: new Tally(),
+    schedule: new Schedule(Math.random),
+    now: () => nowMs,
+    monotonic: () => passed,
+    limits,
+  })
+  const { signal } = new AbortController()
+  const deliver = (some: readonly Delivered[], complete = false): void => {
+    inputs.deliver({ documents: some, complete, unreadable: [] })
+  }
+  deliver(
+    documents(3).map((one) => delivered(one)),
+    true,
+  )
+  await inputs.take(signal)
+  const stranger = keyOf('stranger')
+  const seconds = 20
+  let applied = 0
+  for (; passed < seconds * 1000; passed += 50) {
+    const n = passed / 50
+    const before = inputs.admission.snapshot
+    deliver([
+      delivered(recordDocument(2, { serial: n + 2, weight: 1 + (n % 200) })),
+      delivered(recordDocument(9, { serial: n }), `records/junk-${n}.jws`, stranger),
+      delivered(recordDocument(9, { serial: n }), `records/more-junk-${n}.jws`, stranger),
+    ])
+    await inputs.take(signal)
+    if (inputs.admission.snapshot !== before) applied++
+  }
+  const { changes, checks } = limits
+  t.ok(applied > 0, `${applied} applied`)
+  t.ok(applied <= changes.burst + changes.perSecond * seconds, 'changes of one gateway')
+  const { total } = inputs.admission.refused
+  t.ok(total + applied <= checks.burst + checks.perSecond * seconds, `${total} refused: each was checked`)
+  t.ok(inputs.deferred.waiting > 0)
 })

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Delivered, Document } from '../../../agent/model/document.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
 import { Ledger } from '../../../agent/trust/ledger.ts'
-import type { Admission } from '../../../agent/trust/admission.ts'
+import type { Admission, Checked } from '../../../agent/trust/admission.ts'
 import { digestOf, seal } from '../../../agent/trust/envelope.ts'
 import { parseDocument } from '../../../agent/trust/parse.ts'
 import { momentOf } from '../../../agent/trust/moment.ts'
@@ -15,10 +15,12 @@ import {
   fabricDocument,
   ground,
   identityKeyOf,
+  identityOf,
   moment,
   nowMs,
   placeOf,
   recordDocument,
+  signed,
 } from '../../support/documents.ts'
 
 const noted = ({ refusals }: Admission): string[] =>
@@ -268,3 +270,54 @@ void t.test(
     t.end()
   },
 )
+
+void t.test('where a document takes the ledger down, the others of its bag are not lost', (t) => {
+  const { ledger } = started()
+  const documents = [recordDocument(1, { serial: 2 }), certificateDocument(3), recordDocument(3)]
+  const checked = documents.map((document): Checked => {
+    const one = delivered(document)
+    return { ...one, digest: digestOf(one.bytes), signed: parseDocument(one) }
+  })
+  const [, , last] = checked
+  const broken = new Proxy(last?.signed ?? {}, {
+    get: (target, name, receiver): unknown => {
+      if (name === 'hash') throw new Error('broken')
+      return Reflect.get(target, name, receiver)
+    },
+  })
+  const run = (some: readonly Checked[]): Admission => {
+    const steps = ledger.admitSteps({ documents: some, complete: false, unreadable: [] }, moment)
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done === true) return value
+    }
+  }
+  t.throws(() => run(checked.map((one) => (one === last ? { ...one, signed: broken as never } : one))), {
+    message: 'broken',
+  })
+  const after = run(checked)
+  t.same(names(after), ['g1', 'g2', 'g3'])
+  t.same(
+    after.admitted.map(({ origin }) => origin).sort(),
+    ['certificates/g3.jws', 'records/g1.jws', 'records/g3.jws'],
+    'all are to be kept',
+  )
+  t.end()
+})
+
+void t.test('a record whose key counts no more is wanted while it may come back', (t) => {
+  const { ledger } = started()
+  const record = signed(recordDocument(2))
+  t.ok(ledger.isWanted(record))
+  const other = { identity: identityOf('g9') }
+  t.notOk(change(ledger, certificateDocument(2, { serial: 2, ...other })).snapshot?.gateways.has('g2'))
+  t.notOk(ledger.isInForce(record))
+  t.ok(ledger.isWanted(record), 'the last-known-good store must not lose it')
+  const back = change(ledger, certificateDocument(2, { serial: 3 }))
+  t.ok(back.snapshot?.gateways.has('g2'))
+  t.ok(ledger.isInForce(record))
+  change(ledger, certificateDocument(2, { serial: 4, ...other }))
+  ledger.admit({ documents: [], gone: ['records/g2.jws'], complete: false, unreadable: [] }, moment)
+  t.notOk(ledger.isWanted(record), 'nor keep what is nowhere')
+  t.end()
+})

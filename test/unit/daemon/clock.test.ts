@@ -1,0 +1,55 @@
+/** How late it is, on clocks of the test's own. */
+import t from 'tap'
+import { Clock } from '../../../agent/daemon/clock.ts'
+import { momentOf } from '../../../agent/trust/moment.ts'
+import { Ledger } from '../../../agent/trust/ledger.ts'
+import {
+  certificateDocument,
+  delivered,
+  fabricDocument,
+  ground,
+  keyOf,
+  nowMs,
+  recordDocument,
+} from '../../support/documents.ts'
+
+const hour = 3_600_000
+const day = 24 * hour
+
+void t.test('what the authority signed is past', (t) => {
+  let wall = nowMs
+  const clock = new Clock({ floorMs: nowMs, wall: () => wall, monotonic: () => 0 })
+  clock.witnessed(nowMs + hour / 2)
+  t.strictSame(clock.now(), momentOf(nowMs + hour / 2))
+  wall = nowMs - day
+  t.equal(clock.now().sureMs, nowMs + hour / 2, 'a clock that goes back brings nothing back')
+  t.ok(clock.lagMs > 0)
+  t.end()
+})
+
+void t.test('a clock that was never set', (t) => {
+  const clock = new Clock({ floorMs: 0, wall: () => day, monotonic: () => 0 })
+  t.equal(clock.lagMs, 0)
+  clock.witnessed(nowMs)
+  t.strictSame(clock.now(), { sureMs: day, likelyMs: nowMs }, 'certificates begin, and none ends')
+  t.equal(clock.lagMs, nowMs - day - hour, 'and it is said')
+  t.end()
+})
+
+void t.test('every document of the authority is a witness, and no other', (t) => {
+  const ledger = new Ledger(ground)
+  const issued = (...documents: Parameters<typeof delivered>[]): number => {
+    const all = documents.map((of) => delivered(...of))
+    return ledger.admit({ documents: all, complete: false, unreadable: [] }, momentOf(nowMs)).issuedMs
+  }
+  t.equal(issued([fabricDocument({ serial: 1000 })]), 1000)
+  t.equal(issued([certificateDocument(1, { serial: 3000 })]), 3000)
+  t.equal(issued([certificateDocument(2, { serial: 2000 })]), 3000)
+  t.equal(issued([recordDocument(1, { serial: 9000 })]), 3000, 'one gateway makes it no later for others')
+  const stranger = delivered(certificateDocument(3, { serial: 9000 }), 'c.jws', keyOf('stranger'))
+  ledger.admit({ documents: [stranger], complete: false, unreadable: [] }, momentOf(nowMs))
+  t.equal(issued(), 3000)
+  const payload = { fabric: 'prod', serial: 4000, retired: [] }
+  t.equal(issued([{ type: 'authority', payload }]), 4000)
+  t.end()
+})
