@@ -14,6 +14,7 @@ import { downCommand } from './down.ts'
 import { drainCommand } from './drain.ts'
 import { eventsCommand } from './events.ts'
 import { peersCommand } from './peers.ts'
+import { pingCommand } from './ping.ts'
 import { planCommand } from './plan.ts'
 import { routesCommand } from './routes.ts'
 import { statusCommand } from './status.ts'
@@ -53,6 +54,7 @@ export async function runCommandLine(given: readonly string[]): Promise<void> {
     .command(statusCommand)
     .command(peersCommand)
     .command(routesCommand)
+    .command(pingCommand)
     .command(eventsCommand)
     .command(drainCommand)
     .command(downCommand)

@@ -6,6 +6,7 @@ import type { Argv, CommandModule } from 'yargs'
 import { formatReason, LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { formatAgo, formatBytes } from '../daemon/duration.ts'
+import type { PathView } from '../daemon/path-view.ts'
 import type { PeerView } from '../daemon/peer-view.ts'
 import type { Status } from '../daemon/status.ts'
 import type { CloudView } from '../daemon/surroundings.ts'
@@ -91,6 +92,7 @@ function cloudLine({ provider, region, zone, addresses, prefixes, trouble }: Clo
 /** One line a peer. */
 export function formatPeers(peers: readonly PeerView[], nowSeconds: number): string[] {
   const underlays = new Set(peers.map(({ underlay }) => underlay)).size > 1
+  const probed = peers.some(({ path }) => path !== undefined)
   const head = [
     'PEER',
     'SITE',
@@ -98,6 +100,7 @@ export function formatPeers(peers: readonly PeerView[], nowSeconds: number): str
     'STATE',
     'ENDPOINT',
     'HANDSHAKE',
+    ...(probed ? ['RTT', 'LOSS'] : []),
     'RX/TX',
     'PREFIXES',
   ]
@@ -105,13 +108,30 @@ export function formatPeers(peers: readonly PeerView[], nowSeconds: number): str
     peer.gateway,
     peer.site,
     ...(underlays ? [peer.underlay] : []),
-    peer.state,
+    `${peer.state}${peer.path?.used === false && peer.state === 'up' ? ', spare' : ''}`,
     peer.endpoint ?? '-',
     handshakeOf(peer, nowSeconds),
+    ...(probed ? pathCells(peer.path) : []),
     `${formatBytes(peer.receivedBytes)} / ${formatBytes(peer.sentBytes)}`,
     String(peer.prefixes),
   ])
   return table([head, ...rows])
+}
+
+function pathCells(path: PathView | undefined): readonly string[] {
+  if (path === undefined) return ['-', '-']
+  const rtt = path.rttMs === undefined ? '-' : `${path.rttMs.toPrecision(3)} ms`
+  return [rtt, `${Math.round(path.loss * 100)} %`]
+}
+
+function pathLines(path: PathView | undefined): readonly string[] {
+  if (path === undefined) return []
+  const { used, rttMs, rttMinMs = 0, rttMeanMs = 0, rttP95Ms = 0, jitterMs = 0, loss } = path
+  const rtt =
+    rttMs === undefined
+      ? 'nothing measured'
+      : `round trip ${rttMs} ms (last second: least ${rttMinMs}, mean ${rttMeanMs}, 95 % within ${rttP95Ms}), jitter ${jitterMs} ms`
+  return [`  path: ${used ? 'in use' : 'not in use'}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`]
 }
 
 function formatGateway(
@@ -130,6 +150,7 @@ function formatGateway(
       `  public key: ${peer.publicKey}`,
       `  endpoint: ${peer.endpoint ?? 'none; it calls us'}`,
       `  latest handshake: ${handshakeOf(peer, nowSeconds)}`,
+      ...pathLines(peer.path),
       `  transfer: ${formatBytes(peer.receivedBytes)} received, ${formatBytes(peer.sentBytes)} sent`,
       `  prefixes: ${peer.prefixes}; see them with \`linkspan routes\``,
       ...(peer.reason === undefined ? [] : [`  reason: ${peer.reason}`]),

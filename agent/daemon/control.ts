@@ -9,10 +9,12 @@ import { LinkspanError } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Op } from '../model/op.ts'
 import { formatOp } from '../model/op-text.ts'
+import type { PathEntry } from '../probe/table.ts'
 import { pieces } from './breath.ts'
 import type { Drain } from './drain.ts'
 import type { Events } from './event.ts'
 import { httpServer, json, jsonList, listen, socketName } from './http.ts'
+import { pathViews } from './path-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import { routeViews } from './route-view.ts'
 import { schema } from './status.ts'
@@ -29,6 +31,8 @@ export interface ControlOptions {
   readonly events: Events
   readonly kernel: Kernel
   readonly drain: Drain
+  /** What is probed. */
+  readonly paths: () => Iterable<PathEntry>
   /** It was drained, or put back into service. */
   readonly onDrain: () => void
   readonly stop: () => void
@@ -47,7 +51,7 @@ const pieceSize = 1000
 
 /** Call it with the lock of the namespace held: a socket that is there is then a dead agent's. */
 export async function openControl(options: ControlOptions): Promise<Server> {
-  const { runDirectory, reconciler, view, events, kernel, drain, stop } = options
+  const { runDirectory, reconciler, view, events, kernel, drain, paths, stop } = options
   const drainView = async (signal: AbortSignal): Promise<DrainView> => {
     const { packets } = await kernel.carried(signal)
     return { schema, draining: drain.isOn, packets }
@@ -55,6 +59,7 @@ export async function openControl(options: ControlOptions): Promise<Server> {
   const server = httpServer({
     'GET /status': async () => json(await view.status()),
     'GET /peers': async () => json({ schema, peers: await view.peers() }),
+    'GET /paths': () => json({ schema, paths: pathViews(paths(), reconciler.desired) }),
     'GET /routes': () => jsonList({ schema }, 'routes', pieces(routeViews(reconciler.desired), pieceSize)),
     'GET /events': (query) => json({ schema, events: events.since(Number(query.get('since') ?? 0)) }),
     'GET /plan': async (_query, signal) => {

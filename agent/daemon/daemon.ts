@@ -137,6 +137,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     reconciler,
     kernel,
     surroundings,
+    entryOf: (gateway, underlay) => prober.entryOf(gateway, underlay),
     version,
     fabric: config.fabric,
     gateway,
@@ -163,6 +164,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     events,
     kernel,
     drain,
+    paths: () => prober.entries(),
     onDrain,
     stop: stopNow,
   })

@@ -6,6 +6,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { httpServer, listen } from './http.ts'
+import type { PathView } from './path-view.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Status, StatusView } from './status.ts'
@@ -38,6 +39,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           ...trust(view.trust()),
           ...source(view.registry()),
           ...peers(await view.peers()),
+          ...paths(await view.peers()),
           '',
         ].join('\n'),
       }),
@@ -213,6 +215,38 @@ function durations({ tally }: Reconciler): string[] {
     )
   }
   return lines
+}
+
+function paths(views: readonly PeerView[]): string[] {
+  const probed = views.filter(({ path }) => path !== undefined)
+  const each = (value: (path: PathView) => number | undefined): Sample[] =>
+    probed.flatMap(({ gateway, site, underlay, path }): Sample[] => {
+      const found = path === undefined ? undefined : value(path)
+      return found === undefined ? [] : [[{ gateway, site, underlay }, found]]
+    })
+  const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000)
+  const gauges: readonly (readonly [string, string, (path: PathView) => number | undefined])[] = [
+    ['up', '1 where the path is neither down nor unknown.', ({ condition }) => Number(!isDead(condition))],
+    ['fit', '1 where nothing speaks against it.', ({ standing }) => Number(standing === 'fit')],
+    ['used', '1 where traffic takes it.', ({ used }) => Number(used)],
+    ['rtt_seconds', 'Smoothed round trip.', ({ rttMs }) => seconds(rttMs)],
+    [
+      'rtt_p95_seconds',
+      'Round trip that 95 % of the last second were within.',
+      (path) => seconds(path.rttP95Ms),
+    ],
+    [
+      'jitter_seconds',
+      'Smoothed variation of the round trip (RFC 3550).',
+      ({ jitterMs }) => seconds(jitterMs),
+    ],
+    ['loss_ratio', 'Smoothed share of probes lost.', ({ loss }) => loss],
+  ]
+  return gauges.flatMap(([name, help, value]) => family(`linkspan_path_${name}`, 'gauge', help, each(value)))
+}
+
+function isDead(condition: PathView['condition']): boolean {
+  return condition === 'down' || condition === 'unknown'
 }
 
 function peers(views: readonly PeerView[]): string[] {

@@ -5,10 +5,15 @@ import type { Kernel } from '../kernel/port.ts'
 import type { Device, Peer } from '../model/kernel-object.ts'
 import { keyOf } from '../model/kernel-object.ts'
 import { underlayOf } from '../model/device.ts'
+import type { Standing } from '../model/path-state.ts'
+import type { PathEntry } from '../probe/table.ts'
+import { pathView, waysInUse } from './path-view.ts'
+import type { PathView } from './path-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import { formatAgo } from './duration.ts'
 
-export type PeerState = 'up' | 'connecting' | 'stale' | 'missing'
+/** Of the tunnel while no probe tells more: `connecting`, `stale`, `missing`; else how its path stands, `up` where it is fit. */
+export type PeerState = 'up' | 'connecting' | 'stale' | 'missing' | Exclude<Standing, 'fit'>
 
 export interface PeerView {
   readonly gateway: string
@@ -23,6 +28,8 @@ export interface PeerView {
   readonly receivedBytes: number
   readonly sentBytes: number
   readonly prefixes: number
+  /** Absent where nothing is probed. */
+  readonly path?: PathView
   readonly reason?: string
   readonly next?: string
 }
@@ -39,9 +46,13 @@ export interface PeersSeen {
   readonly silent: readonly Reason[]
 }
 
+/** What probes know of a path. */
+export type EntryOf = (gateway: string, underlay: string) => PathEntry | undefined
+
 /** Live view; dumps devices and peers. `before`: what the last one saw. */
 export async function peerViews(
   reconciler: Reconciler,
+  entryOf: EntryOf,
   kernel: Kernel,
   before: Seen,
   nowSeconds: number,
@@ -62,6 +73,7 @@ export async function peerViews(
   }
   const { snapshot } = reconciler.inputs.admission
   const views: PeerView[] = []
+  const used = waysInUse(reconciler.desired)
   for (const object of desiredPeers(reconciler)) {
     if (object.gateway === undefined) continue
     const gateway = snapshot?.gateways.get(object.gateway)
@@ -69,12 +81,17 @@ export async function peerViews(
     const u = underlayOf(Number(object.device.slice('ls-wg'.length)))
     const latestHandshake = live?.latestHandshake ?? 0
     const silence = silent.get(object.device)
-    const state = silence === undefined ? stateOf(live, latestHandshake, nowSeconds) : 'stale'
+    const underlay = snapshot?.fabric.underlays[u]?.name ?? String(u)
+    const entry = entryOf(object.gateway, underlay)
+    const path =
+      entry === undefined ? undefined : pathView(entry, used.has(`${object.gateway} ${object.device}`))
+    const tunnel = silence === undefined ? stateOf(live, latestHandshake, nowSeconds) : 'stale'
+    const state = withPath(tunnel, path)
     const endpoint = live?.endpoint ?? object.endpoint
     views.push({
       gateway: object.gateway,
       site: gateway?.site.name ?? '',
-      underlay: snapshot?.fabric.underlays[u]?.name ?? String(u),
+      underlay,
       device: object.device,
       state,
       publicKey: object.publicKey,
@@ -83,8 +100,9 @@ export async function peerViews(
       receivedBytes: live?.received ?? 0,
       sentBytes: live?.sent ?? 0,
       prefixes: gateway?.prefixes.length ?? 0,
+      ...(path === undefined ? {} : { path }),
       ...(silence === undefined
-        ? explain(object, devices.get(object.device), state, latestHandshake, nowSeconds)
+        ? explain(object, devices.get(object.device), state, path, latestHandshake, nowSeconds)
         : { reason: `${object.device}: ${silence.reason}; what is shown is older`, ...nextOf(silence) }),
     })
   }
@@ -100,6 +118,13 @@ function* desiredPeers({ desired }: Reconciler): Generator<Peer> {
   }
 }
 
+/** Answers to probes are news of this second, a handshake may be minutes old. */
+function withPath(tunnel: PeerState, path: PathView | undefined): PeerState {
+  if (path === undefined || tunnel === 'missing' || path.condition === 'unknown') return tunnel
+  if (path.standing !== 'fit') return tunnel === 'connecting' ? tunnel : path.standing
+  return path.condition === 'up' ? 'up' : tunnel
+}
+
 function stateOf(live: Peer | undefined, handshake: number, nowSeconds: number): PeerState {
   if (live === undefined) return 'missing'
   if (handshake === 0) return 'connecting'
@@ -110,13 +135,25 @@ function explain(
   { endpoint, device }: Peer,
   live: Device | undefined,
   state: PeerState,
+  path: PathView | undefined,
   handshake: number,
   nowSeconds: number,
 ): Pick<PeerView, 'reason' | 'next'> {
   const port = live?.listenPort ?? 0
   switch (state) {
     case 'up':
-      return {}
+      return path === undefined || path.reasons.length === 0 ? {} : { reason: path.reasons.join('; ') }
+    case 'down':
+      return {
+        reason: path?.reasons.join('; ') ?? '',
+        next: `check that ${endpoint ?? 'the gateway'} is up and that UDP ${port} still comes in here`,
+      }
+    case 'silent':
+      return { reason: path?.reasons.join('; ') ?? '', next: 'see there what `linkspan status` says' }
+    case 'degraded':
+    case 'draining':
+    case 'not-forwarding':
+      return { reason: path?.reasons.join('; ') ?? '' }
     case 'missing':
       return {
         reason: `${device} does not hold this peer`,

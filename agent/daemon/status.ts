@@ -4,7 +4,7 @@ import type { Note } from '../plan/input.ts'
 import type { Vanished } from '../trust/admission.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import type { Reason } from '../errors.ts'
-import type { PeerView, Seen } from './peer-view.ts'
+import type { EntryOf, PeerView, Seen } from './peer-view.ts'
 import { peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { CloudView, Surroundings } from './surroundings.ts'
@@ -66,6 +66,7 @@ export interface StatusOptions {
   readonly reconciler: Reconciler
   readonly kernel: Kernel
   readonly surroundings: Surroundings
+  readonly entryOf?: EntryOf
   readonly version: string
   readonly fabric: string
   readonly gateway: string
@@ -115,7 +116,14 @@ export class StatusView {
   async #look(nowSeconds: number): Promise<readonly PeerView[]> {
     const { reconciler, kernel } = this.#options
     const signal = AbortSignal.timeout(patienceMs)
-    const { views, seen, silent } = await peerViews(reconciler, kernel, this.#seen, nowSeconds, signal)
+    const { views, seen, silent } = await peerViews(
+      reconciler,
+      this.#options.entryOf ?? (() => undefined),
+      kernel,
+      this.#seen,
+      nowSeconds,
+      signal,
+    )
     this.#seen = seen
     this.#silent = silent.map((reason) => {
       const before = this.#silent.find(({ object }) => object === reason.object)
@@ -158,7 +166,8 @@ export class StatusView {
       ...troubles.failures,
     ]
     const { conflicts } = troubles
-    const up = peers.filter(({ state }) => state === 'up').length
+    // Who is taken out of service on purpose is no trouble.
+    const up = peers.filter(({ state }) => state === 'up' || state === 'draining').length
     const problems = failures.length + conflicts.length + refused.total + inputs.unreadable.length
     const unreachable = [...desired.notes()].some(
       ({ kind }) => kind === 'no-path' || kind === 'all-paths-down',

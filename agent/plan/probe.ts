@@ -15,6 +15,7 @@ import { isPeer } from './wireguard.ts'
 
 export interface PlannedProbe {
   readonly gateway: Name
+  readonly site: Name
   readonly underlay: Name
   readonly device: string
   /** The peer's on that device. */
@@ -37,7 +38,15 @@ export function plannedProbes(input: PlanInput): readonly PlannedProbe[] {
     if (address === undefined) continue
     for (const { underlay, device, publicKey } of pathsTo(local, gateway).paths) {
       const times = { ...fabric.probe, ...fabric.probe.underlays[underlay] }
-      probes.push({ gateway: gateway.name, underlay, device: deviceName(device), publicKey, address, times })
+      probes.push({
+        gateway: gateway.name,
+        site: gateway.site.name,
+        underlay,
+        device: deviceName(device),
+        publicKey,
+        address,
+        times,
+      })
     }
   }
   return probes

@@ -11,7 +11,9 @@ import type { Quality, Verdict } from './state.ts'
 /** A path that is to be probed. */
 export interface NamedPath {
   readonly gateway: Name
+  readonly site: Name
   readonly underlay: Name
+  readonly device: string
 }
 
 export interface PathEntry extends NamedPath {
@@ -41,7 +43,7 @@ type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
 /** A quicker underlay must be so much quicker before it goes first: both. */
 const deadBand = { ms: 5, share: 0.2 }
 
-export function pathId({ gateway, underlay }: NamedPath): string {
+export function pathId({ gateway, underlay }: Pick<NamedPath, 'gateway' | 'underlay'>): string {
   return `${gateway} ${underlay}`
 }
 
@@ -79,7 +81,9 @@ export class PathTable {
     const entries = new Map<string, Open>()
     for (const path of paths) {
       const id = pathId(path)
-      entries.set(id, this.#entries.get(id) ?? newEntry(path, nowMs))
+      const { gateway, site, underlay, device } = path
+      const entry = this.#entries.get(id) ?? newEntry(path, nowMs)
+      entries.set(id, Object.assign(entry, { gateway, site, underlay, device }))
     }
     this.#entries = entries
     this.settle()
@@ -163,10 +167,12 @@ function isQuicker(one: Open, other: Open): boolean {
   return one.rank < other.rank ? one.rttMs - other.rttMs <= band : other.rttMs - one.rttMs > band
 }
 
-function newEntry({ gateway, underlay }: NamedPath, namedAtMs: number): Open {
+function newEntry({ gateway, site, underlay, device }: NamedPath, namedAtMs: number): Open {
   return {
     gateway,
+    site,
     underlay,
+    device,
     state: 'unknown',
     cause: 'none',
     sinceMs: 0,

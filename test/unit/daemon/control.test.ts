@@ -26,6 +26,7 @@ void t.test('the control socket', async (t) => {
     events: rig.events,
     kernel: rig.kernel,
     drain: new Drain(directory),
+    paths: () => [],
     onDrain: () => {
       drained++
     },
@@ -153,6 +154,7 @@ void t.test('a stale socket is replaced', async (t) => {
     events,
     kernel: rig.kernel,
     drain: new Drain(directory),
+    paths: () => [],
     onDrain: () => undefined,
     stop: () => undefined,
   })
