@@ -3,7 +3,7 @@
  * of paths. Times are bounded from below by what the profile says, and from above by what a slow machine needs.
  */
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { address } from '../../agent/model/prefix.ts'
@@ -270,6 +270,19 @@ await isolated(import.meta.url, async (directory) => {
     t.equal(near.news.length, length)
     t.match(near.engine.counters(), { sent, unsent })
     near.engine.stop()
+  })
+
+  await t.test('engines come and go without leaving a thread or a descriptor', (t) => {
+    const count = (): number => readdirSync('/proc/self/fd').length + readdirSync('/proc/self/task').length
+    const before = count()
+    for (let i = 0; i < 100; i++) {
+      const { engine } = new Near()
+      engine.setPaths([pathTo(device)])
+      engine.stop()
+      engine.stop()
+    }
+    t.ok(count() < before + 20, `${count() - before} more`)
+    t.end()
   })
 
   await t.test('hundreds of paths, each with a state of its own', async (t) => {
