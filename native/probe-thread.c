@@ -1,8 +1,9 @@
 /*
- * The loop. Questions of others wake the thread and are answered at once. Everything of our own happens in ticks of 2 ms:
- * answers are taken, then what is overdue is counted, then what is due is sent, so that 1,000 paths cost 500 wakeups a
- * second and not 10,000. Round trips do not suffer, for the kernel notes when an answer came; and a thread that did not
- * run for a while finds its answers before it counts them missing.
+ * The loop. Questions of others wake the thread and are answered at once, or within 2 ms where they come thick. Everything
+ * of our own happens in ticks of 2 ms: answers are taken, then what is overdue is counted, then what is due is sent. So
+ * 1,000 paths cost 500 wakeups a second and not 10,000; waking for each packet took two thirds more processor time. Our
+ * round trips do not suffer, for the kernel notes when an answer came; and a thread that did not run for a while finds its
+ * answers before it counts them missing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,8 +20,12 @@
 #define TICK (2 * LS_MILLISECOND)
 /* While an answer is awaited, at least so often. */
 #define GATHER (10 * LS_MILLISECOND)
+/* Between wakeups, so that questions that come thick are answered in batches; one that comes alone does not wait. */
+#define GAP TICK
 #define EVENTS 64
 #define REFUSED_MICROSECONDS 100000
+/* It needs a tenth of a processor for 1,000 paths, and needs it at once. */
+#define NICENESS -10
 
 static void tick(struct ls_probe *probe)
 {
@@ -73,10 +79,18 @@ static int64_t next_tick(const struct ls_probe *probe, int64_t now)
 static void wait_until(struct ls_probe *probe, int64_t when)
 {
 	struct epoll_event events[EVENTS];
-	int64_t left = when - ls_now();
-	int ms = left <= 0 ? 0 : (int)((left + LS_MILLISECOND - 1) / LS_MILLISECOND);
-	int count = epoll_wait(probe->inbound, events, EVENTS, ms);
+	int64_t now = ls_now(), left = when - now, rest = probe->woken + GAP - now;
+	struct timespec pause = { .tv_nsec = rest };
 	uint64_t woken;
+	int ms, count;
+
+	if (rest > 0) {
+		nanosleep(&pause, NULL);
+		left -= rest;
+	}
+	ms = left <= 0 ? 0 : (int)((left + LS_MILLISECOND - 1) / LS_MILLISECOND);
+	count = epoll_wait(probe->inbound, events, EVENTS, ms);
+	probe->woken = ls_now();
 
 	ls_count(probe, LS_COUNT_WAKEUPS, 1);
 	/* With nothing to wait on it always fails, and trying again at once would take a core. */
@@ -97,6 +111,8 @@ static void *run(void *data)
 	struct ls_probe *probe = data;
 	int64_t report = ls_now() + LS_SECOND, next = 0;
 
+	/* Of this thread alone. With neither CAP_SYS_NICE nor LimitNICE= it waits its turn like any other. */
+	setpriority(PRIO_PROCESS, 0, NICENESS);
 	for (;;) {
 		struct ls_probe_wish *wishes = NULL;
 		size_t count = 0;

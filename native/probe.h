@@ -259,6 +259,7 @@ struct ls_probe {
 	uint64_t secret; /* of this run: in echo requests and random numbers */
 	uint64_t random;
 	uint16_t error_estimate;
+	int64_t woken; /* when last */
 	size_t waiting; /* probes and echo requests not decided */
 	bool any_changed;
 	uint64_t counters[LS_COUNTERS];

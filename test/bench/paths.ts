@@ -35,7 +35,7 @@ export async function run(): Promise<Figure[]> {
     const lines = crowd(count).map((one) => `address add ${one}/128 dev ${device}`)
     writeFileSync(far.path('/run/addresses'), lines.join('\n'))
     far.run('ip', '-batch', '/run/addresses')
-    return [...(await cost(far)), ...(await detection(far))]
+    return [...(await cost(far)), ...(await detection(far)), await falseDowns(far)]
   } finally {
     ip('link', 'delete', 'dev', device)
     far.end()
@@ -145,10 +145,37 @@ async function detection(far: Machine): Promise<Figure[]> {
   return figures
 }
 
+/** 100 paths for a minute at 20 % round-trip loss: as many hours of paths as 10 paths in 10 minutes. */
+async function falseDowns(far: Machine): Promise<Figure> {
+  const process_ = far.spawn(baseline, ['crowd', device, String(port), '100', '0', '600'])
+  const near = new Near()
+  const paths = pathsOf(100, usual)
+  try {
+    near.engine.setPaths(paths)
+    if (!(await until(() => paths.every(({ id }) => near.last(id)?.state === 'up'), 20_000))) {
+      throw new Error('the paths did not come up')
+    }
+    writeFileSync(far.path('/run/lossy'), inputTable('numgen random mod 100 < 20 drop'))
+    far.run('nft', '-f', '/run/lossy')
+    await pause(60_000)
+  } finally {
+    far.attempt('nft', 'delete', 'table', 'inet', 'cut')
+    near.engine.stop()
+    process_.kill('SIGKILL')
+    await once(process_, 'exit')
+  }
+  const value = near.news.filter(({ changes }) => changes > 1).length
+  return figure('paths', { figure: 'false downs, 100 paths, 60 s, 20 % loss', value, unit: '', atMost: 0 })
+}
+
+function inputTable(rule: string): string {
+  const chain = `type filter hook input priority -400\n iifname ${device} ${rule}`
+  return `table inet cut {\n chain input {\n ${chain}\n }\n}\n`
+}
+
 async function detectionOf(far: Machine, profile: ProbeProfile): Promise<number[]> {
   const took: number[] = []
-  const chain = `type filter hook input priority -400\n iifname ${device} drop`
-  writeFileSync(far.path('/run/cut'), `table inet cut {\n chain input {\n ${chain}\n }\n}\n`)
+  writeFileSync(far.path('/run/cut'), inputTable('drop'))
   const near = new Near()
   const paths = pathsOf(100, profile)
   near.engine.setPaths(paths)

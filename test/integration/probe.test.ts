@@ -3,7 +3,7 @@
  * of paths. Times are bounded from below by what the profile says, and from above by what a slow machine needs.
  */
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { address } from '../../agent/model/prefix.ts'
@@ -272,6 +272,19 @@ await isolated(import.meta.url, async (directory) => {
     near.engine.stop()
   })
 
+  await t.test('engines come and go without leaving a thread or a descriptor', (t) => {
+    const count = (): number => readdirSync('/proc/self/fd').length + readdirSync('/proc/self/task').length
+    const before = count()
+    for (let i = 0; i < 100; i++) {
+      const { engine } = new Near()
+      engine.setPaths([pathTo(device)])
+      engine.stop()
+      engine.stop()
+    }
+    t.ok(count() < before + 20, `${count() - before} more`)
+    t.end()
+  })
+
   await t.test('hundreds of paths, each with a state of its own', async (t) => {
     const count = 1000
     const crowd = Array.from({ length: count }, (_, n) => `fe80::1:${(n + 1).toString(16)}`)
@@ -297,6 +310,13 @@ await isolated(import.meta.url, async (directory) => {
     const after = near.engine.counters()
     t.ok(after.sent - before.sent > count * 5, `${after.sent - before.sent} probes in 2 s`)
     t.ok((await near.report()).rows === count)
+    const heal = cut(machine, 'input', 'numgen random mod 100 < 5 meta l4proto udp')
+    await pause(3000)
+    heal()
+    t.ok(
+      crowd.every((one) => near.last(one)?.changes === 1),
+      'one packet in twenty lost: no flapping',
+    )
     // Half of them go.
     const gone = new Set(crowd.filter((_, n) => n % 2 === 0))
     const mend = cut(machine, 'input', `ip6 daddr { ${[...gone].join(', ')} }`)

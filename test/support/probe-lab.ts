@@ -127,10 +127,10 @@ export function joinBy(
 ): void {
   ip(`link add name ${device} type veth peer name ${device} netns ${far.pid}
       link set dev ${device} addrgenmode none
-      address add ${addresses[0]} dev ${device}
+      address add ${addresses[0]} dev ${device} nodad
       link set dev ${device} up`)
   far.ip(`link set dev ${device} addrgenmode none`)
-  far.ip(`address add ${addresses[1]} dev ${device}`)
+  far.ip(`address add ${addresses[1]} dev ${device} nodad`)
   far.ip(`link set dev ${device} up`)
 }
 
