@@ -106,6 +106,8 @@ async function start(
     import('../daemon/log.ts'),
     import('../daemon/key-store.ts'),
   ])
+  const { exec } = await import('../kernel/exec.ts')
+  const { reachTarget } = await import('../kernel/reach.ts')
   const { startProbes } = await import('../probe/engine.ts')
   const { RegistryAddresses } = await import('../daemon/registry-address.ts')
   const { Surroundings } = await import('../daemon/surroundings.ts')
@@ -172,6 +174,7 @@ async function start(
       saveIds: (changed) => saveGroupIds(stateDirectory, changed),
       events,
       notifier: notifier(process.env['NOTIFY_SOCKET'], (socket, state) => addon().notify(socket, state)),
+      reach: (target, timeoutMs) => reachTarget(exec, target, timeoutMs),
       startProbes: (port, word, events) => startProbes(probes(), port, word, events),
       runDirectory: options['run-directory'],
       isService: process.env['NOTIFY_SOCKET'] !== undefined,

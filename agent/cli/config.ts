@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import IPCIDR from 'ip-cidr'
 import { z } from 'zod'
 import { defaultConfigFile, defaultMetrics } from '../model/config.ts'
-import type { Config } from '../model/config.ts'
+import type { CanaryTarget, Config } from '../model/config.ts'
 import { defaultBasePort, devices } from '../model/device.ts'
 import { namePattern } from '../model/fabric.ts'
 import { familyOf, isMalformed, parseAddress, parsePrefix } from '../model/prefix.ts'
@@ -97,21 +97,35 @@ const site = z.union([
   siteFields,
 ])
 
+const socket = (example: string): z.ZodType<{ address: Address; port: number }> =>
+  z.string().transform((value, context) => {
+    const found = socketOf(value)
+    return found ?? refuse(context, `expected ADDRESS:PORT such as "${example}", found ${quoted(value)}`)
+  })
+
+/** `10.1.0.1:80` or `[fd00::1]:80`. */
+function socketOf(value: string): { address: Address; port: number } | undefined {
+  const parts = /^(?:\[(.+)\]|([^:]+)):([1-9][0-9]{0,4})$/.exec(value)
+  const address = parseAddress(parts?.[1] ?? parts?.[2] ?? '')
+  const listen = Number(parts?.[3])
+  return isMalformed(address) || !(listen >= 1 && listen <= 65_535) ? undefined : { address, port: listen }
+}
+
 const metrics = z.union([
   z.literal(false),
   z.string().transform((value, context) => {
-    const parts = /^(?:\[(.+)\]|([^:]+)):([1-9][0-9]{0,4})$/.exec(value)
-    const host = parseAddress(parts?.[1] ?? parts?.[2] ?? '')
-    const listen = Number(parts?.[3])
-    if (isMalformed(host) || !(listen >= 1 && listen <= 65_535)) {
-      return refuse(
-        context,
-        `expected ADDRESS:PORT such as "127.0.0.1:9586", or false; found ${quoted(value)}`,
-      )
-    }
-    return { address: host, port: listen }
+    const found = socketOf(value)
+    const expected = 'expected ADDRESS:PORT such as "127.0.0.1:9586", or false'
+    return found ?? refuse(context, `${expected}; found ${quoted(value)}`)
   }),
 ])
+
+const canaryTarget = z.string().transform((value, context): CanaryTarget => {
+  const bare = parseAddress(value)
+  const found = isMalformed(bare) ? socketOf(value) : { address: bare }
+  const expected = 'expected ADDRESS, which is sent echo requests, or ADDRESS:PORT, which is connected to'
+  return found ?? refuse(context, `${expected}; found ${quoted(value)}`)
+})
 
 /** A list that names nothing twice. */
 function unique<T extends z.ZodArray>(list: T, by: (element: z.output<T>[number]) => string): T {
@@ -154,6 +168,8 @@ export const shape = z.strictObject({
   networks: unique(z.array(network), ({ name: of }) => of).default([]),
   services: unique(z.array(service), ({ protocol, port: at }) => `${protocol} ${at}`).default([]),
   metrics: metrics.optional(),
+  health: socket('10.1.0.1:9587').optional(),
+  canary: z.array(canaryTarget).max(8).default([]),
   voucher: z
     .string()
     .regex(/^\/[^\0]{1,4095}$/, 'expected an absolute path')
@@ -179,6 +195,8 @@ export function configOf(yaml: YamlFile): Config {
     registry: registryAt,
     prefixes,
     metrics: metricsAt,
+    health,
+    canary,
     voucher,
     ...own
   } = parsed.data
@@ -192,6 +210,8 @@ export function configOf(yaml: YamlFile): Config {
     prefixes,
     ...(voucher === undefined ? {} : { voucher }),
     metrics: metricsAt ?? (defaultMetrics as Config['metrics']),
+    ...(health === undefined ? {} : { health }),
+    canary,
     own: {
       gateway,
       site: own.site.name,

@@ -63,7 +63,9 @@ function rows(paths: readonly NamedPathView[], isFirst: boolean): readonly strin
   const lines = paths.map((path) => [
     path.gateway.padEnd(16),
     path.underlay.padEnd(12),
-    `${path.standing === 'fit' ? path.condition : path.standing}${path.used || path.standing !== 'fit' ? '' : ', spare'}`.padEnd(14),
+    `${path.standing === 'fit' ? path.condition : path.standing}${path.used || path.standing !== 'fit' ? '' : ', spare'}`.padEnd(
+      14,
+    ),
     (path.rttMs === undefined
       ? '-'
       : `${path.rttMinMs ?? 0} / ${path.rttMeanMs ?? 0} / ${path.rttP95Ms ?? 0}`

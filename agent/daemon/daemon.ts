@@ -12,9 +12,12 @@ import type { Registry } from '../registry/port.ts'
 import { reasonOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import type { Keys, VoucherKey } from './announce.ts'
+import { Canary } from './canary.ts'
+import type { Reach } from './canary.ts'
 import { openControl } from './control.ts'
 import { Drain } from './drain.ts'
 import type { Events } from './event.ts'
+import { openHealth, unfitReason } from './health.ts'
 import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
 import type { NameServers } from './name-server.ts'
@@ -53,6 +56,7 @@ export interface DaemonOptions {
   readonly events: Events
   readonly notifier: Notifier
   readonly startProbes: StartProbes
+  readonly reach: Reach
   readonly runDirectory: string
   /** systemd started us and would do so again. */
   readonly isService: boolean
@@ -110,10 +114,19 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       reconciler.setPaths(paths)
     },
     isDraining: () => drain.isOn,
+    isNotForwarding: () => canary.isFailed,
     handshakes: () => handshakeAges(kernel, signal),
     events,
   })
   reconciler.setPaths(prober.state)
+  const canary: Canary = new Canary({
+    targets: config.canary ?? [],
+    reach: options.reach,
+    onChange: () => {
+      prober.look()
+    },
+    events,
+  })
   for (const source of [registryAddresses, nameServers, surroundings]) {
     source?.onNew(() => {
       inputs.tick() // a turn takes it in, and then the publisher looks
@@ -176,6 +189,9 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   ])
   // Beside the work: loading the exporter must not hold up the first handshake.
   const metrics = startMetrics(config, reconciler, view, version, events)
+  const health = startHealth(config, events, () =>
+    unfitReason(reconciler, prober, { isDraining: drain.isOn, isCanaryFailed: canary.isFailed }),
+  )
   const ticking = setInterval(() => {
     inputs.tick()
   }, tickEveryMs)
@@ -195,7 +211,8 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     clearInterval(ticking)
     notifier.stopping()
     prober.close()
-    for (const server of [control, await metrics]) {
+    canary.stop()
+    for (const server of [control, await metrics, await health]) {
       server?.close()
       server?.closeAllConnections()
     }
@@ -253,6 +270,24 @@ async function follow(
       reconciler.tally.error('registry')
     }
     await pause(backoffMs(round, Math.random), signal)
+  }
+}
+
+async function startHealth(
+  { health }: Config,
+  events: Events,
+  unfit: () => string | undefined,
+): Promise<Server | undefined> {
+  if (health === undefined) return undefined
+  const { address, port } = health
+  try {
+    return await openHealth({ address, port, unfit })
+  } catch (error) {
+    // Load balancers that cannot ask take us for down; tunnels go on.
+    const { reason } = reasonOf(error, 'health')
+    const next = 'choose another `health:` address, one that this gateway has on the side of its site'
+    events.emit('error', 'health-failed', { address, port, reason, next })
+    return undefined
   }
 }
 

@@ -25,6 +25,7 @@ export interface ProberOptions {
   readonly planned: () => PlanInput | undefined
   readonly setPaths: (paths: PathState) => void
   readonly isDraining: () => boolean
+  readonly isNotForwarding: () => boolean
   /** ms since each tunnel last shook hands, by device and public key; asked only while a path was never heard. */
   readonly handshakes: () => Promise<ReadonlyMap<string, number>>
   readonly events: Events
@@ -104,7 +105,12 @@ export class Prober {
 
   #restart(port: number): void {
     this.#engine?.engine.stop()
-    const word = { draining: this.#options.isDraining(), notForwarding: false, weight: 1, serial: 0 }
+    const word = {
+      draining: this.#options.isDraining(),
+      notForwarding: this.#options.isNotForwarding(),
+      weight: 1,
+      serial: 0,
+    }
     const engine = this.#options.start(port, word, {
       onChange: (news) => {
         const entry = this.#table.tell(news)
@@ -125,7 +131,7 @@ export class Prober {
     const self = snapshot.gateways.get(own.gateway)
     const word: Word = {
       draining: this.#options.isDraining(),
-      notForwarding: false,
+      notForwarding: this.#options.isNotForwarding(),
       weight: Math.min(65_535, Math.max(0, Math.round(self?.weight ?? 1))),
       serial: snapshot.fabric.serial,
     }

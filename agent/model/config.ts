@@ -51,6 +51,16 @@ export interface Config {
   /** The file with a voucher's key; absent: the default one, where it is there. */
   readonly voucher?: string
   readonly metrics: { readonly address: Address; readonly port: number } | false
+  /** Where load balancers of the site ask whether this gateway forwards; absent: nowhere. */
+  readonly health?: { readonly address: Address; readonly port: number }
+  /** Targets on this gateway's own side; while none can be reached it does not forward. */
+  readonly canary?: readonly CanaryTarget[]
+}
+
+/** A TCP port; without one, an address that answers echo requests. */
+export interface CanaryTarget {
+  readonly address: Address
+  readonly port?: number
 }
 
 export const defaultConfigFile = '/etc/linkspan/config.yml'

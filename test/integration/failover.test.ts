@@ -17,8 +17,12 @@ await isolated(import.meta.url, async (directory) => {
   const twin = await makeTwin(directory)
   const { one, a, b, oneHost, twoHost } = twin
   const members = async (wanted: string): Promise<string> => {
-    for (let i = 0; i < 300 && membersOf(twin) !== wanted; i++) await pause(100)
-    return membersOf(twin)
+    let found = membersOf(twin)
+    for (let i = 0; i < 300 && found !== wanted; i++) {
+      await pause(100)
+      found = membersOf(twin)
+    }
+    return found
   }
 
   await t.test('both gateways carry, each by the preferred underlay', async (t) => {
@@ -51,6 +55,21 @@ await isolated(import.meta.url, async (directory) => {
     t.equal(lost, 0, `lost of ${sent}, longest gap ${gapMs} ms`)
   })
 
+  await t.test('a gateway that is up and does not forward: its canary says so', async (t) => {
+    // What it would send into its site goes nowhere.
+    b.machine.run('nft', 'add table inet broken')
+    b.machine.run('nft', 'add chain inet broken out { type filter hook postrouting priority 0 ; }')
+    b.machine.run('nft', 'add rule inet broken out oifname site0 drop')
+    t.equal(await members('ls-wg0'), 'ls-wg0')
+    await b.untilLogged('canary-failed targets=10.2.0.10')
+    await one.untilLogged('it says that it does not forward')
+    const health = (): string => b.machine.run('curl', '-s', '-w', ' %{http_code}', 'http://10.2.0.2:9587/')
+    t.match(health(), /no canary can be reached\n 503/)
+    b.machine.run('nft', 'delete table inet broken')
+    t.equal(await members('ls-wg0/ls-wg1'), 'ls-wg0/ls-wg1')
+    t.match(health(), /forwarding\n 200/)
+  })
+
   await t.test('an agent that is dead is not a dead gateway, while there is no other', async (t) => {
     await b.stop('SIGKILL')
     t.equal(await members('ls-wg0'), 'ls-wg0', 'the one whose agent answers')
@@ -59,8 +78,7 @@ await isolated(import.meta.url, async (directory) => {
     t.equal(await oneHost.reaches('10.2.0.10'), true)
     a.start()
     b.start()
-    await a.untilUp(4)
-    await b.untilUp(4)
+    for (const gateway of [a, b, one]) await gateway.untilUp(4)
     t.equal(await members('ls-wg0/ls-wg1'), 'ls-wg0/ls-wg1')
   })
 
@@ -72,7 +90,7 @@ await isolated(import.meta.url, async (directory) => {
     await pause(500)
     const { sent, lost, gapMs } = await meter.stop()
     t.ok(lost < sent && gapMs < patienceMs, `lost ${lost} of ${sent}, longest gap ${gapMs} ms`)
-    t.match(one.log, /path-down gateway=gw-2b underlay=(dx|wan)/)
+    await one.untilLogged('path-down gateway=gw-2b underlay=dx')
   })
 
   await t.test('a restart while a gateway is down changes nothing', async (t) => {

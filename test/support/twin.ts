@@ -33,6 +33,8 @@ export async function makeTwin(directory: string, fabric: readonly string[] = []
       },
       config: [
         `endpoints: [ { underlay: dx, address: 172.31.0.${10 * site + n} }, { underlay: wan, address: 192.0.2.${10 * site + n} } ]`,
+        `canary: [ 10.${site}.0.10 ]`,
+        `health: 10.${site}.0.${n}:9587`,
       ],
     })
   const one = await gateway('gw-1', 1, 1)

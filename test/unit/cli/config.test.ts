@@ -31,6 +31,7 @@ void t.test('the least there can be', (t) => {
     registry: { kind: 'file', directory: '/srv/registry' },
     prefixes: [],
     metrics: { address: '127.0.0.1', port: 9586 },
+    canary: [],
     own: { gateway: 'aws-a', site: 'aws', exclude: [], networks: [], services: [], registryAddresses: [] },
   })
   t.end()
@@ -52,6 +53,8 @@ exclude: [10.0.0.0/24]
 networks: [{ name: lan, interfaces: [eth3] }]
 services: [{ protocol: tcp, port: 22 }]
 metrics: "[::1]:9100"
+health: 10.1.0.1:9587
+canary: [10.1.0.10, "10.1.0.11:443", "[fd00:1::10]:22", "fd00:1::11"]
 `)
   t.same(all.own.endpoints, [
     { underlay: 'dx', address: '10.200.0.1', port: 40000, interface: 'eth1', mtu: 8500 },
@@ -59,6 +62,13 @@ metrics: "[::1]:9100"
   ])
   t.same(all.own.interfaces, ['eth2'])
   t.same(all.metrics, { address: '::1', port: 9100 })
+  t.same(all.health, { address: '10.1.0.1', port: 9587 })
+  t.same(all.canary, [
+    { address: '10.1.0.10' },
+    { address: '10.1.0.11', port: 443 },
+    { address: 'fd00:1::10', port: 22 },
+    { address: 'fd00:1::11' },
+  ])
   t.same(all.registry, { kind: 'file', directory: '/srv/registry' })
   t.equal(config(`${least}metrics: false\n`).metrics, false)
   t.equal(config(`${least}voucher: /run/voucher\n`).voucher, '/run/voucher')
@@ -190,6 +200,14 @@ const cases: readonly Case[] = [
   { name: 'metrics', text: 'metrics: 9586', says: /expected false or a text, found 9586/ },
   { name: 'voucher', text: 'voucher: here', says: /expected an absolute path/ },
   { name: 'metrics off', text: 'metrics: off', says: /expected ADDRESS:PORT/ },
+  { name: 'health', text: 'health: 9587', says: /expected a text|expected ADDRESS:PORT/ },
+  {
+    name: 'health of no address',
+    text: 'health: "host:80"',
+    says: /expected ADDRESS:PORT such as "10.1.0.1:9587"/,
+  },
+  { name: 'canary', text: 'canary: [ web.example ]', says: /expected ADDRESS, which is sent echo requests/ },
+  { name: 'canary port', text: 'canary: [ "10.1.0.1:0" ]', says: /expected ADDRESS, which is sent echo/ },
   { name: 'metrics port', text: 'metrics: "127.0.0.1:99999"', says: /expected ADDRESS:PORT/ },
   { name: 'authority twice', text: `authority: ${authority}`, at: '6:1', says: /this key is given twice/ },
   {
