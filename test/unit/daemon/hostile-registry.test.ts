@@ -31,6 +31,11 @@ const limits: Limits = {
   work: { burst: 60_000, perSecond: 1000 },
 }
 
+/** A turn gives way to news, also to what comes due just then; the next does what it left. */
+async function turnsUntil(rig: Rig, isDone: () => boolean | undefined): Promise<void> {
+  for (let i = 0; i < 10 && isDone() !== true; i++) await rig.turn()
+}
+
 void t.test('a record that flaps is applied now and then, and its last word in the end', async (t) => {
   const rig = new Rig(undefined, { limits })
   rig.deliver(documents(3))
@@ -53,8 +58,9 @@ void t.test('a record that flaps is applied now and then, and its last word in t
   )
   t.match(await rig.view().status(), { registry: { waiting: 1 } })
   rig.change(recordDocument(3, { serial: 2, weight: 7 }))
-  await rig.turn()
-  t.equal(rig.reconciler.planned?.snapshot.gateways.get('g3')?.weight, 7, 'nobody else waits')
+  const other = (): number | undefined => rig.reconciler.planned?.snapshot.gateways.get('g3')?.weight
+  await turnsUntil(rig, () => other() === 7)
+  t.equal(other(), 7, 'nobody else waits')
   t.equal(rig.reconciler.inputs.admission.vanished.length, 0)
   for (const end = Date.now() + 30_000; weight() !== 200 && Date.now() < end;) {
     await pause(50)
@@ -230,7 +236,7 @@ void t.test(
     const hasIt = (): boolean | undefined => rig.reconciler.planned?.snapshot.gateways.has('g3')
     t.notOk(hasIt(), 'the oldest is not kept')
     rig.change(...early)
-    await rig.turn()
+    await turnsUntil(rig, hasIt)
     t.ok(hasIt())
     rig.stop()
   },

@@ -66,6 +66,7 @@ void t.test('laid down once, over restarts, until the registry shows it', async 
   /** A look is done when the next one would be. */
   const look = async (publisher: Publisher): Promise<Publisher> => {
     publisher.look()
+    for (let i = 0; i < 100 && publisher.waiting === undefined; i++) await pause(20)
     await pause(100)
     t.equal(publisher.trouble, undefined)
     return publisher
