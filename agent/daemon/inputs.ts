@@ -20,7 +20,6 @@ import { Ledger } from '../trust/ledger.ts'
 import type { Admission, Checked } from '../trust/admission.ts'
 import { isRefusal, isUnread } from '../trust/parse.ts'
 import type { Refusal } from '../trust/refusal.ts'
-import type { RuleId } from '../trust/rulebook.ts'
 import type { Marks } from '../trust/tenure.ts'
 import { BacklogTelling } from './backlog-telling.ts'
 import { inTurns } from './breath.ts'
@@ -30,6 +29,7 @@ import type { Events } from './event.ts'
 import { ExpiryTelling } from './expiry-telling.ts'
 import { Intake, usualLimits } from './intake.ts'
 import type { Limits, Taken } from './intake.ts'
+import { decided, undecided } from './leftover.ts'
 import type { Fate, Sources } from './leftover.ts'
 import { RefusalTelling } from './refusal-telling.ts'
 import type { Schedule } from './schedule.ts'
@@ -66,26 +66,6 @@ export interface InputsOptions {
   readonly monotonic?: () => number
   readonly limits?: Limits
 }
-
-/** Rules by which a document may be refused that counted before this agent started. */
-const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
-  'document',
-  'signature',
-  'authority',
-  'signer',
-  'rollback',
-  'equivocation',
-  'stale',
-  'early',
-  'identity',
-  'number',
-  'tunnel-key',
-  'certificate',
-  'voucher',
-  'claim-conflict',
-])
-/** Rules by which a gateway is refused whatever came before. */
-const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'expired', 'plane'])
 
 const staleNext = {
   next: 'renew the fabric document: linkspan ca fabric; until then no new gateway is let in',

@@ -16,6 +16,7 @@ import type { Op } from '../model/op.ts'
 import type { Prefix } from '../model/prefix.ts'
 import { gatewayGroupKey } from '../plan/group-id.ts'
 import type { GroupIds } from '../plan/group-id.ts'
+import type { RuleId } from '../trust/rulebook.ts'
 import { nameOf } from './desired.ts'
 import type { Events } from './event.ts'
 
@@ -27,6 +28,26 @@ export interface Sources {
 }
 
 export type Fate = 'stays' | 'goes'
+
+/** Rules by which a document may be refused that counted before this agent started. */
+export const undecided: ReadonlySet<RuleId> = new Set<RuleId>([
+  'document',
+  'signature',
+  'authority',
+  'signer',
+  'rollback',
+  'equivocation',
+  'stale',
+  'early',
+  'identity',
+  'number',
+  'tunnel-key',
+  'certificate',
+  'voucher',
+  'claim-conflict',
+])
+/** Rules by which a gateway is refused whatever came before. */
+export const decided: ReadonlySet<RuleId> = new Set<RuleId>(['removed', 'revoked', 'expired', 'plane'])
 
 export class Leftovers {
   /** Gateways that the last run had set up, and their groups; none: not known, and then every document must be readable. */

@@ -168,7 +168,6 @@ const cases: readonly Case[] = [
     at: '6:28',
     says: /did you mean "address"/,
   },
-  { name: 'canary', text: 'canary: []', at: '6:1', says: /unknown key "canary"/ },
   { name: '__proto__', text: '__proto__: { x: 1 }', says: /unknown key "__proto__"/ },
   { name: 'missing underlay', text: 'endpoints: [{ port: 1 }]', at: '6:13', says: /"underlay" is missing/ },
   { name: 'no endpoints', text: 'endpoints: []', says: /at least 1/ },
