@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure
   restart: () => import('./restart.ts'),
   trust: () => import('./trust.ts'),
   paths: () => import('./paths.ts'),
+  failover: () => import('./failover.ts'),
 }
 
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
