@@ -48,8 +48,9 @@ import { Chance, mutatedBytes, mutatedJson, noise } from '../support/mutation.ts
 
 const seconds = Number(process.env['LINKSPAN_FUZZ_SECONDS'] ?? 5)
 const firstSeed = Number(process.env['LINKSPAN_SEED'] ?? randomInt(2 ** 31))
-/** CPU time of one call on a machine that is slow and busy: ten times what is wanted of it. */
-const boundMs = 1000
+/** CPU time of one call: the least of a few where the first takes longer, since a compiler or a collector may be at work. */
+const boundMs = 100
+const tries = 5
 
 const next = keyOf('next authority')
 const good: readonly Document[] = [
@@ -286,17 +287,23 @@ void t.test('nonsense is answered', async (t) => {
   const slowest = new Map<string, { ms: number; seed: number; rounds: number }>()
   const end = performance.now() + seconds * 1000
   for (let seed = firstSeed; seed === firstSeed || performance.now() < end; seed++) {
-    const chance = new Chance(seed)
-    const name = chance.pick(names)
+    const name = new Chance(seed).pick(names)
     try {
-      const call = targets[name]?.(chance)
-      const before = process.cpuUsage()
-      const length = (await call?.()) ?? 0
-      const { user, system } = process.cpuUsage(before)
-      const ms = (user + system) / 1000
+      let ms = Infinity
+      let most = 0
+      let length = 0
+      for (let round = 0; round < tries && ms > most; round++) {
+        const chance = new Chance(seed)
+        chance.pick(names)
+        const call = targets[name]?.(chance)
+        const before = process.cpuUsage()
+        length = (await call?.()) ?? 0
+        const { user, system } = process.cpuUsage(before)
+        ms = Math.min(ms, (user + system) / 1000)
+        most = boundMs * Math.max(1, length / 2 ** 20)
+      }
       const so = slowest.get(name) ?? { ms: 0, seed, rounds: 0 }
       slowest.set(name, { ...(ms > so.ms ? { ms, seed } : so), rounds: so.rounds + 1 })
-      const most = boundMs * Math.max(1, length / 2 ** 20)
       if (ms > most) throw new Error(`took ${ms} ms for ${length} bytes, at most ${most} are good`)
     } catch (error) {
       t.fail(
