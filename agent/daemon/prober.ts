@@ -7,7 +7,7 @@
 import { reasonOf } from '../errors.ts'
 import type { PathState, Standing } from '../model/path-state.ts'
 import type { PlanInput } from '../plan/input.ts'
-import { plannedProbes } from '../plan/probe.ts'
+import { ProbePlan } from '../plan/probe.ts'
 import type { PlannedProbe } from '../plan/probe.ts'
 import { PathTable, pathId } from '../probe/table.ts'
 import type { PathEntry } from '../probe/table.ts'
@@ -41,7 +41,7 @@ export class Prober {
   readonly #options: ProberOptions
   readonly #table: PathTable
   #probes: readonly PlannedProbe[] = []
-  #ground: readonly unknown[] = []
+  readonly #plan = new ProbePlan()
   #engine: { readonly port: number; readonly engine: ProbeEngine } | undefined
   #word = ''
   #isSettling = false
@@ -79,12 +79,11 @@ export class Prober {
     const input = this.#options.planned()
     if (input === undefined) return
     this.#say(input)
-    const ground = [input.snapshot, input.own, input.facts]
-    if (ground.every((part, i) => part === this.#ground[i])) return
-    this.#ground = ground
-    this.#probes = plannedProbes(input)
-    this.#table.name(this.#probes, performance.now())
     const { port } = input.snapshot.fabric.probe
+    const probes = this.#plan.of(input)
+    if (probes === this.#probes && this.#engine?.port === port) return
+    this.#probes = probes
+    this.#table.name(this.#probes, performance.now())
     if (this.#engine?.port !== port) this.#restart(port)
     this.#engine?.engine.setPaths(
       this.#probes.map((probe) => ({

@@ -116,10 +116,10 @@ export class Reconciler {
     if (this.#abandoned < patience) this.#audit?.abandon.abort(new Abandoned('news'))
   }
 
-  /** What is known of paths from now on. Traffic waits for it, so that an audit that runs gives way whatever it takes. */
+  /** What is known of paths from now on. Traffic waits for it, so that an audit that runs gives way, oftener than to news. */
   setPaths(paths: PathState): void {
     this.inputs.setPaths(paths)
-    this.#audit?.abandon.abort(new Abandoned('a path'))
+    if (this.#abandoned < 3 * patience) this.#audit?.abandon.abort(new Abandoned('a path'))
   }
 
   /** Follows the kernel and works until the signal aborts. Rejects only for what nobody expected. */

@@ -6,10 +6,12 @@
 import { deviceName } from '../model/device.ts'
 import type { Name, ProbeTimes } from '../model/fabric.ts'
 import { linkLocalAddress, overlayAddress } from '../model/gateway.ts'
+import type { Gateway } from '../model/gateway.ts'
 import type { PublicKey } from '../model/key.ts'
 import type { Address } from '../model/prefix.ts'
 import type { PlanInput } from './input.ts'
 import { localOf } from './local.ts'
+import type { Local } from './local.ts'
 import { pathsTo } from './path.ts'
 import { isPeer } from './wireguard.ts'
 
@@ -24,30 +26,52 @@ export interface PlannedProbe {
   readonly times: ProbeTimes
 }
 
-/** Empty while the snapshot does not hold us, and when our own certificate ended. */
-export function plannedProbes(input: PlanInput): readonly PlannedProbe[] {
-  const local = localOf(input)
-  if (local === undefined || local.self.barred === true) return []
-  const { fabric, families } = local
-  const probes: PlannedProbe[] = []
-  for (const gateway of input.snapshot.gateways.values()) {
-    if (!isPeer(local, gateway)) continue
-    const address = families.includes(6)
-      ? linkLocalAddress(gateway.number)
-      : overlayAddress(fabric, gateway.number, 4)
-    if (address === undefined) continue
-    for (const { underlay, device, publicKey } of pathsTo(local, gateway).paths) {
-      const times = { ...fabric.probe, ...fabric.probe.underlays[underlay] }
-      probes.push({
-        gateway: gateway.name,
-        site: gateway.site.name,
-        underlay,
-        device: deviceName(device),
-        publicKey,
-        address,
-        times,
-      })
+/**
+ * What was planned before is kept, gateway by gateway, while nothing of ourselves is different: of ten thousand gateways one
+ * changes at a time.
+ */
+export class ProbePlan {
+  #ground: readonly unknown[] = []
+  #ofGateway = new WeakMap<Gateway, readonly PlannedProbe[]>()
+  #probes: readonly PlannedProbe[] = []
+
+  /** The same array while it says the same. Empty while the snapshot does not hold us, and when our own certificate ended. */
+  of(input: PlanInput): readonly PlannedProbe[] {
+    const local = localOf(input)
+    const probes: PlannedProbe[] = []
+    if (local !== undefined && local.self.barred !== true) {
+      const ground = [local.self, local.fabric, input.own, input.facts]
+      if (!sameItems(ground, this.#ground)) this.#ofGateway = new WeakMap()
+      this.#ground = ground
+      for (const gateway of input.snapshot.gateways.values()) {
+        const known = this.#ofGateway.get(gateway) ?? probesOf(local, gateway)
+        this.#ofGateway.set(gateway, known)
+        for (const probe of known) probes.push(probe)
+      }
     }
+    if (!sameItems(probes, this.#probes)) this.#probes = probes
+    return this.#probes
   }
-  return probes
+}
+
+function probesOf(local: Local, gateway: Gateway): readonly PlannedProbe[] {
+  const { fabric, families } = local
+  if (!isPeer(local, gateway)) return []
+  const address = families.includes(6)
+    ? linkLocalAddress(gateway.number)
+    : overlayAddress(fabric, gateway.number, 4)
+  if (address === undefined) return []
+  return pathsTo(local, gateway).paths.map(({ underlay, device, publicKey }) => ({
+    gateway: gateway.name,
+    site: gateway.site.name,
+    underlay,
+    device: deviceName(device),
+    publicKey,
+    address,
+    times: { ...fabric.probe, ...fabric.probe.underlays[underlay] },
+  }))
+}
+
+function sameItems(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one.length === other.length && one.every((item, i) => item === other[i])
 }
