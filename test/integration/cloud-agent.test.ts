@@ -16,7 +16,7 @@ import { authority } from '../support/documents.ts'
 import { guest } from '../support/fault.ts'
 import type { Gateway } from '../support/gateway.ts'
 import { isolated } from '../support/isolate.ts'
-import { Lab, sitePlan } from '../support/lab.ts'
+import { Lab, rareProbes, sitePlan } from '../support/lab.ts'
 import { awsInstance, awsMac, firmware } from '../support/metadata-server.ts'
 import type { AwsPaths } from '../support/metadata-server.ts'
 
@@ -75,6 +75,7 @@ await isolated(import.meta.url, async (directory) => {
   lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: dx }, { name: internet } ]',
+    rareProbes,
   ])
   dressAsEc2(cloud)
   cloud.machine.ip('address add 169.254.169.254/32 dev lo')

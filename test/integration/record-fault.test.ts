@@ -13,6 +13,7 @@ import type { Certificate, GatewayRecord } from '../../agent/model/fabric.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import { seal } from '../../agent/trust/envelope.ts'
 import type { RuleId } from '../../agent/trust/rulebook.ts'
+import { rareProbes } from '../support/lab.ts'
 import { identityOf, placeOf, recordOf, signerOf, tunnelKeysOf } from '../support/documents.ts'
 import { dump, dumpDiff } from '../support/dump.ts'
 import { isolated } from '../support/isolate.ts'
@@ -213,6 +214,7 @@ await isolated(import.meta.url, async (directory) => {
     lab.writeFabric([
       'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
       'underlays: [ { name: wan } ]',
+      rareProbes,
       `revoked: { serials: [], identities: [ ${identityOf(`g${n}`)} ] }`,
     ])
     const status = await until('refused', (each) => refusedBy(each, `g${n}`).length > 0)

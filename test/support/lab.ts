@@ -31,10 +31,17 @@ export interface GatewayPlan {
   readonly via?: string
 }
 
+/**
+ * Hardly ever, so that a test of something else sees no change of its own making: gateways that exist on paper answer no
+ * probe, and a path of which nothing is known is as good as any.
+ */
+export const rareProbes = 'probe: { intervalMs: 60000, retryMs: 60000, downAfter: 100 }'
+
 /** Of a fabric over the one underlay `wan`. */
 export const wanFabric: readonly string[] = [
   'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
   'underlays: [ { name: wan } ]',
+  rareProbes,
 ]
 
 /** Site number n: 10.n.0.0/16 and fd00:n::/48, its gateway at 1. */
