@@ -29,6 +29,8 @@ export function isEqual(desired: KernelObject, observed: KernelObject, nowSecond
       return (
         observed.kind === 'peer' &&
         desired.keepalive === observed.keepalive &&
+        // Only what we desired before knows.
+        (observed.from === undefined || desired.from === observed.from) &&
         isEndpointRight(desired, observed, nowSeconds)
       )
     case 'nexthop':

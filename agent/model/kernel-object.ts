@@ -61,6 +61,11 @@ export interface Peer {
   readonly keepalive: number
   /** Gateway name, for printing only; never compared, absent when observed. */
   readonly gateway?: string
+  /**
+   * Desired: our own address on the underlay. WireGuard goes on sending from the one it was last called at; where ours is
+   * another one, the endpoint is set again, which makes it forget (drivers/net/wireguard/socket.c).
+   */
+  readonly from?: Address
   /** Desired: addresses of that gateway on other underlays. An observed endpoint among them is reset. */
   readonly elsewhere?: readonly Address[]
   /** Observed: Unix seconds of the latest handshake, 0 for none. */

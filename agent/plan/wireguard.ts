@@ -90,7 +90,7 @@ export function peerObjects(local: Local, gateway: Gateway, paths: readonly Path
   return paths.flatMap((path): readonly KernelObject[] => {
     const device = deviceName(path.device)
     return [
-      peer(device, gateway, path),
+      peer(local, device, gateway, path),
       ...prefixes.map((prefix): AllowedIP => ({
         kind: 'allowed-ip',
         device,
@@ -101,12 +101,21 @@ export function peerObjects(local: Local, gateway: Gateway, paths: readonly Path
   })
 }
 
-function peer(device: string, gateway: Gateway, { publicKey, endpoint, underlay }: Path): Peer {
+function peer(
+  { self }: Local,
+  device: string,
+  gateway: Gateway,
+  { publicKey, endpoint, underlay, family }: Path,
+): Peer {
   const object: Peer = { kind: 'peer', device, publicKey, keepalive, gateway: gateway.name }
   const elsewhere = addressesElsewhere(gateway, underlay)
+  const from = self.endpoints.find(
+    (one) => one.underlay === underlay && one.address !== undefined && familyOf(one.address) === family,
+  )?.address
   return {
     ...object,
     ...(endpoint === undefined ? {} : { endpoint: formatEndpoint(endpoint.address, endpoint.port) }),
+    ...(from === undefined ? {} : { from }),
     ...(elsewhere.length === 0 ? {} : { elsewhere }),
   }
 }

@@ -98,7 +98,7 @@ function nftLines(output: string): string[] {
     if (kind === 'metainfo') return []
     const object = { ...(content as Record<string, unknown>) }
     delete object['handle']
-    if (kind === 'counter') for (const count of ['packets', 'bytes']) delete object[count]
+    if (kind === 'counter') Object.assign(object, { packets: 0, bytes: 0 })
     if (kind === 'rule') {
       const chain = `${String(object['table'])} ${String(object['chain'])}`
       const place = places.get(chain) ?? 0
