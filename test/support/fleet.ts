@@ -21,6 +21,8 @@ export interface FleetOptions {
 }
 
 export const fleetFabric = 'bench'
+const fewGateways = 100
+const rareProbe = { port: 18620, intervalMs: 60_000, retryMs: 60_000, downAfter: 100, underlays: {} }
 /** Every document of the fleet is of this moment and valid from then on. */
 const since = 1763700000000
 const anyCertificate = certificateOf(1)
@@ -91,7 +93,14 @@ export function fleet(options: FleetOptions): Document[] {
   const documents: Document[] = [
     {
       type: 'fabric',
-      payload: fabricOf({ fabric: fleetFabric, serial: since, freshUntil: 4102444800000, networks: [] }),
+      payload: fabricOf({
+        fabric: fleetFabric,
+        serial: since,
+        freshUntil: 4102444800000,
+        networks: [],
+        // Nobody of a fleet on paper answers: hundreds of tunnels that are called all the time are what no gateway has.
+        ...(options.gateways > fewGateways ? { probe: rareProbe } : {}),
+      }),
     },
     certificate(1, gateway, site, identity, [prefix('172.20.0.0/16')]),
   ]
