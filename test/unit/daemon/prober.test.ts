@@ -1,0 +1,202 @@
+/** The prober against an engine that only notes what it is told. */
+import t from 'tap'
+import { Events } from '../../../agent/daemon/event.ts'
+import { PathMemory } from '../../../agent/daemon/path-memory.ts'
+import { Prober } from '../../../agent/daemon/prober.ts'
+import type { PathState } from '../../../agent/model/path-state.ts'
+import type { PlanInput } from '../../../agent/plan/input.ts'
+import type { PathNews, ProbedPath, ProbeEngine, ProbeEvents, Word } from '../../../agent/probe/port.ts'
+import { gatewayWith, inputWith } from '../../support/plan-input.ts'
+
+class FakeEngine implements ProbeEngine {
+  readonly words: Word[] = []
+  readonly paths: (readonly ProbedPath[])[] = []
+  stopped = false
+  readonly port: number
+  readonly events: ProbeEvents
+
+  constructor(port: number, word: Word, events: ProbeEvents) {
+    this.port = port
+    this.words.push(word)
+    this.events = events
+  }
+
+  setPaths(paths: readonly ProbedPath[]): void {
+    this.paths.push(paths)
+  }
+
+  setWord(word: Word): void {
+    this.words.push(word)
+  }
+
+  counters(): never {
+    throw new Error('not asked')
+  }
+
+  stop(): void {
+    this.stopped = true
+  }
+}
+
+const fabric = {
+  underlays: [{ name: 'internet' }, { name: 'dx' }],
+  prefer: ['dx', 'internet'],
+  probe: { port: 18620, intervalMs: 200, retryMs: 60, downAfter: 10, underlays: { dx: { intervalMs: 50 } } },
+}
+const endpoints = (n: number): readonly string[] => [`internet 192.0.2.${n}`, `dx 10.9.0.${n}`]
+const links = ['eth0 192.0.2.1/24 default', 'dx0 10.9.0.1/24']
+
+function inputOf(serial = 1, weight = 1): PlanInput {
+  return inputWith({
+    gateways: [
+      gatewayWith(1, 'aws-a', { endpoints: endpoints(1), weight }),
+      gatewayWith(2, 'gcp-a', { endpoints: endpoints(2) }),
+    ],
+    fabric: { ...fabric, serial },
+    links,
+  })
+}
+
+function begin(directory: string, first = inputOf()) {
+  const engines: FakeEngine[] = []
+  const states: PathState[] = []
+  const events = new Events()
+  const state = { input: first, draining: false, notForwarding: false, handshakes: new Map<string, number>() }
+  const prober = new Prober({
+    start: (port, word, listeners) => {
+      const engine = new FakeEngine(port, word, listeners)
+      engines.push(engine)
+      return engine
+    },
+    memory: new PathMemory(directory),
+    planned: () => state.input,
+    setPaths: (paths) => states.push(paths),
+    isDraining: () => state.draining,
+    isNotForwarding: () => state.notForwarding,
+    handshakes: () => Promise.resolve(state.handshakes),
+    events,
+  })
+  const told = (): string[] => events.since(0).map(({ event }) => event)
+  return { prober, engines, states, state, told }
+}
+
+const tick = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
+
+function news(id: string, state: PathNews['state'], more: Partial<PathNews> = {}): PathNews {
+  return { id, state, cause: 'none', sinceMs: 1, changes: 1, ...more }
+}
+
+void t.test('every path of the plan is probed, on its device, in its own times', (t) => {
+  const { prober, engines } = begin(t.testdir())
+  prober.look()
+  const [engine] = engines
+  t.equal(engine?.port, 18620)
+  t.match(engine?.paths, [
+    [
+      { id: 'gcp-a dx', device: 'ls-wg8', address: 'fe80::2', profile: { intervalMs: 50, retryMs: 60 } },
+      { id: 'gcp-a internet', device: 'ls-wg0', address: 'fe80::2', profile: { intervalMs: 200 } },
+    ],
+  ])
+  prober.look()
+  t.equal(engine?.paths.length, 1, 'nothing new, nothing said')
+  prober.close()
+  t.equal(engine?.stopped, true)
+  t.end()
+})
+
+void t.test('another port is another engine', (t) => {
+  const { prober, engines, state } = begin(t.testdir())
+  prober.look()
+  const { snapshot } = state.input
+  const probe = { ...snapshot.fabric.probe, port: 9999 }
+  state.input = { ...state.input, snapshot: { ...snapshot, fabric: { ...snapshot.fabric, probe } } }
+  prober.look()
+  t.same(
+    engines.map(({ port, stopped }) => [port, stopped]),
+    [
+      [18620, true],
+      [9999, false],
+    ],
+  )
+  t.equal(engines[1]?.paths.length, 1)
+  t.end()
+})
+
+void t.test('our own word', (t) => {
+  const { prober, engines, state } = begin(t.testdir(), inputOf(5, 3))
+  prober.look()
+  const word = (): Word | undefined => engines[0]?.words.at(-1)
+  t.same(word(), { draining: false, notForwarding: false, weight: 3, serial: 5 })
+  const said = engines[0]?.words.length
+  prober.look()
+  t.equal(engines[0]?.words.length, said)
+  state.draining = true
+  state.notForwarding = true
+  prober.look()
+  t.match(word(), { draining: true, notForwarding: true })
+  t.end()
+})
+
+void t.test('news of several paths are one new state, told and remembered', async (t) => {
+  const directory = t.testdir()
+  const { prober, engines, states, told } = begin(directory)
+  prober.look()
+  engines[0]?.events.onChange(news('gcp-a dx', 'down'))
+  engines[0]?.events.onChange(news('gcp-a internet', 'silent'))
+  await tick()
+  t.equal(states.length, 1)
+  t.equal(states[0]?.standingOf('gcp-a', 'dx'), 'down')
+  t.same(told(), ['path-down', 'path-unfit'])
+  const next = begin(directory)
+  t.equal(next.prober.state.standingOf('gcp-a', 'dx'), 'down', 'the next agent knows')
+  t.equal(next.prober.state.standingOf('gcp-a', 'internet'), 'silent')
+  engines[0]?.events.onChange(news('gcp-a dx', 'up'))
+  await tick()
+  t.equal(told().at(-1), 'path-up')
+  t.equal(begin(directory).prober.state.standingOf('gcp-a', 'dx'), 'fit')
+})
+
+void t.test('a memory that cannot be read or written stops nothing', async (t) => {
+  const directory = t.testdir({ 'paths.json': '{"gcp-a dx":"down","x":7' })
+  t.equal(begin(directory).prober.state.standingOf('gcp-a', 'dx'), 'fit')
+  const { prober, engines, states, told } = begin(`${directory}/none`)
+  prober.look()
+  for (const state of ['down', 'silent'] as const) {
+    engines[0]?.events.onChange(news('gcp-a dx', state))
+    await tick()
+  }
+  t.equal(states.length, 2)
+  t.equal(told().filter((event) => event === 'paths-unsaved').length, 1)
+})
+
+void t.test('a newer fabric document elsewhere is told after a while', async (t) => {
+  const { prober, engines, told } = begin(t.testdir(), inputOf(5))
+  prober.look()
+  const word = { draining: false, notForwarding: false, weight: 1, serial: 6 }
+  engines[0]?.events.onChange(news('gcp-a dx', 'up', { word }))
+  await tick()
+  const nothing = { rows: 0, idOf: () => undefined, value: () => 0, newsOf: () => undefined }
+  engines[0]?.events.onReport(nothing)
+  t.same(told(), [], 'it may be on its way')
+  const now = performance.now.bind(performance)
+  t.intercept(performance, 'now', { value: () => now() + 61_000 })
+  engines[0]?.events.onReport(nothing)
+  engines[0]?.events.onReport(nothing)
+  t.same(told(), ['registry-behind'], 'once')
+})
+
+void t.test('handshakes are asked for while a path was never heard', async (t) => {
+  const { prober, engines, state, told } = begin(t.testdir())
+  prober.look()
+  const nothing = { rows: 0, idOf: () => undefined, value: () => 0, newsOf: () => undefined }
+  engines[0]?.events.onChange(news('gcp-a internet', 'silent'))
+  await tick()
+  const key = state.input.snapshot.gateways.get('gcp-a')?.tunnelKeys['0'] ?? ''
+  state.handshakes.set(`ls-wg0 ${key}`, 10_000)
+  const now = performance.now.bind(performance)
+  t.intercept(performance, 'now', { value: () => now() + 10_000 })
+  engines[0]?.events.onReport(nothing)
+  await tick()
+  t.same(told(), ['path-unfit', 'probes-blocked'])
+  t.equal(prober.state.standingOf('gcp-a', 'internet'), 'fit')
+})
