@@ -78,7 +78,10 @@ async function planHere(options: PlanArguments): Promise<Planned> {
     ])
   const { momentOf } = await import('../trust/moment.ts')
   const { askCloudOnce } = await import('./cloud.ts')
-  const { everyPathFit } = await import('../model/path-state.ts')
+  const [{ PathMemory }, { PathTable }] = await Promise.all([
+    import('../daemon/path-memory.ts'),
+    import('../probe/table.ts'),
+  ])
 
   const config = await readConfig(options.config)
   const bag = await readAll(config.registry)
@@ -114,7 +117,9 @@ async function planHere(options: PlanArguments): Promise<Planned> {
     const bound = boundLinks(ownOf(snapshot.fabric, facts), snapshot.fabric, facts)
     if (bound.length > 0) facts = await kernel.facts(bound, signal)
     const { ids } = await loadGroupIds(options['state-directory'])
-    const input = { snapshot, own: ownOf(snapshot.fabric, facts), facts, paths: everyPathFit, ids }
+    // Paths as the last agent left them.
+    const paths = new PathTable(new PathMemory(options['run-directory']).read()).state
+    const input = { snapshot, own: ownOf(snapshot.fabric, facts), facts, paths, ids }
     const sysctls = share(input, 'host').objects.flatMap((object) =>
       object.kind === 'sysctl' ? [object.name] : [],
     )

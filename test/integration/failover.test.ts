@@ -96,6 +96,8 @@ await isolated(import.meta.url, async (directory) => {
   await t.test('a restart while a gateway is down changes nothing', async (t) => {
     const meter = await Meter.start(oneHost, twoHost, '10.2.0.10', { perSecond, flows: 8 })
     await one.stop('SIGKILL')
+    const planned = JSON.parse(one.cli('plan', '--json').stdout) as { ops: readonly unknown[] }
+    t.strictSame(planned.ops, [], 'without an agent, too')
     one.log = ''
     one.start()
     await one.untilLogged('first-audit', guest ? 120 : 30)
