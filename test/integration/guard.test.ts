@@ -212,7 +212,8 @@ function flush(machine: Machine, family: string): void {
 
 async function untilGuarded({ machine, name }: Gateway): Promise<void> {
   for (let i = 0; i < 300; i++) {
-    if (machine.attempt('nft', 'list', 'table', 'inet', 'linkspan').status === 0) return
+    // Its sets are filled a moment after it is made.
+    if (machine.attempt('nft', 'list', 'table', 'inet', 'linkspan').stdout.includes('10.3.0.0')) return
     await pause(100)
   }
   throw new Error(`${name} has not repaired its firewall`)

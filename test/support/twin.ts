@@ -18,8 +18,12 @@ export interface Twin {
 
 const underlays = ['dx', 'wan'] as const
 
-/** Enrolled and up. `fabric`: more lines of the fabric document. */
-export async function makeTwin(directory: string, fabric: readonly string[] = []): Promise<Twin> {
+/** Enrolled and up. `fabric`: more lines of the fabric document; `prepare`: called before the agents start. */
+export async function makeTwin(
+  directory: string,
+  fabric: readonly string[] = [],
+  prepare: (gateway: Gateway) => void = () => undefined,
+): Promise<Twin> {
   const lab = new Lab(directory)
   for (const name of underlays) lab.underlay(name)
   const gateway = (name: string, site: number, n: number): Promise<Gateway> =>
@@ -48,6 +52,7 @@ export async function makeTwin(directory: string, fabric: readonly string[] = []
     'prefer: [ dx, wan ]',
     ...fabric,
   ])
+  for (const each of [one, a, b]) prepare(each)
   await lab.enrol()
   for (const each of [one, a, b]) await each.untilUp(4)
   return { lab, one, a, b, oneHost, twoHost }
