@@ -2,9 +2,9 @@
 # Runs one suite of the built tests and closes with a line of counts: suite.sh NAME [WORD...]
 # WORD: only files whose path contains one. The full report is kept in .cache/test/NAME.log.
 #
-# Suites of whole agents run file by file, three at a time. A file that fails is run a second time, alone: a pause of the
-# machine can starve a userspace tunnel of packets that a test counts, or a timer that it waits for. What it said the first
-# time is printed, and the closing lines name it. What is broken fails twice.
+# Suites of whole agents run file by file, three at a time. A file of theirs that fails is run a second time, alone, since a
+# pause of the machine can starve a userspace tunnel of packets that a test counts: what it said the first time is printed,
+# and the closing lines name it. What is broken fails twice.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 name=${1:?suite}
@@ -77,15 +77,6 @@ lane() {
   done
 }
 
-# second FILE: runs it once more and counts that.
-second() {
-  local file=$1
-  echo "$file: once more"
-  again+=("$(basename "$file" .test.js)")
-  run "$reports/again" "$file"
-  take "$reports/again"
-}
-
 case $name in
   integration | vm)
     printf '%s\n' "${files[@]}" >"$reports/list"
@@ -98,24 +89,16 @@ case $name in
       before=($passed $failed $skipped)
       take "$reports/$(basename "$file")"
       [[ $f == 0 ]] && continue
+      echo "$file: once more"
+      again+=("$(basename "$file" .test.js)")
       read -r passed failed skipped <<<"${before[*]}"
-      second "$file"
+      run "$reports/again" "$file"
+      take "$reports/again"
     done
     ;;
   *)
     run "$reports/all" "${files[@]}"
     take "$reports/all"
-    if [[ $f != 0 ]]; then
-      # Files whose failures are listed; what they passed at first is not counted again.
-      mapfile -t broken < <(sed -n 's/^test at \(dist[^:]*\):.*/\1/p' "$reports/all" | sort -u)
-      before=($passed $skipped)
-      listed=$failed
-      failed=0
-      for file in "${broken[@]}"; do second "$file"; done
-      read -r passed skipped <<<"${before[*]}"
-      # A failure that names no file cannot be tried again.
-      if ((${#broken[@]} == 0)); then failed=$listed; fi
-    fi
     ;;
 esac
 

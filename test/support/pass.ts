@@ -75,7 +75,7 @@ export function comparable(objects: readonly KernelObject[]): ReadonlyMap<string
 }
 
 const notShown: { readonly [kind: string]: readonly string[] } = {
-  peer: ['gateway', 'elsewhere', 'latestHandshake'],
+  peer: ['gateway', 'from', 'elsewhere', 'latestHandshake'],
   group: ['of'],
   sysctl: ['previous'],
   rule: ['protocol'],
