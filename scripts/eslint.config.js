@@ -21,7 +21,17 @@ const mayImport = {
   registry: ['model', 'trust'],
   kernel: ['model', 'diff/ownership'],
   cloud: ['model', 'trust'],
-  daemon: ['model', 'trust', 'plan', 'diff', 'probe/state', 'probe/table', 'probe/port', 'registry/port', 'kernel/port'],
+  daemon: [
+    'model',
+    'trust',
+    'plan',
+    'diff',
+    'probe/state',
+    'probe/table',
+    'probe/port',
+    'registry/port',
+    'kernel/port',
+  ],
 }
 const folders = Object.keys(mayImport)
 const pure = ['model', 'trust', 'plan', 'diff']

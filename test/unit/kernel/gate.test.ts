@@ -4,7 +4,14 @@ import type { KernelObject } from '../../../agent/model/kernel-object.ts'
 import type { Op } from '../../../agent/model/op.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
 
-const ruleset: KernelObject = { kind: 'ruleset', table: 'linkspan', sets: [], chains: [], counters: [], digest: 'x' }
+const ruleset: KernelObject = {
+  kind: 'ruleset',
+  table: 'linkspan',
+  sets: [],
+  chains: [],
+  counters: [],
+  digest: 'x',
+}
 const element: KernelObject = { kind: 'element', set: 'remote4_16', key: '10.2.0.0' }
 const route: KernelObject = {
   kind: 'route',
