@@ -31,8 +31,8 @@ export interface ProberOptions {
   readonly events: Events
 }
 
-/** How often the age of handshakes is looked at, in ms, while a path was never heard. */
-const handshakeEveryMs = 2000
+/** How often the age of handshakes is looked at, in ms, while a path was never heard: ever less, since it runs `wg`. */
+const handshakeEveryMs = { least: 2000, most: 60_000 } as const
 
 /** News may reach one gateway so much later than another, in ms. */
 const onItsWayMs = 60_000
@@ -46,6 +46,7 @@ export class Prober {
   #word = ''
   #isSettling = false
   #askedAtMs = 0
+  #askEveryMs: number = handshakeEveryMs.least
   /** A fabric document that another gateway goes by and we have not seen, and since when. */
   #ahead = { serial: 0, gateway: '', sinceMs: 0, isTold: false }
   #unfit: ReadonlyMap<string, Standing>
@@ -83,6 +84,7 @@ export class Prober {
     const probes = this.#plan.of(input)
     if (probes === this.#probes && this.#engine?.port === port) return
     this.#probes = probes
+    this.#askEveryMs = handshakeEveryMs.least
     this.#table.name(this.#probes, performance.now())
     if (this.#engine?.port !== port) this.#restart(port)
     this.#engine?.engine.setPaths(
@@ -211,13 +213,14 @@ export class Prober {
 
   async #askHandshakes(): Promise<void> {
     const atMs = performance.now()
-    if (atMs - this.#askedAtMs < handshakeEveryMs) return
+    if (atMs - this.#askedAtMs < this.#askEveryMs) return
     const unheard = this.#probes.filter(({ gateway, underlay }) => {
       const entry = this.#table.entryOf(gateway, underlay)
       return entry !== undefined && entry.state !== 'unknown' && entry.lastSeenMs === 0
     })
     if (unheard.length === 0) return
     this.#askedAtMs = Infinity // one at a time
+    this.#askEveryMs = Math.min(handshakeEveryMs.most, 2 * this.#askEveryMs)
     try {
       const ages = await this.#options.handshakes()
       const nowMs = performance.now()
