@@ -85,7 +85,9 @@ function find(named: string, lying: readonly Lying[]): Lying {
   const [only, ...more] = close
   if (only !== undefined && more.length === 0) return only
   if (only !== undefined) {
-    const reason = `may be ${close.map(({ place }) => shown(place)).join(' or ')}`
+    // A directory is listed in no order.
+    const places = close.map(({ place }) => shown(place)).sort()
+    const reason = `may be ${places.join(' or ')}`
     throw new LinkspanError({ code: 'usage', object: shown(named), reason, next: 'give the whole place' })
   }
   const near = nearest(
