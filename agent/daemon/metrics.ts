@@ -38,8 +38,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           ...own(reconciler, version),
           ...trust(view.trust()),
           ...source(view.registry()),
-          ...peers(await view.peers()),
-          ...paths(await view.peers()),
+          ...tunnels(await view.peers()),
           '',
         ].join('\n'),
       }),
@@ -215,6 +214,10 @@ function durations({ tally }: Reconciler): string[] {
     )
   }
   return lines
+}
+
+function tunnels(views: readonly PeerView[]): string[] {
+  return [...peers(views), ...paths(views)]
 }
 
 function paths(views: readonly PeerView[]): string[] {

@@ -40,22 +40,24 @@ const onItsWayMs = 60_000
 export class Prober {
   readonly #options: ProberOptions
   readonly #table: PathTable
-  #probes: readonly PlannedProbe[] = []
+  /** What the engine was told. */
+  #probes: readonly PlannedProbe[] | undefined
   readonly #plan = new ProbePlan()
   #engine: { readonly port: number; readonly engine: ProbeEngine } | undefined
-  #word = ''
+  #said = ''
   #isSettling = false
   #askedAtMs = 0
   #askEveryMs: number = handshakeEveryMs.least
   /** A fabric document that another gateway goes by and we have not seen, and since when. */
   #ahead = { serial: 0, gateway: '', sinceMs: 0, isTold: false }
-  #unfit: ReadonlyMap<string, Standing>
+  /** What the reconciler goes by. */
+  #published: PathState
   #isMemoryBroken = false
 
   constructor(options: ProberOptions) {
     this.#options = options
-    this.#unfit = options.memory.read()
-    this.#table = new PathTable(this.#unfit)
+    this.#table = new PathTable(options.memory.read())
+    this.#published = this.#table.state
   }
 
   /** Before there is news: how the paths stood when the last agent ended. */
@@ -71,32 +73,28 @@ export class Prober {
     return this.#table.entryOf(gateway, underlay)
   }
 
-  get counters(): ReturnType<ProbeEngine['counters']> | undefined {
-    return this.#engine?.engine.counters()
-  }
-
   /** What is planned, or what we say of ourselves, may be different. */
   look(): void {
     const input = this.#options.planned()
     if (input === undefined) return
-    this.#say(input)
     const { port } = input.snapshot.fabric.probe
+    const word = this.#wordOf(input)
+    if (this.#engine?.port !== port) this.#restart(port, word)
+    this.#say(word)
     const probes = this.#plan.of(input)
-    if (probes === this.#probes && this.#engine?.port === port) return
+    if (probes === this.#probes) return
     this.#probes = probes
     this.#askEveryMs = handshakeEveryMs.least
-    this.#table.name(this.#probes, performance.now())
-    if (this.#engine?.port !== port) this.#restart(port)
+    this.#table.name(probes, performance.now())
+    this.#publish()
     this.#engine?.engine.setPaths(
-      this.#probes.map((probe) => ({
+      probes.map((probe) => ({
         id: pathId(probe),
         device: probe.device,
         address: probe.address,
         profile: probe.times,
       })),
     )
-    this.#word = ''
-    this.#say(input)
   }
 
   close(): void {
@@ -104,14 +102,8 @@ export class Prober {
     this.#engine = undefined
   }
 
-  #restart(port: number): void {
+  #restart(port: number, word: Word): void {
     this.#engine?.engine.stop()
-    const word = {
-      draining: this.#options.isDraining(),
-      notForwarding: this.#options.isNotForwarding(),
-      weight: 1,
-      serial: 0,
-    }
     const engine = this.#options.start(port, word, {
       onChange: (news) => {
         const entry = this.#table.tell(news)
@@ -126,20 +118,25 @@ export class Prober {
       },
     })
     this.#engine = { port, engine }
+    this.#said = JSON.stringify(word)
+    this.#probes = undefined
   }
 
-  #say({ snapshot, own }: PlanInput): void {
+  #wordOf({ snapshot, own }: PlanInput): Word {
     const self = snapshot.gateways.get(own.gateway)
-    const word: Word = {
+    return {
       draining: this.#options.isDraining(),
       notForwarding: this.#options.isNotForwarding(),
       weight: Math.min(65_535, Math.max(0, Math.round(self?.weight ?? 1))),
       serial: snapshot.fabric.serial,
     }
+  }
+
+  #say(word: Word): void {
     const text = JSON.stringify(word)
-    if (text === this.#word || this.#engine === undefined) return
-    this.#word = text
-    this.#engine.engine.setWord(word)
+    if (text === this.#said) return
+    this.#said = text
+    this.#engine?.engine.setWord(word)
   }
 
   /** News of many paths come together: one look at all of them. */
@@ -153,12 +150,15 @@ export class Prober {
   }
 
   #settle(): void {
-    const before = this.#table.state
-    for (const { entry, before: was } of this.#table.settle()) this.#tell(entry, was)
-    if (this.#table.state !== before) this.#options.setPaths(this.#table.state)
-    const { unfit } = this.#table
-    if (unfit === this.#unfit) return
-    this.#unfit = unfit
+    for (const { entry, before } of this.#table.settle()) this.#tell(entry, before)
+    this.#publish()
+  }
+
+  #publish(): void {
+    const { state, unfit } = this.#table
+    if (state === this.#published) return
+    this.#published = state
+    this.#options.setPaths(state)
     this.#remember(unfit)
   }
 
@@ -214,7 +214,7 @@ export class Prober {
   async #askHandshakes(): Promise<void> {
     const atMs = performance.now()
     if (atMs - this.#askedAtMs < this.#askEveryMs) return
-    const unheard = this.#probes.filter(({ gateway, underlay }) => {
+    const unheard = (this.#probes ?? []).filter(({ gateway, underlay }) => {
       const entry = this.#table.entryOf(gateway, underlay)
       return entry !== undefined && entry.state !== 'unknown' && entry.lastSeenMs === 0
     })

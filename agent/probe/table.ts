@@ -231,11 +231,11 @@ class KnownPaths implements PathState {
   }
 
   standingOf(gateway: Name, underlay: Name): Standing {
-    return this.standings.size === 0 ? 'fit' : (this.standings.get(`${gateway} ${underlay}`) ?? 'fit')
+    return this.standings.size === 0 ? 'fit' : (this.standings.get(pathId({ gateway, underlay })) ?? 'fit')
   }
 
   rankOf(gateway: Name, underlay: Name): number {
-    return this.#ranks.size === 0 ? 0 : (this.#ranks.get(`${gateway} ${underlay}`) ?? 0)
+    return this.#ranks.size === 0 ? 0 : (this.#ranks.get(pathId({ gateway, underlay })) ?? 0)
   }
 
   weightOf(gateway: Name): number | undefined {
