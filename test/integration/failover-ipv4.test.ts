@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { isolated } from '../support/isolate.ts'
-import { makeTwin, membersOf } from '../support/twin.ts'
+import { makeTwin, untilMembers } from '../support/twin.ts'
 
 await isolated(import.meta.url, async (directory) => {
   const twin = await makeTwin(directory, [], ({ machine }) => {
@@ -10,14 +10,7 @@ await isolated(import.meta.url, async (directory) => {
       machine.run('sysctl', '-qw', `net.ipv6.conf.${each}.disable_ipv6=1`)
   })
   const { one, a, b, oneHost } = twin
-  const members = async (wanted: string): Promise<string> => {
-    let found = membersOf(twin)
-    for (let i = 0; i < 300 && found !== wanted; i++) {
-      await pause(100)
-      found = membersOf(twin)
-    }
-    return found
-  }
+  const members = (wanted: string): Promise<string> => untilMembers(twin, wanted)
   const conditions = async (wanted: string): Promise<string> => {
     let found = ''
     for (let i = 0; i < 300 && found !== wanted; i++) {

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { isolated } from '../support/isolate.ts'
 import { Meter } from '../support/meter.ts'
-import { makeTwin, membersOf } from '../support/twin.ts'
+import { makeTwin, membersOf, untilMembers } from '../support/twin.ts'
 
 const guest = process.env['LINKSPAN_GUEST'] !== undefined
 const perSecond = guest ? 200 : 1000
@@ -16,14 +16,7 @@ const patienceMs = 5000
 await isolated(import.meta.url, async (directory) => {
   const twin = await makeTwin(directory)
   const { one, a, b, oneHost, twoHost } = twin
-  const members = async (wanted: string): Promise<string> => {
-    let found = membersOf(twin)
-    for (let i = 0; i < 300 && found !== wanted; i++) {
-      await pause(100)
-      found = membersOf(twin)
-    }
-    return found
-  }
+  const members = (wanted: string): Promise<string> => untilMembers(twin, wanted)
 
   await t.test('both gateways carry, each by the preferred underlay', async (t) => {
     t.equal(await members('ls-wg0/ls-wg1'), 'ls-wg0/ls-wg1')

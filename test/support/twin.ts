@@ -3,6 +3,7 @@
  *
  *   host-1 ── gw-1 ══ dx, wan ══ gw-2a, gw-2b ── host-2
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Gateway } from './gateway.ts'
 import { Lab } from './lab.ts'
 import type { Machine } from './machine.ts'
@@ -56,6 +57,16 @@ export async function makeTwin(
   await lab.enrol()
   for (const each of [one, a, b]) await each.untilUp(4)
   return { lab, one, a, b, oneHost, twoHost }
+}
+
+/** The members once they are these, or what they are after half a minute. */
+export async function untilMembers(twin: Twin, wanted: string): Promise<string> {
+  let found = membersOf(twin)
+  for (let i = 0; i < 300 && found !== wanted; i++) {
+    await pause(100)
+    found = membersOf(twin)
+  }
+  return found
 }
 
 /** Members of the group that leads to site 2, as `ls-wg0/ls-wg1`. */
