@@ -77,6 +77,14 @@ lane() {
   done
 }
 
+# second FILE: runs it once more, and counts that.
+second() {
+  echo "$1: once more"
+  again+=("$(basename "$1" .test.js)")
+  run "$reports/again" "$1"
+  take "$reports/again"
+}
+
 case $name in
   integration | vm)
     printf '%s\n' "${files[@]}" >"$reports/list"
@@ -89,11 +97,8 @@ case $name in
       before=($passed $failed $skipped)
       take "$reports/$(basename "$file")"
       [[ $f == 0 ]] && continue
-      echo "$file: once more"
-      again+=("$(basename "$file" .test.js)")
       read -r passed failed skipped <<<"${before[*]}"
-      run "$reports/again" "$file"
-      take "$reports/again"
+      second "$file"
     done
     ;;
   *)
@@ -105,11 +110,8 @@ case $name in
       ! printf '%s\n' "${places[@]}" | grep -qvE "^dist/test/$name/.*\.test\.js$"; then
       failed=0
       for file in "${places[@]}"; do
-        echo "$file: once more"
-        again+=("$(basename "$file" .test.js)")
         before=($passed $skipped)
-        run "$reports/again" "$file"
-        take "$reports/again"
+        second "$file"
         read -r passed skipped <<<"${before[*]}"
       done
     fi
