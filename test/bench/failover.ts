@@ -13,6 +13,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ip } from '../support/command.ts'
 import type { Gateway } from '../support/gateway.ts'
 import { Meter } from '../support/meter.ts'
+import { untilFit } from '../support/path-row.ts'
 import { makeTwin } from '../support/twin.ts'
 import type { Twin } from '../support/twin.ts'
 import { figure, median, percentile } from './figure.ts'
@@ -80,7 +81,7 @@ async function oneFailure(twin: Twin, cut: Cut): Promise<number> {
   await one.stop()
   one.log = ''
   one.start()
-  await allFit(one)
+  await untilFit(one, 'site-2', 4)
   const meter = await Meter.start(oneHost, twoHost, '10.2.0.10')
   await pause(500)
   const carrier = await carrierOf(twin)
@@ -89,20 +90,6 @@ async function oneFailure(twin: Twin, cut: Cut): Promise<number> {
   const { gapMs } = await meter.stop()
   mend()
   return gapMs
-}
-
-/** Peers of both gateways over both underlays are up and in use as they should be. */
-async function allFit(one: Gateway): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    const { stdout } = one.cli('ping', 'site-2', '--count', '1', '--json')
-    if (stdout !== '') {
-      const { paths } = JSON.parse(stdout) as { paths: readonly { condition: string; standing: string }[] }
-      const fit = paths.filter(({ condition, standing }) => condition === 'up' && standing === 'fit')
-      if (fit.length === 4) return
-    }
-    await pause(100)
-  }
-  throw new Error(`paths of ${one.name} do not come up:\n${one.cli('ping', 'site-2', '--count', '1').stdout}`)
 }
 
 /** The gateway that the flow goes by: its device sends most. */
@@ -116,7 +103,7 @@ async function carrierOf({ one, a, b }: Twin): Promise<Gateway> {
 
 async function drained(twin: Twin): Promise<Figure> {
   const { one, oneHost, twoHost } = twin
-  await allFit(one)
+  await untilFit(one, 'site-2', 4)
   const meter = await Meter.start(oneHost, twoHost, '10.2.0.10', { flows: 16 })
   for (let round = 0; round < drains; round++) {
     const gateway = round % 2 === 0 ? twin.a : twin.b

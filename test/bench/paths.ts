@@ -10,13 +10,12 @@ import { writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { address } from '../../agent/model/prefix.ts'
 import type { ProbedPath, ProbeProfile } from '../../agent/probe/port.ts'
-import { baseline, calmDown, fast, joinBy, Machine, Near, port, until } from '../support/probe-lab.ts'
+import { baseline, calmDown, device, fast, joinBy, Machine, Near, port, until } from '../support/probe-lab.ts'
 import { figure, median, percentile } from './figure.ts'
 import type { Figure } from './figure.ts'
 import { ip } from './ground.ts'
 import { cpuMs } from './stall.ts'
 
-const device = 'ls-wg0'
 const count = 1000
 const rounds = 5
 const seconds = 4

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { isolated } from '../support/isolate.ts'
+import { pathRows } from '../support/path-row.ts'
 import { makeTwin, untilMembers } from '../support/twin.ts'
 
 await isolated(import.meta.url, async (directory) => {
@@ -15,10 +16,9 @@ await isolated(import.meta.url, async (directory) => {
     let found = ''
     for (let i = 0; i < 300 && found !== wanted; i++) {
       await pause(100)
-      const { paths } = JSON.parse(one.cli('ping', 'site-2', '--count', '1', '--json').stdout) as {
-        paths: readonly { condition: string }[]
-      }
-      found = paths.map(({ condition }) => condition).join(' ')
+      found = pathRows(one, 'site-2')
+        .map(({ condition }) => condition)
+        .join(' ')
     }
     return found
   }

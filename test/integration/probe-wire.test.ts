@@ -11,9 +11,10 @@ import { address } from '../../agent/model/prefix.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
 import {
+  back,
   calmDown,
+  device,
   Far,
-  fast,
   joinBy,
   Machine,
   Near,
@@ -35,9 +36,6 @@ import {
   wordTlv,
 } from '../support/stamp.ts'
 import type { Tlv } from '../support/stamp.ts'
-
-const device = 'ls-wg0'
-const back = { id: 'us', device, address: address('fe80::1'), profile: fast }
 
 interface Arrived {
   readonly bytes: Buffer

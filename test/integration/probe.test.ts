@@ -10,8 +10,10 @@ import { address } from '../../agent/model/prefix.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
 import {
+  back,
   baseline,
   calmDown,
+  device,
   Far,
   fast,
   joinBy,
@@ -22,9 +24,6 @@ import {
   quiet,
   until,
 } from '../support/probe-lab.ts'
-
-const device = 'ls-wg0'
-const back = { id: 'us', device, address: address('fe80::1'), profile: fast }
 
 /** Nothing of JavaScript runs meanwhile. */
 function busy(ms: number): void {

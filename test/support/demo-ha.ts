@@ -13,6 +13,7 @@ import type { Gateway } from './gateway.ts'
 import { Lab } from './lab.ts'
 import type { Machine } from './machine.ts'
 import { Meter } from './meter.ts'
+import { pathRows, untilFit } from './path-row.ts'
 
 const sites = ['paris', 'tokyo'] as const
 const target = '10.2.0.10'
@@ -65,38 +66,10 @@ async function build(directory: string): Promise<Ground> {
   return { lab, gateways, from, to }
 }
 
-interface PathRow {
-  readonly gateway: string
-  readonly site: string
-  readonly underlay: string
-  readonly condition: string
-  readonly standing: string
-  readonly used: boolean
-  readonly rttMs?: number
-}
-
-function pathsOf(gateway: Gateway): readonly PathRow[] {
-  const { stdout } = gateway.cli('ping', 'tokyo', '--count', '1', '--json')
-  return stdout === '' ? [] : (JSON.parse(stdout) as { readonly paths: readonly PathRow[] }).paths
-}
-
-async function settled(gateway: Gateway): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    const paths = pathsOf(gateway)
-    if (
-      paths.length === 4 &&
-      paths.every(({ condition, standing }) => condition === 'up' && standing === 'fit')
-    )
-      return
-    await pause(100)
-  }
-  throw new Error(`the paths of ${gateway.name} did not come up:\n${gateway.log}`)
-}
-
 /** Shows the ways in use and the packets that arrive, until `seconds` are over. */
 async function watch(ground: Ground, view: Gateway, seconds: number, change: () => void): Promise<number> {
   const { from, to } = ground
-  await settled(view)
+  await untilFit(view, 'tokyo', 4)
   const arrived = (): number => Number(to.run('cat', '/sys/class/net/eth0/statistics/rx_packets'))
   const meter = await Meter.start(from, to, target, { perSecond, flows: 16 })
   const start = performance.now()
@@ -107,7 +80,7 @@ async function watch(ground: Ground, view: Gateway, seconds: number, change: () 
     const now = { packets: arrived(), at: performance.now() }
     const rate = ((now.packets - last.packets) * 1000) / (now.at - last.at)
     last = now
-    const ways = pathsOf(view).filter(({ used }) => used)
+    const ways = pathRows(view, 'tokyo').filter(({ used }) => used)
     const names = ways.map(({ gateway, underlay }) => `${gateway} over ${underlay}`).join(', ')
     const bar = '#'.repeat(Math.max(0, Math.min(20, Math.round((20 * rate) / perSecond))))
     say(
@@ -143,7 +116,7 @@ async function play(): Promise<number> {
   step('Starting and certifying the agents')
   await lab.enrol()
   for (const gateway of gateways.values()) await gateway.untilUp(6)
-  await settled(view)
+  await untilFit(view, 'tokyo', 4)
   say(`\n  $ linkspan peers                                  # on ${view.name}`)
   for (const line of view.cli('peers').stdout.trimEnd().split('\n')) say(`  ${line}`)
   say('')
@@ -156,7 +129,7 @@ async function play(): Promise<number> {
   })
   ip('link set dev dx up')
   step('It is mended, and after a while traffic is back on it')
-  await settled(view)
+  await untilFit(view, 'tokyo', 4)
 
   step(`${leaving.name} is drained: linkspan drain. Traffic goes by ${dying.name}`)
   const drainLost = await watch(ground, view, 4, () => {

@@ -29,6 +29,10 @@ export const port = 18620
 export const baseline = path.join(repository, 'native', 'build', 'paths')
 /** The fast profile of the fabric, which is quick to test with. */
 export const fast: ProbeProfile = { intervalMs: 50, retryMs: 30, downAfter: 6, holdMs: 200 }
+/** The link of both ends, where a test has one. */
+export const device = 'ls-wg0'
+/** From the far end to us. */
+export const back: ProbedPath = { id: 'us', device, address: address('fe80::1'), profile: fast }
 export const quiet: Word = { draining: false, notForwarding: false, weight: 1, serial: 7 }
 
 export function pathTo(device: string, id = device, profile = fast): ProbedPath {

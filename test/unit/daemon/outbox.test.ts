@@ -4,40 +4,17 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { Publisher } from '../../../agent/daemon/publisher.ts'
 import { Surroundings } from '../../../agent/daemon/surroundings.ts'
-import type { Config } from '../../../agent/model/config.ts'
-import type { Document } from '../../../agent/model/document.ts'
 import type { GatewayRecord } from '../../../agent/model/fabric.ts'
 import { prefix } from '../../../agent/model/prefix.ts'
 import { OutboxRegistry, readOutbox } from '../../../agent/registry/outbox.ts'
-import { sealDocument } from '../../../agent/trust/parse.ts'
-import {
-  authority,
-  certificateDocument,
-  fabricDocument,
-  identityKeyOf,
-  identityOf,
-  recordDocument,
-  tunnelKeysOf,
-} from '../../support/documents.ts'
+import { certificateDocument, fabricDocument, recordDocument } from '../../support/documents.ts'
+import { ownConfig, ownKeys } from '../../support/announcing.ts'
 import { Rig } from '../../support/rig.ts'
 
-const keys = {
-  identity: identityOf('g1'),
-  generation: 0,
-  tunnelKeys: () => tunnelKeysOf('g1'),
-  seal: (document: Document) => sealDocument(document, identityKeyOf('g1')),
-  claimProof: () => '',
-}
-const config: Config = {
-  file: '/etc/linkspan/config.yml',
-  fabric: 'prod',
-  authority,
-  site: { name: 's1', provider: '', region: '', labels: {} },
-  own: { gateway: 'g1', site: 's1', exclude: [], networks: [], services: [], registryAddresses: [] },
-  prefixes: [prefix('10.1.0.0/16')],
+const keys = ownKeys
+const config = ownConfig({
   registry: { kind: 'https', urls: ['https://bundles.example.com/prod'], files: {} },
-  metrics: false,
-}
+})
 
 void t.test('laid down once, over restarts, until the registry shows it', async (t) => {
   const directory = `${t.testdir()}/outbox`

@@ -13,7 +13,6 @@ import { isRefusal, parseDocument, sealDocument } from '../../../agent/trust/par
 import { kidOf } from '../../../agent/trust/envelope.ts'
 import { claimProof } from '../../../agent/trust/voucher.ts'
 import {
-  authority,
   certificateDocument,
   certificateOf,
   fabricDocument,
@@ -21,36 +20,23 @@ import {
   identityKeyOf,
   identityOf,
   recordDocument,
-  tunnelKeysOf,
   voucherDocument,
   voucherKeyOf,
 } from '../../support/documents.ts'
 import { linkWith } from '../../support/plan-input.ts'
+import { ownConfig, ownKeys } from '../../support/announcing.ts'
 import { Rig } from '../../support/rig.ts'
 
 const keys = {
-  identity: identityOf('g1'),
-  generation: 0,
-  tunnelKeys: () => tunnelKeysOf('g1'),
-  seal: (document: Document) => sealDocument(document, identityKeyOf('g1')),
+  ...ownKeys,
   claimProof: ({ fabric, gateway, key }: Voucher) => claimProof(fabric, gateway, key, identityKeyOf('g1')),
 }
+const plain = ownConfig({ registry: { kind: 'file', directory: '/r' } })
 const config: Config = {
-  file: '/etc/linkspan/config.yml',
-  fabric: 'prod',
-  authority,
-  site: { name: 's1', provider: 'aws', region: '', labels: {} },
-  own: {
-    gateway: 'g1',
-    site: 's1',
-    exclude: [],
-    networks: [{ name: 'lan', interfaces: ['tap0'] }],
-    services: [],
-    registryAddresses: [],
-  },
+  ...plain,
+  site: { ...plain.site, provider: 'aws' },
+  own: { ...plain.own, networks: [{ name: 'lan', interfaces: ['tap0'] }] },
   prefixes: [prefix('10.1.0.0/16'), prefix('10.99.0.0/16')],
-  registry: { kind: 'file', directory: '/r' },
-  metrics: false,
 }
 const standing: Standing = {
   config,

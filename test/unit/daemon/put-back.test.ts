@@ -6,43 +6,16 @@ import t from 'tap'
 import { OwnPlaces, PutBack } from '../../../agent/daemon/own-place.ts'
 import { Publisher } from '../../../agent/daemon/publisher.ts'
 import { Surroundings } from '../../../agent/daemon/surroundings.ts'
-import type { Config } from '../../../agent/model/config.ts'
 import type { Document } from '../../../agent/model/document.ts'
-import { prefix } from '../../../agent/model/prefix.ts'
 import { FileRegistry, writeDocument } from '../../../agent/registry/file.ts'
-import { isRefusal, parseDocument, sealDocument } from '../../../agent/trust/parse.ts'
-import {
-  authority,
-  certificateDocument,
-  fabricDocument,
-  identityKeyOf,
-  identityOf,
-  sealed,
-  signed,
-  tunnelKeysOf,
-} from '../../support/documents.ts'
+import { isRefusal, parseDocument } from '../../../agent/trust/parse.ts'
+import { certificateDocument, fabricDocument, identityOf, sealed, signed } from '../../support/documents.ts'
+import { ownConfig, ownKeys } from '../../support/announcing.ts'
 import { Rig } from '../../support/rig.ts'
-
-const keys = {
-  identity: identityOf('g1'),
-  generation: 0,
-  tunnelKeys: () => tunnelKeysOf('g1'),
-  seal: (document: Document) => sealDocument(document, identityKeyOf('g1')),
-  claimProof: () => '',
-}
 
 void t.test('what we said is put back, and said once while it lies there', async (t) => {
   const directory = t.testdir({ records: {}, requests: {}, certificates: {} })
-  const config: Config = {
-    file: '/etc/linkspan/config.yml',
-    fabric: 'prod',
-    authority,
-    site: { name: 's1', provider: '', region: '', labels: {} },
-    own: { gateway: 'g1', site: 's1', exclude: [], networks: [], services: [], registryAddresses: [] },
-    prefixes: [prefix('10.1.0.0/16')],
-    registry: { kind: 'file', directory },
-    metrics: false,
-  }
+  const config = ownConfig({ registry: { kind: 'file', directory } })
   const stop = new AbortController()
   const rig = new Rig()
   const registry = new FileRegistry(directory, { walkMs: 50 })
@@ -50,7 +23,7 @@ void t.test('what we said is put back, and said once while it lies there', async
   const { inputs, tally } = rig.reconciler
   const publisher = new Publisher({
     config,
-    keys,
+    keys: ownKeys,
     registry,
     inputs,
     places,
