@@ -25,6 +25,12 @@ mkdir -p .cache/test
 export NODE_COMPILE_CACHE=$PWD/.cache/compile
 # Seconds for a file, where it sets no limit of its own: a slow machine is no fault.
 export TAP_TIMEOUT=300
+# Seconds for a run of node, whatever becomes of tap's own clock in it. An emulated guest is twenty times slower.
+case $name in
+  integration | vm) limit=600 ;;
+  *) limit=1800 ;; # all files at once
+esac
+[[ -n ${LINKSPAN_GUEST-} ]] && limit=2400
 log=.cache/test/$name.log
 : >"$log"
 passed=0
@@ -35,17 +41,51 @@ again=()
 reports=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$reports"' EXIT
 
-# run REPORT FILE...: one run of node.
+# below PID: the processes that it began, as a tree.
+below() {
+  ps -eo pid=,ppid=,stat=,wchan:24=,etimes=,args= --forest |
+    awk -v root="$1" '
+      { id[NR] = $1; parent[$1] = $2; line[NR] = substr($0, 1, 200) }
+      END {
+        for (i = 1; i <= NR; i++) {
+          for (p = id[i]; p > 1 && p != root; p = parent[p]);
+          if (p == root) print line[i]
+        }
+      }'
+}
+
+# run REPORT FILE...: one run of node. What does not end is killed with all that it began, and tells what it was doing.
 run() {
   local report=$1
   local code=0
+  local node watch ended
   shift
-  node --test --test-concurrency=2 --test-reporter=spec "$@" >"$report" 2>&1 || code=$?
+  timeout --kill-after 10 "$limit" node --test --test-concurrency=2 --test-reporter=spec "$@" >"$report" 2>&1 &
+  node=$!
+  sleep $((limit - 15)) &
+  watch=$!
+  wait -n -p ended "$node" "$watch" || code=$?
+  if [[ $ended == "$watch" ]]; then
+    below "$node" >"$report.ps"
+    code=0
+    wait "$node" || code=$?
+    kill -KILL -- "-$node" 2>/dev/null # timeout(1) leads a group, and some of it may have slept through the first signal
+  else
+    kill "$watch"
+  fi
+  if [[ $code == 124 || $code == 137 ]]; then
+    printf 'no end in %s s; what ran then:\n' "$limit" >>"$report"
+    cat "$report.ps" >>"$report"
+  fi
   echo "$code" >"$report.code"
 }
 
 # take REPORT: what a run came to; sets f, and adds it to the counts.
-count() { sed -n "s/^ℹ $2 \([0-9]*\)$/\1/p" "$1" | tail -n 1; }
+count() {
+  local found
+  found=$(sed -n "s/^ℹ $2 \([0-9]*\)$/\1/p" "$1" | tail -n 1)
+  echo "${found:-0}"
+}
 take() {
   local report=$1
   cat "$report" >>"$log"
@@ -73,7 +113,7 @@ lane() {
     start=$SECONDS
     report=$reports/$(basename "$file")
     run "$report" "$file"
-    echo "$file: $((SECONDS - start)) s" >>"$report"
+    echo "$file: $((SECONDS - start)) s" | tee -a "$report"
   done
 }
 
