@@ -49,12 +49,22 @@ export async function isolated(url: string, tests: (directory: string) => Promis
   run('mount', '-t', 'tmpfs', 'tmpfs', '/run')
   run('mount', '-t', 'sysfs', 'sysfs', '/sys')
   run('ip', 'link', 'set', 'dev', 'lo', 'up')
-  await tests(directory)
-  // Tests may leave programs running, which would keep this process for ever. What it has still to write goes out first: a
-  // runner that is slow to read must not lose the end of the list. (Asked, not told by a callback: tap replaces `write`.)
+  try {
+    await tests(directory)
+    t.end()
+  } finally {
+    leave()
+  }
+}
+
+/**
+ * Tests may leave programs running, which would keep this process for ever. What it has still to tell goes out first: tap tells
+ * the last of it at its end, and pauses where the runner is slow to read.
+ */
+function leave(): void {
   setTimeout(() => {
     setInterval(() => {
       if (process.stdout.writableLength === 0) process.exit()
-    }, 20)
-  }, 3000).unref()
+    }, 100)
+  }, 1000).unref()
 }
