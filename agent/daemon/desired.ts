@@ -18,6 +18,10 @@ export class Desired {
     return this.#shares.get(key)
   }
 
+  holds(key: ShareKey, object: KernelObject): boolean {
+    return this.#shares.get(key)?.objects.includes(object) === true
+  }
+
   /** Puts a share in its place; one without content goes. */
   set(share: Share): void {
     if (share.objects.length === 0 && share.notes.length === 0) this.#shares.delete(share.key)
@@ -47,7 +51,7 @@ export class Desired {
       for (const object of this.#shares.get(key)?.objects ?? []) {
         const name = this.#astray.size === 0 ? '' : nameOf(object)
         const found = this.#astray.has(name) ? this.#astray.get(name) : object
-        if (found !== undefined) yield found
+        if (found !== undefined) yield written(found)
       }
     }
   }
@@ -82,6 +86,11 @@ export class Desired {
   sysctlNames(host: Share | undefined = this.#shares.get('host')): readonly string[] {
     return (host?.objects ?? []).flatMap((object) => (object.kind === 'sysctl' ? [object.name] : []))
   }
+}
+
+/** A sysctl of a share is ours to put back; what it was before is for the driver to know. */
+function written(object: KernelObject): KernelObject {
+  return object.kind === 'sysctl' ? { ...object, previous: object.previous ?? object.value } : object
 }
 
 /** Names an object across kinds. */

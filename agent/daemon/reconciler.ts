@@ -24,9 +24,10 @@ import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { preparation, share } from '../plan/share.ts'
 import { inTurns } from './breath.ts'
 import { Desired } from './desired.ts'
-import { Leftovers } from './leftover.ts'
 import { Inputs } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
+import { Leftovers } from './leftover.ts'
+import { MovedPeers } from './moved-peer.ts'
 import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
 import type { ReconcilerOptions } from './reconciler-option.ts'
 import { recoverGroupIds } from './recovery.ts'
@@ -60,6 +61,9 @@ export class Reconciler {
   readonly #suspension = new Suspension()
   readonly #turns = new Turns(this.stall)
   readonly #leftovers: Leftovers
+  readonly #moved = new MovedPeers(() => {
+    this.schedule.rouse()
+  })
   readonly #writer: Writer
   #ids: GroupIds
   /** The input that `desired` was planned from. */
@@ -188,6 +192,8 @@ export class Reconciler {
       if (this.troubles.conflicts.length > 0) await this.#auditAll(input, signal)
       else await this.#pass(input, signal)
     }
+    const again = this.#moved.due((peer) => this.desired.holds(`gateway ${peer.gateway ?? ''}`, peer))
+    if (again.length > 0) await this.#writer.carryOut(again, signal)
     if (this.#leftovers.isDue(this.inputs)) this.schedule.auditNow()
     if (!this.schedule.auditDue || input !== this.#planned) return
     if (this.inputs.pending && this.#abandoned < patience) {
@@ -330,7 +336,9 @@ export class Reconciler {
     for (const change of changes.values()) this.desired.set(change)
     this.#planned = input
     try {
-      return await this.#writer.carryOut(ops, signal)
+      const failed = await this.#writer.carryOut(ops, signal)
+      this.#moved.note(ops)
+      return failed
     } catch (error) {
       // Which ops were carried out is not known: nothing is believed until an audit looked.
       this.#settled = false
