@@ -132,10 +132,12 @@ void t.test('another history: everything is listed again', async (t) => {
     },
   ]
   for (const [i, change] of changes.entries()) {
+    await following.until('a watch', () => fake.watching > 0)
     change()
     fake.breakWatches({ code: 14, details: 'gone' })
     await following.until('a list', (following) => completeBags(following) === i + 2)
   }
+  await following.until('a watch', () => fake.watching > 0)
   fake.raftTerm = 9
   fake.breakWatches({ code: 14, details: 'gone' })
   await following.until('a watch', () => fake.asked.at(-1) === 'watch 3')
