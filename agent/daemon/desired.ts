@@ -11,6 +11,8 @@ import type { Note, Share, ShareKey } from '../plan/input.ts'
 
 export class Desired {
   readonly #shares = new Map<ShareKey, Share>()
+  /** How many objects of each kind a share has: 100,000 routes are not gone through to count gateways. */
+  readonly #counts = new Map<ShareKey, ReadonlyMap<Kind, number>>()
   /** By kind and key: what stands in the kernel in place of the desired object, as far as we know. */
   readonly #astray = new Map<string, KernelObject | undefined>()
 
@@ -24,8 +26,14 @@ export class Desired {
 
   /** Puts a share in its place; one without content goes. */
   set(share: Share): void {
-    if (share.objects.length === 0 && share.notes.length === 0) this.#shares.delete(share.key)
-    else this.#shares.set(share.key, share)
+    const { key, objects, notes } = share
+    if (objects.length === 0 && notes.length === 0) {
+      this.#shares.delete(key)
+      this.#counts.delete(key)
+    } else {
+      this.#shares.set(key, share)
+      this.#counts.set(key, countsOf(objects))
+    }
   }
 
   get shares(): Iterable<Share> {
@@ -79,13 +87,31 @@ export class Desired {
 
   count(kind: Kind): number {
     let count = 0
-    for (const object of this.objects()) if (object.kind === kind) count++
+    for (const counts of this.#counts.values()) count += counts.get(kind) ?? 0
     return count
+  }
+
+  /** All objects of one kind. */
+  *objectsOf<K extends Kind>(kind: K): Generator<KernelObject & { readonly kind: K }> {
+    for (const [key, { objects }] of this.#shares) {
+      if (this.#counts.get(key)?.has(kind) !== true) continue
+      for (const object of objects) if (isOf(object, kind)) yield object
+    }
   }
 
   sysctlNames(host: Share | undefined = this.#shares.get('host')): readonly string[] {
     return (host?.objects ?? []).flatMap((object) => (object.kind === 'sysctl' ? [object.name] : []))
   }
+}
+
+function isOf<K extends Kind>(object: KernelObject, kind: K): object is KernelObject & { readonly kind: K } {
+  return object.kind === kind
+}
+
+function countsOf(objects: readonly KernelObject[]): ReadonlyMap<Kind, number> {
+  const counts = new Map<Kind, number>()
+  for (const { kind } of objects) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  return counts
 }
 
 /** A sysctl of a share is ours to put back; what it was before is for the driver to know. */

@@ -85,9 +85,7 @@ function own(reconciler: Reconciler, version: string): string[] {
   const counts = (map: ReadonlyMap<string, number>, label: string): Sample[] =>
     [...map].map(([name, value]) => [{ [label]: name }, value])
   const routes = new Map<string, number>()
-  for (const object of desired.objects()) {
-    if (object.kind === 'route') routes.set(object.type, (routes.get(object.type) ?? 0) + 1)
-  }
+  for (const { type } of desired.objectsOf('route')) routes.set(type, (routes.get(type) ?? 0) + 1)
   const ops = [...tally.done].map(([name, value]): Sample => {
     const [object = '', verb = ''] = name.split(' ')
     return [{ object, verb }, value]

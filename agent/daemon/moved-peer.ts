@@ -32,14 +32,14 @@ export class MovedPeers {
   /** Takes in what was carried out. */
   note(ops: readonly Op[]): void {
     const now = this.#now()
-    const fresh = ops.flatMap((op) => {
+    const fresh: Saying[] = []
+    for (const op of ops) {
       const { object: peer } = op
-      if (op.verb !== 'replace' || peer.kind !== 'peer' || op.before.kind !== 'peer') return []
+      if (op.verb !== 'replace' || peer.kind !== 'peer' || op.before.kind !== 'peer') continue
       const { endpoint, from } = op.before
       const isMoved = peer.endpoint !== endpoint || (from !== undefined && peer.from !== from)
-      if (peer.endpoint === undefined || !isMoved) return []
-      return afterMs.map((ms) => ({ peer, at: now + ms }))
-    })
+      if (peer.endpoint !== undefined && isMoved) fresh.push(...afterMs.map((ms) => ({ peer, at: now + ms })))
+    }
     if (fresh.length === 0) return
     this.#sayings = [...this.#sayings, ...fresh].sort((a, b) => a.at - b.at)
     this.#wait(now)

@@ -268,7 +268,7 @@ export class Reconciler {
     const ops = this.#leftovers.without(found.ops, flat(observed), this.inputs, events)
     this.desired.forgetAstray()
     const failed = await this.#write(planned, changes, ops, signal)
-    if (this.#leftovers.released) this.#ids.retain(this.desired.objects()) // saved with the next write
+    if (this.#leftovers.released) this.#ids.retain(this.desired.objectsOf('group')) // saved with the next write
     tellConflicts(events, this.troubles.conflicts, found.conflicts)
     this.troubles.settle(failed, found.conflicts)
     if (this.#settled && !isChange) tellDrift(events, this.tally, ops, failed)

@@ -7,7 +7,7 @@
  */
 import { LinkspanError } from '../errors.ts'
 import { nexthopId } from '../model/kernel-number.ts'
-import type { KernelObject } from '../model/kernel-object.ts'
+import type { NexthopGroup } from '../model/kernel-object.ts'
 
 /** The saved form. */
 export interface SavedGroupIds {
@@ -74,10 +74,10 @@ export class GroupIds {
     return [...this.#ids.keys()].filter((key) => key.startsWith(mark)).map((key) => key.slice(mark.length))
   }
 
-  /** Forgets the keys of groups that are not among these objects. Their ids are not given out again. */
-  retain(objects: Iterable<KernelObject>): void {
+  /** Forgets the keys of groups that are not among these. Their ids are not given out again. */
+  retain(groups: Iterable<NexthopGroup>): void {
     const used = new Set<number>()
-    for (const object of objects) if (object.kind === 'group') used.add(object.id)
+    for (const { id } of groups) used.add(id)
     for (const [key, id] of this.#ids) {
       if (used.has(id)) continue
       this.#ids.delete(key)

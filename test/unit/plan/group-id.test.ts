@@ -1,6 +1,6 @@
 import t from 'tap'
 import { nexthopId } from '../../../agent/model/kernel-number.ts'
-import type { KernelObject } from '../../../agent/model/kernel-object.ts'
+import type { NexthopGroup } from '../../../agent/model/kernel-object.ts'
 import { gatewayGroupKey, GroupIds, prefixGroupKey } from '../../../agent/plan/group-id.ts'
 
 const first = nexthopId.firstGroup
@@ -19,10 +19,10 @@ void t.test('an id is given once and kept', (t) => {
   t.equal(ids.idOf('a'), first)
   t.equal(ids.dirty, true)
   ids.dirty = false
-  const group = (id: number): KernelObject => ({ kind: 'group', id, members: [] })
+  const group = (id: number): NexthopGroup => ({ kind: 'group', id, members: [] })
   ids.retain([group(first), group(first + 1), group(first + 9)])
   t.equal(ids.dirty, false, 'all are in use')
-  ids.retain([group(first + 1), { kind: 'nexthop', id: first, family: 6 }])
+  ids.retain([group(first + 1)])
   t.equal(ids.dirty, true)
   t.equal(Object.keys(ids.toJSON().ids).length, 1)
   t.notOk(ids.has('a'))
