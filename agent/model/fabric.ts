@@ -41,14 +41,26 @@ export interface MeshRule {
   readonly and: Selector
 }
 
-/** How a path is probed. */
-export interface ProbeTimes {
+/** How a path is probed, and what is asked of it. */
+export interface ProbeTimes extends PathDemands {
   /** ms between probes. */
   readonly intervalMs: number
   /** ms after an unanswered one, and the least that an answer may take. */
   readonly retryMs: number
   /** Unanswered probes in a row until a path is down. */
   readonly downAfter: number
+  /** Answers in a row before a path that was down is up again: 1-1000, by default 5. */
+  readonly returnAfter?: number
+  /** And ms since the first of them, doubled each time it flaps: 1-3600000, by default 1000. */
+  readonly holdMs?: number
+}
+
+/** What a path must be to be used as long as there is a better one. */
+export interface PathDemands {
+  /** Probes lost, in percent, above which it is degraded: 1-100, by default 10. */
+  readonly lossPercent?: number
+  /** Round trip in ms above which it is: 1-60000, by default none is too long. */
+  readonly latencyMs?: number
 }
 
 export interface ProbeSettings extends ProbeTimes {

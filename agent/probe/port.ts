@@ -38,7 +38,7 @@ export interface ProbeProfile {
   readonly returnAfter?: number
   /** And so long since its first answer; doubled each time it goes down within a minute of coming back. Default 1000. */
   readonly holdMs?: number
-  /** Where the doubling ends. Default 60000. */
+  /** Where the doubling ends. Default 60000, or `holdMs` where that is more. */
   readonly holdLimitMs?: number
 }
 

@@ -5,6 +5,7 @@
  *
  * A report moves a Quality on (`measure`), and a Verdict follows from it and the evidence (`judge`).
  */
+import type { PathDemands } from '../model/fabric.ts'
 import { standings } from '../model/path-state.ts'
 import type { Standing } from '../model/path-state.ts'
 import type { ProbeState, Word } from './port.ts'
@@ -16,7 +17,9 @@ export interface Thresholds {
   readonly latencyMs?: number
 }
 
-export const defaultThresholds: Thresholds = { loss: 0.1 }
+export function thresholdsOf({ lossPercent = 10, latencyMs }: PathDemands = {}): Thresholds {
+  return { loss: lossPercent / 100, ...(latencyMs === undefined ? {} : { latencyMs }) }
+}
 
 /** Reports in a row until a path counts as degraded, and until it no longer does. */
 export const reportsUntil = { degraded: 3, well: 10 } as const

@@ -2,10 +2,10 @@
  * All probed paths with what is known of each, and the path state that follows. Pure but for what it remembers: news and
  * reports go in, and a new PathState comes out whenever one that plan would see differs.
  */
-import type { Name } from '../model/fabric.ts'
+import type { Name, PathDemands } from '../model/fabric.ts'
 import type { PathState, Standing } from '../model/path-state.ts'
 import type { PathNews, ProbeCause, ProbeState, Report, Word } from './port.ts'
-import { defaultThresholds, judge, measure, unmeasured } from './state.ts'
+import { judge, measure, thresholdsOf, unmeasured } from './state.ts'
 import type { Quality, Verdict } from './state.ts'
 
 /** A path that is to be probed. */
@@ -14,6 +14,7 @@ export interface NamedPath {
   readonly site: Name
   readonly underlay: Name
   readonly device: string
+  readonly times?: PathDemands
 }
 
 export interface PathEntry extends NamedPath {
@@ -81,9 +82,9 @@ export class PathTable {
     const entries = new Map<string, Open>()
     for (const path of paths) {
       const id = pathId(path)
-      const { gateway, site, underlay, device } = path
+      const { gateway, site, underlay, device, times = {} } = path
       const entry = this.#entries.get(id) ?? newEntry(path, nowMs)
-      entries.set(id, Object.assign(entry, { gateway, site, underlay, device }))
+      entries.set(id, Object.assign(entry, { gateway, site, underlay, device, times }))
     }
     this.#entries = entries
     this.settle()
@@ -202,7 +203,7 @@ function takeRow(entry: Open, report: Report, row: number): void {
     late: report.value(row, 'late'),
     rttMs: entry.rttMs,
   }
-  if (entry.state === 'up') entry.quality = measure(entry.quality, measurement, defaultThresholds)
+  if (entry.state === 'up') entry.quality = measure(entry.quality, measurement, thresholdsOf(entry.times))
 }
 
 function verdictOf({ state, isHeard, handshakeAgeMs, word, quality }: Open): Verdict {

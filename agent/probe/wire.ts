@@ -55,7 +55,7 @@ export function writeWish(
     ['echoAfter', profile.echoAfter ?? Math.min(5, Math.ceil(downAfter / 2)), 10_000],
     ['returnAfter', profile.returnAfter ?? 5, 10_000],
     ['holdMs', profile.holdMs ?? 1000, 86_400_000],
-    ['holdLimitMs', profile.holdLimitMs ?? 60_000, 86_400_000],
+    ['holdLimitMs', profile.holdLimitMs ?? Math.max(60_000, profile.holdMs ?? 0), 86_400_000],
   ]
   fields.forEach(([name, value, most], i) => {
     if (!Number.isInteger(value) || value < 1 || value > most) {

@@ -120,6 +120,12 @@ const timings = {
   retryMs: integer(10, 60_000),
   downAfter: integer(2, 100),
 }
+const demands = {
+  returnAfter: integer(1, 1000),
+  holdMs: integer(1, 3_600_000),
+  lossPercent: integer(1, 100),
+  latencyMs: integer(1, 60_000),
+}
 
 export const fabric: Decoder<Fabric> = where(
   object({
@@ -172,11 +178,14 @@ export const fabric: Decoder<Fabric> = where(
         { maxItems: 0 },
       ),
     }),
-    probe: object({
-      port: integer(1, 65_535),
-      ...timings,
-      underlays: dictionary(() => undefined, object({}, timings)),
-    }),
+    probe: object(
+      {
+        port: integer(1, 65_535),
+        ...timings,
+        underlays: dictionary(() => undefined, object({}, { ...timings, ...demands })),
+      },
+      demands,
+    ),
     rotation: object({ days: integer(0, 3650) }),
     removed: names,
     revoked: object({ serials: array(integer(0, most)), identities: array(identity) }),

@@ -40,6 +40,11 @@ for (const [name, text, says] of [
   ],
   ['unknown key', 'netwroks: []', /f\.yml:2:1: unknown field "netwroks"\n.*\n.*\n.*did you mean "networks"/],
   ['unknown key inside', 'probe: { prot: 1 }', /f\.yml:2:10: unknown field "prot".*did you mean "port"/s],
+  [
+    'too much loss',
+    'probe: { underlays: { internet: { lossPercent: 101 } } }',
+    /f\.yml:2:.*lossPercent: expected .*1.*100/,
+  ],
   ['a name', 'underlays: [{ name: "../x" }]', /f\.yml:2:21: underlays\[0\]\.name: expected a name/],
   ['underlay not named', 'prefer: [dx]', /f\.yml:2:10: prefer\[0\]: "dx" is none of the underlays: internet/],
   [

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { defaultThresholds, judge, measure, reportsUntil, unmeasured } from '../../../agent/probe/state.ts'
+import { judge, measure, reportsUntil, thresholdsOf, unmeasured } from '../../../agent/probe/state.ts'
 import type { Evidence, Measurement, Quality, Thresholds } from '../../../agent/probe/state.ts'
 
 const well: Evidence = { probe: 'up', everAnswered: true, handshakeAgeMs: 20_000 }
@@ -8,7 +8,7 @@ function second(lost: number, rttMs = 10): Measurement {
   return { answered: 10 - lost, unanswered: lost, late: 0, rttMs }
 }
 
-function after(reports: readonly Measurement[], thresholds: Thresholds = defaultThresholds): Quality {
+function after(reports: readonly Measurement[], thresholds: Thresholds = thresholdsOf()): Quality {
   return reports.reduce((quality, report) => measure(quality, report, thresholds), unmeasured)
 }
 
@@ -47,8 +47,8 @@ void t.test('loss degrades after some reports, and holds until it is well below'
 void t.test('late answers are not lost, and nothing follows from nothing', (t) => {
   t.equal(after(times(20, { answered: 10, unanswered: 10, late: 10, rttMs: 90 })).loss, 0)
   const quality = after(times(5, second(3)))
-  t.equal(measure(quality, { answered: 0, unanswered: 0, late: 0, rttMs: 0 }, defaultThresholds), quality)
-  t.equal(measure(quality, { answered: 3, unanswered: 0, late: 5, rttMs: 9 }, defaultThresholds).rttMs, 9)
+  t.equal(measure(quality, { answered: 0, unanswered: 0, late: 0, rttMs: 0 }, thresholdsOf()), quality)
+  t.equal(measure(quality, { answered: 3, unanswered: 0, late: 5, rttMs: 9 }, thresholdsOf()).rttMs, 9)
   t.equal(after([second(0, 25), second(10, 0)]).rttMs, 25, 'a second without answers has no round trip')
   t.end()
 })

@@ -145,3 +145,36 @@ void t.test('a path never heard goes by its handshake; one that was down before,
   t.equal(fresh.state.standingOf('a', 'wan'), 'down')
   t.end()
 })
+
+void t.test('an underlay may ask for less loss, or allow more, and bound the round trip', (t) => {
+  const strict = { ...named('a'), times: { lossPercent: 2 } }
+  const lax = { ...named('b'), times: { lossPercent: 60 } }
+  const far = { ...named('c'), times: { latencyMs: 50 } }
+  const table = tableOf(strict, lax, far)
+  for (const path of [strict, lax, far]) table.tell(news(path, 'up'))
+  for (let i = 0; i < 40; i++) {
+    table.report(
+      report([
+        [strict, { answered: 95, unanswered: 5, rttMs: 80 }],
+        [lax, { answered: 6, unanswered: 4, rttMs: 80 }],
+        [far, { answered: 5, rttMs: 80 }],
+      ]),
+    )
+  }
+  table.settle()
+  const standings = ['a', 'b', 'c'].map((gateway) => table.state.standingOf(gateway, 'wan'))
+  t.same(standings, ['degraded', 'fit', 'degraded'])
+  t.match(table.entryOf('c', 'wan')?.verdict.reasons, ['round trips take 80 ms'])
+  table.name([named('a'), lax, named('c')], 5)
+  for (let i = 0; i < 40; i++)
+    table.report(
+      report([
+        [a, { answered: 95, unanswered: 5, rttMs: 80 }],
+        [far, { answered: 5, rttMs: 80 }],
+      ]),
+    )
+  table.settle()
+  t.equal(table.state.standingOf('a', 'wan'), 'fit', 'another document, other demands')
+  t.equal(table.state.standingOf('c', 'wan'), 'fit')
+  t.end()
+})
