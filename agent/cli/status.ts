@@ -162,17 +162,23 @@ function formatGateway(
   return lines.join('\n')
 }
 
+/** Why peers are not simply up. */
+export function peerProblems(peers: readonly PeerView[]): string[] {
+  return peers.flatMap(({ gateway, underlay, reason, next }) => {
+    const object = `${gateway} over ${underlay}`
+    return reason === undefined ? [] : problem({ object, reason, ...(next === undefined ? {} : { next }) })
+  })
+}
+
+function problem({ object, reason, next }: Omit<Reason, 'code'>): string[] {
+  return [`  ${object}: ${reason}`, ...(next === undefined ? [] : [`    next: ${next}`])]
+}
+
 /** What is wrong, each with what to do. */
 function problemLines(status: Status, nowSeconds: number): string[] {
-  const lines: string[] = []
-  const add = ({ object, reason, next }: Omit<Reason, 'code'>): void => {
-    lines.push(`  ${object}: ${reason}`)
-    if (next !== undefined) lines.push(`    next: ${next}`)
-  }
-  for (const reason of status.registry.unreadable) add(reason)
-  for (const { gateway, underlay, reason, next } of status.peers) {
-    if (reason !== undefined)
-      add({ object: `${gateway} over ${underlay}`, reason, ...(next === undefined ? {} : { next }) })
+  const lines = [...status.registry.unreadable.flatMap(problem), ...peerProblems(status.peers)]
+  const add = (reason: Omit<Reason, 'code'>): void => {
+    lines.push(...problem(reason))
   }
   for (const conflict of status.conflicts) add(conflict)
   for (const { object, reason, next, times, sinceMs } of status.failures) {
