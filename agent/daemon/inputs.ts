@@ -114,7 +114,11 @@ export class Inputs implements Sources {
     const { ground, known, now, events, tally, schedule, limits = usualLimits } = options
     const { monotonic = () => performance.now() } = options
     this.#ledger = new Ledger(ground, known?.marks, mostListed)
-    const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now, monotonic })
+    const clock = new Clock({
+      floorMs: known?.floorMs ?? 0,
+      wall: now,
+      ...(options.monotonic === undefined ? {} : { monotonic }),
+    })
     this.clock = clock
     const rouse = (): void => {
       schedule.rouse()
