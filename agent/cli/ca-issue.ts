@@ -6,24 +6,17 @@ import { identityPattern } from '../trust/payload.ts'
 import { grantsOf, vouchersOf } from './authority-book.ts'
 import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
-import { integerOf } from './ca-option.ts'
-import type { SigningOptions } from './ca-option.ts'
+import type { GrantOptions, SigningOptions } from './ca-option.ts'
 import { readRequest } from './certificate-request.ts'
-import { certify, parseGrant, parseNetwork, parseSpecial, stands } from './certify.ts'
+import { certify, grantsWanted, stands } from './certify.ts'
 import type { CertifyOptions } from './certify.ts'
 import { print, say } from './output.ts'
 import { count } from './table.ts'
 import { unseenCertificates } from './unseen-certificate.ts'
 
-export interface IssueOptions extends SigningOptions {
+export interface IssueOptions extends SigningOptions, GrantOptions {
   readonly request: string
   readonly identity: string | undefined
-  readonly plane: string | undefined
-  readonly number: string | undefined
-  readonly prefix: readonly string[] | undefined
-  readonly network: readonly string[] | undefined
-  readonly grant: readonly string[] | undefined
-  readonly days: string
   readonly replace: boolean
 }
 
@@ -33,15 +26,7 @@ export async function issueCertificate(options: IssueOptions): Promise<void> {
     const reason = 'expected an Ed25519 public key: 43 characters of base64url'
     throw new LinkspanError({ code: 'usage', object: '--identity', reason, next: 'linkspan keys show' })
   }
-  const wanted = {
-    replace: options.replace,
-    days: integerOf('--days', options.days, 1, 3650),
-    ...(options.plane === undefined ? {} : { plane: integerOf('--plane', options.plane, 0, 3) }),
-    ...(options.number === undefined ? {} : { number: integerOf('--number', options.number, 1, 65_534) }),
-    ...(options.prefix === undefined ? {} : { prefixes: options.prefix.map(parseGrant) }),
-    ...(options.network === undefined ? {} : { networks: options.network.map(parseNetwork) }),
-    ...(options.grant === undefined ? {} : { grants: parseSpecial(options.grant) }),
-  }
+  const wanted = { ...grantsWanted(options), replace: options.replace }
   await withAuthority(options, async (authority) => {
     const { book, state, view } = authority
     const { fabric } = authority

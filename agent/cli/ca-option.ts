@@ -69,6 +69,29 @@ export function withKeyMaking<T>(yargs: Argv<T>): Argv<T & KeyMakingOptions> {
   })
 }
 
+/** What a gateway is certified for, now or when it claims its voucher. */
+export interface GrantOptions {
+  readonly plane: string | undefined
+  readonly number: string | undefined
+  readonly prefix: readonly string[] | undefined
+  readonly network: readonly string[] | undefined
+  readonly grant: readonly string[] | undefined
+  readonly days: string
+}
+
+/** `instead`: of what they stand in place. */
+export function withGrants<T>(yargs: Argv<T>, instead = ''): Argv<T & GrantOptions> {
+  const one = { type: 'string', requiresArg: true } as const
+  const some = { type: 'string', array: true, nargs: 1 } as const
+  return repeatable(yargs, ['prefix', 'network', 'grant'])
+    .option('plane', { ...one, describe: 'Plane in its site, 0-3 (default: lowest free)' })
+    .option('number', { ...one, describe: 'Fabric-wide number (default: lowest free)' })
+    .option('prefix', { ...some, describe: `PREFIX[:MAXLENGTH]${instead}` })
+    .option('network', { ...some, describe: `NAME[=PREFIX,...]${instead}` })
+    .option('grant', { ...some, describe: 'defaultRoute or shared; none takes them back' })
+    .option('days', { ...one, default: '398', describe: 'Valid for so many days' })
+}
+
 /**
  * Lets these options be repeated. The table of all commands makes the last of repeated options count, which would silently
  * drop prefixes; here they are collected, and options that have one value are refused when they come twice.

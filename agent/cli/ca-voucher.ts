@@ -19,23 +19,17 @@ import { grantsOf } from './authority-book.ts'
 import { withAuthority } from './authority.ts'
 import type { Authority } from './authority.ts'
 import { integerOf } from './ca-option.ts'
-import type { SigningOptions } from './ca-option.ts'
-import { certify, parseGrant, parseNetwork, parseSpecial } from './certify.ts'
+import type { GrantOptions, SigningOptions } from './ca-option.ts'
+import { certify, grantsWanted } from './certify.ts'
 import { print, say } from './output.ts'
 import { voucherText, writeVoucher } from './voucher-file.ts'
 
-export interface VoucherOptions extends SigningOptions {
+export interface VoucherOptions extends SigningOptions, GrantOptions {
   readonly gateway: string
   readonly site: string
   readonly provider: string | undefined
   readonly region: string | undefined
-  readonly prefix: readonly string[] | undefined
-  readonly network: readonly string[] | undefined
-  readonly grant: readonly string[] | undefined
-  readonly plane: string | undefined
-  readonly number: string | undefined
   readonly hours: string
-  readonly days: string
   readonly replace: boolean
   readonly out: string | undefined
   readonly stdout: boolean
@@ -50,15 +44,8 @@ export async function issueVoucher(options: VoucherOptions): Promise<void> {
     throw new LinkspanError({ code: 'usage', object: '--stdout', reason, next: 'leave one of them out' })
   }
   const hours = integerOf('--hours', options.hours, 1, 24)
-  const wanted = {
-    replace: true,
-    days: integerOf('--days', options.days, 1, 3650),
-    prefixes: (options.prefix ?? []).map(parseGrant),
-    networks: (options.network ?? []).map(parseNetwork),
-    ...(options.plane === undefined ? {} : { plane: integerOf('--plane', options.plane, 0, 3) }),
-    ...(options.number === undefined ? {} : { number: integerOf('--number', options.number, 1, 65_534) }),
-    ...(options.grant === undefined ? {} : { grants: parseSpecial(options.grant) }),
-  }
+  // There is no request to take them from.
+  const wanted = { prefixes: [], networks: [], ...grantsWanted(options), replace: true }
   checkName('the gateway', gateway)
   checkName('--site', options.site)
   await withAuthority(options, async (authority) => {

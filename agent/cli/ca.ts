@@ -5,7 +5,7 @@
  * The table is here; each command is a file of its own, loaded when it runs.
  */
 import type { Argv, CommandModule } from 'yargs'
-import { repeatable, withCa, withKeyMaking, withSigning } from './ca-option.ts'
+import { repeatable, withCa, withGrants, withKeyMaking, withSigning } from './ca-option.ts'
 import type { CaOptions } from './ca-option.ts'
 import type { FabricOptions } from './ca-fabric.ts'
 import type { InitOptions } from './ca-init.ts'
@@ -45,7 +45,7 @@ const issueCommand: CommandModule<object, IssueOptions> = {
   command: 'issue <request>',
   describe: 'Certify a gateway from its request',
   builder: (yargs) =>
-    repeatable(withSigning(yargs), ['prefix', 'network', 'grant'])
+    withGrants(withSigning(yargs), ', in place of the requested')
       .positional('request', {
         type: 'string',
         demandOption: true,
@@ -55,40 +55,6 @@ const issueCommand: CommandModule<object, IssueOptions> = {
         type: 'string',
         requiresArg: true,
         describe: 'Only a request by this key, as `linkspan keys show` shows it',
-      })
-      .option('plane', {
-        type: 'string',
-        requiresArg: true,
-        describe: 'Plane in its site, 0-3 (default: lowest free)',
-      })
-      .option('number', {
-        type: 'string',
-        requiresArg: true,
-        describe: 'Fabric-wide number (default: lowest free)',
-      })
-      .option('prefix', {
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: 'PREFIX[:MAXLENGTH], in place of the requested',
-      })
-      .option('network', {
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: 'NAME[=PREFIX,...], in place of the requested',
-      })
-      .option('grant', {
-        type: 'string',
-        array: true,
-        nargs: 1,
-        describe: 'defaultRoute or shared; none takes them back',
-      })
-      .option('days', {
-        type: 'string',
-        requiresArg: true,
-        default: '398',
-        describe: 'Valid for so many days',
       })
       .option('replace', {
         type: 'boolean',
@@ -102,7 +68,7 @@ const voucherCommand: CommandModule<object, VoucherOptions> = {
   command: 'voucher <gateway>',
   describe: 'Certify a gateway that does not exist yet, by a one-time key that cloud-init gives to it',
   builder: (yargs) =>
-    repeatable(withSigning(yargs), ['prefix', 'network', 'grant'])
+    withGrants(withSigning(yargs))
       .positional('gateway', { type: 'string', demandOption: true, describe: 'Its name' })
       .option('site', { type: 'string', requiresArg: true, demandOption: true, describe: 'Its site' })
       .option('provider', {
@@ -111,30 +77,11 @@ const voucherCommand: CommandModule<object, VoucherOptions> = {
         describe: "The site's provider (default: as its other gateways have it)",
       })
       .option('region', { type: 'string', requiresArg: true, describe: "The site's region, likewise" })
-      .option('prefix', { type: 'string', array: true, nargs: 1, describe: 'PREFIX[:MAXLENGTH]' })
-      .option('network', { type: 'string', array: true, nargs: 1, describe: 'NAME[=PREFIX,...]' })
-      .option('grant', { type: 'string', array: true, nargs: 1, describe: 'defaultRoute or shared' })
-      .option('plane', {
-        type: 'string',
-        requiresArg: true,
-        describe: 'Plane in its site, 0-3 (default: lowest free)',
-      })
-      .option('number', {
-        type: 'string',
-        requiresArg: true,
-        describe: 'Fabric-wide number (default: lowest free)',
-      })
       .option('hours', {
         type: 'string',
         requiresArg: true,
         default: '24',
         describe: 'How long it can be claimed, 1-24',
-      })
-      .option('days', {
-        type: 'string',
-        requiresArg: true,
-        default: '398',
-        describe: 'Valid for so many days when it is claimed',
       })
       .option('replace', {
         type: 'boolean',

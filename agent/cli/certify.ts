@@ -9,6 +9,8 @@ import type { Attachment, Certificate, Fabric, Grant, Name } from '../model/fabr
 import { familyOf, isMalformed, lengthOf, parsePrefix } from '../model/prefix.ts'
 import { prefixHint } from '../trust/cidr.ts'
 import { didYouMean } from '../trust/spelling.ts'
+import { integerOf } from './ca-option.ts'
+import type { GrantOptions } from './ca-option.ts'
 import { describeOverlap, overlapsOf, unshared } from './overlap.ts'
 
 /** Days that a certificate is valid where nobody says otherwise. */
@@ -43,6 +45,19 @@ export interface CertifyOptions {
   readonly days?: number
   /** The gateway has a certificate and gets another; number and plane stay unless given. */
   readonly replace: boolean
+}
+
+/** What is wanted of a certificate, as far as it is said. Throws `usage`. */
+export function grantsWanted(options: GrantOptions): Partial<CertifyOptions> & { readonly days: number } {
+  const { plane, number, prefix, network, grant, days } = options
+  return {
+    days: integerOf('--days', days, 1, 3650),
+    ...(plane === undefined ? {} : { plane: integerOf('--plane', plane, 0, 3) }),
+    ...(number === undefined ? {} : { number: integerOf('--number', number, 1, 65_534) }),
+    ...(prefix === undefined ? {} : { prefixes: prefix.map(parseGrant) }),
+    ...(network === undefined ? {} : { networks: network.map(parseNetwork) }),
+    ...(grant === undefined ? {} : { grants: parseSpecial(grant) }),
+  }
 }
 
 export interface Certified {

@@ -3,15 +3,15 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 const turnMs = 10
 
-/** Runs the generator to its end. Throws the signal's reason when it aborts in between. */
-export async function inTurns<T>(steps: Generator<unknown, T>, signal: AbortSignal): Promise<T> {
+/** Runs the generator to its end, the first piece at once. Throws the signal's reason when it aborts in between. */
+export async function inTurns<T>(steps: Generator<unknown, T>, signal?: AbortSignal): Promise<T> {
   let since = performance.now()
   for (;;) {
     const next = steps.next()
     if (next.done === true) return next.value
     if (performance.now() - since < turnMs) continue
     await nextTurn()
-    signal.throwIfAborted()
+    signal?.throwIfAborted()
     since = performance.now()
   }
 }

@@ -43,13 +43,20 @@ export async function checked(
   const all = new Array<Checked>(documents.length)
   const queue = documents.entries()
   let since = performance.now()
+  let breath: Promise<void> | undefined
+  // One for all: if each took its own, all would go on in the same turn of the loop, for so long each.
+  const breathe = (): Promise<void> => {
+    breath ??= nextTurn().then(() => {
+      breath = undefined
+      since = performance.now()
+    })
+    return breath
+  }
   const worker = async (): Promise<void> => {
     for (const [i, delivered] of queue) {
       signal.throwIfAborted()
       all[i] = await checkedOne(delivered, options)
-      if (performance.now() - since < turnMs) continue
-      await nextTurn()
-      since = performance.now()
+      if (breath !== undefined || performance.now() - since >= turnMs) await breathe()
     }
   }
   await Promise.all(Array.from({ length: Math.min(underWay, documents.length) }, worker))

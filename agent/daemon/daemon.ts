@@ -261,7 +261,7 @@ async function follow(
       for await (const bag of registry.watch(signal)) {
         round = 1
         places.take(bag)
-        reconciler.deliver(bag)
+        await reconciler.deliver(bag)
       }
     } catch (error) {
       if (isAborted(signal)) return

@@ -114,7 +114,11 @@ export class Inputs implements Sources {
     const { ground, known, now, events, tally, schedule, limits = usualLimits } = options
     const { monotonic = () => performance.now() } = options
     this.#ledger = new Ledger(ground, known?.marks, mostListed)
-    const clock = new Clock({ floorMs: known?.floorMs ?? 0, wall: now, monotonic })
+    const clock = new Clock({
+      floorMs: known?.floorMs ?? 0,
+      wall: now,
+      ...(options.monotonic === undefined ? {} : { monotonic }),
+    })
     this.clock = clock
     const rouse = (): void => {
       schedule.rouse()
@@ -194,8 +198,9 @@ export class Inputs implements Sources {
       : this.#options.ownOf(fabric, this.#facts)
   }
 
-  deliver(bag: Bag): void {
-    this.#intake.put(bag)
+  /** Resolves when there may be more of it. */
+  deliver(bag: Bag): Promise<void> {
+    return this.#intake.put(bag)
   }
 
   /** What is known of paths from now on. */
@@ -210,7 +215,7 @@ export class Inputs implements Sources {
     const fabric = this.#admission.snapshot?.fabric
     const known = this.#known
     if (known !== undefined) await this.#admitKnown(known, signal)
-    const bag = this.#intake.take(this.#unreadable)
+    const bag = await this.#intake.take(this.#unreadable)
     if (bag !== undefined) await this.#admitBag(bag, signal)
     else if (this.#isTick)
       await this.#admit({ documents: [], complete: false, unreadable: this.#unreadable }, signal)
@@ -342,7 +347,7 @@ export class Inputs implements Sources {
   #setAside(documents: readonly Checked[]): void {
     for (const { origin, bytes, signed } of documents) {
       if (signed === undefined) continue
-      this.#unread.delete(origin)
+      if (this.#unread.size > 0) this.#unread.delete(origin)
       if (!isRefusal(signed) || !isUnread(signed)) continue
       const [oldest] = this.#unread.keys()
       if (this.#unread.size >= mostUnread && oldest !== undefined) this.#unread.delete(oldest)
@@ -354,7 +359,7 @@ export class Inputs implements Sources {
   #readAgain(): void {
     const documents = [...this.#unread.values()]
     this.#unread.clear()
-    this.#intake.put({ documents, complete: false, unreadable: this.#unreadable })
+    void this.#intake.put({ documents, complete: false, unreadable: this.#unreadable })
   }
 
   #tellClock(): void {

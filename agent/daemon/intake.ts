@@ -8,11 +8,15 @@
  *
  * What is not due waits here, of each origin only its last word, so there is never more than the registry holds. All that
  * wait have their turn, one after the other. To the ledger it is an origin that says what it said before.
+ *
+ * A bag may hold a hundred thousand documents, so none is gone through in one go: bags are put by one after the other, in
+ * pieces, and none is taken that is half put by.
  */
 import type { Bag, Delivered, Signed } from '../model/document.ts'
 import { subjectOf } from '../trust/subject.ts'
 import { Allowance, Allowances } from './allowance.ts'
 import type { Rate } from './allowance.ts'
+import { inTurns } from './breath.ts'
 
 export interface Limits {
   /** Changes of one origin, and of one gateway's documents of one type. */
@@ -32,6 +36,8 @@ export const usualLimits: Limits = {
 
 /** How often what waits is looked at, in ms. */
 const lookMs = 200
+/** Documents gone through between two chances for the event loop. */
+const step = 256
 
 /** `isRead`: the registry said something, and it is not only that something waited long enough. */
 export type Taken = Bag & { readonly isRead: boolean }
@@ -50,6 +56,10 @@ export class Intake {
   readonly #subjects: Allowances
   readonly #checks: Allowance
   readonly #work: Allowance
+  /** Bags that are not put by; the first of them may be so in part. */
+  readonly #heard: Bag[] = []
+  #putBy: Promise<void> = Promise.resolve()
+  #isTaking = false
   /** Not taken yet; of several bags, what they say together. */
   #documents = new Map<string, Delivered>()
   #gone = new Set<string>()
@@ -84,60 +94,24 @@ export class Intake {
     return this.#unreadable !== undefined || this.#ripe()
   }
 
-  put(bag: Bag): void {
-    if (this.#isRestless(bag)) {
-      for (const one of bag.documents) this.#waiting.set(one.origin, one)
-      return
-    }
-    if (bag.complete) {
-      this.#documents = new Map()
-      this.#gone = new Set()
-      this.#complete = true
-    }
-    for (const origin of bag.gone ?? []) {
-      this.#documents.delete(origin)
-      // A complete bag says by itself what is not there.
-      if (!this.#complete) this.#gone.add(origin)
-    }
-    for (const one of bag.documents) {
-      this.#gone.delete(one.origin)
-      this.#documents.set(one.origin, one)
-    }
-    this.#unreadable = bag.unreadable
-    this.#wake()
+  /** Resolves when the bag is put by, which a short one is at once. Whoever has more to say waits for it. */
+  put(bag: Bag): Promise<void> {
+    this.#heard.push(bag)
+    // Where others are before it, whoever goes through them comes to it.
+    if (this.#heard.length === 1) this.#putBy = inTurns(this.#putSteps())
+    return this.#putBy
   }
 
   /** What came since, as one bag, and what waited long enough. Undefined: nothing that is due. */
-  take(unreadable: Bag['unreadable']): Taken | undefined {
+  async take(unreadable: Bag['unreadable']): Promise<Taken | undefined> {
+    while (this.#heard.length > 0) await this.#putBy
     if (!this.isDue) return undefined
-    const news = this.#documents
-    const gone = [...this.#gone]
-    for (const origin of gone) this.#waiting.delete(origin)
-    // Half for what waits, and first: new names without end would else keep it out, a revocation perhaps. And half for the
-    // news, which what waits without end would keep out.
-    let count = news.size > 0 ? this.#checks.left / 2 : this.#checks.left
-    const documents = new Map<string, Delivered>()
-    for (const [origin, one] of this.#waiting) {
-      if (count <= 0 && !this.#complete) break
-      if (this.#complete && !news.has(origin)) this.#waiting.delete(origin)
-      else if (count > 0 && this.#origins.has(origin)) {
-        documents.set(origin, news.get(origin) ?? one)
-        count--
-      }
+    this.#isTaking = true
+    try {
+      return await inTurns(this.#takeSteps(unreadable))
+    } finally {
+      this.#isTaking = false
     }
-    if (documents.size > 0) for (const [origin, one] of news) documents.set(origin, one)
-    const bag: Taken = {
-      isRead: this.#unreadable !== undefined,
-      documents: [...(documents.size > 0 ? documents : news).values()],
-      complete: this.#complete,
-      gone,
-      unreadable: this.#unreadable ?? unreadable,
-    }
-    this.#documents = new Map()
-    this.#gone = new Set()
-    this.#complete = false
-    this.#unreadable = undefined
-    return bag
   }
 
   /** It is known already, and nothing newer waits. */
@@ -191,20 +165,108 @@ export class Intake {
     this.#unreadable ??= unreadable
   }
 
+  *#putSteps(): Generator<void, void> {
+    for (let [bag] = this.#heard; bag !== undefined; [bag] = this.#heard) {
+      try {
+        yield* this.#put(bag)
+      } finally {
+        this.#heard.shift()
+      }
+      this.#wake()
+    }
+  }
+
+  *#put({ documents, complete, gone = [], unreadable }: Bag): Generator<void> {
+    const isRestless = yield* this.#isRestless({ documents, complete, gone, unreadable })
+    let count = 0
+    for (const one of isRestless ? documents : []) {
+      if (++count % step === 0) yield
+      if (this.#waiting.has(one.origin)) this.#waiting.set(one.origin, one)
+      else {
+        // It was let in meanwhile, so this is news.
+        this.#hear(one)
+        this.#unreadable = unreadable
+      }
+    }
+    if (isRestless) return
+    if (complete) {
+      this.#documents = new Map()
+      this.#gone = new Set()
+      this.#complete = true
+    }
+    for (const origin of gone) {
+      if (++count % step === 0) yield
+      this.#documents.delete(origin)
+      // A complete bag says by itself what is not there.
+      if (!this.#complete) this.#gone.add(origin)
+    }
+    for (const one of documents) {
+      if (++count % step === 0) yield
+      this.#hear(one)
+    }
+    this.#unreadable = unreadable
+  }
+
+  #hear(one: Delivered): void {
+    this.#gone.delete(one.origin)
+    this.#documents.set(one.origin, one)
+  }
+
+  *#takeSteps(unreadable: Bag['unreadable']): Generator<void, Taken> {
+    const [news, gone, complete, reasons] = [this.#documents, this.#gone, this.#complete, this.#unreadable]
+    this.#documents = new Map()
+    this.#gone = new Set()
+    this.#complete = false
+    this.#unreadable = undefined
+    let count = 0
+    for (const origin of gone) {
+      if (++count % step === 0) yield
+      this.#waiting.delete(origin)
+    }
+    // Half for what waits, and first: new names without end would else keep it out, a revocation perhaps. And half for the
+    // news, which what waits without end would keep out.
+    let left = news.size > 0 ? this.#checks.left / 2 : this.#checks.left
+    const documents: Delivered[] = []
+    for (const [origin, one] of this.#waiting) {
+      if (++count % step === 0) yield
+      if (left <= 0 && !complete) break
+      if (complete && !news.has(origin)) this.#waiting.delete(origin)
+      else if (left > 0 && this.#origins.has(origin)) {
+        documents.push(news.get(origin) ?? one)
+        news.delete(origin)
+        this.#waiting.delete(origin)
+        left--
+      }
+    }
+    for (const [origin, one] of news) {
+      if (++count % step === 0) yield
+      documents.push(one)
+      // Nothing that is under way waits: what its origin says meanwhile is newer, and must not be taken for it.
+      this.#waiting.delete(origin)
+    }
+    return {
+      isRead: reasons !== undefined,
+      documents,
+      complete,
+      gone: [...gone],
+      unreadable: reasons ?? unreadable,
+    }
+  }
+
   get #isEmpty(): boolean {
     return this.#waiting.size === 0 && this.#unreadable === undefined
   }
 
   /** Nothing but more of those who have to wait anyway. */
-  #isRestless({ documents, complete, gone = [], unreadable }: Bag): boolean {
-    return (
-      !complete &&
-      this.#unreadable === undefined &&
-      documents.length > 0 &&
-      gone.length === 0 &&
-      unreadable.length === 0 &&
-      documents.every(({ origin }) => this.#waiting.has(origin) && !this.#origins.has(origin))
-    )
+  *#isRestless({ documents, complete, gone = [], unreadable }: Bag): Generator<void, boolean> {
+    if (complete || this.#unreadable !== undefined || documents.length === 0) return false
+    if (gone.length > 0 || unreadable.length > 0 || this.#isTaking) return false
+    let count = 0
+    for (const { origin } of documents) {
+      if (++count % step === 0) yield
+      if (!this.#waiting.has(origin) || this.#origins.has(origin)) return false
+    }
+    return true
   }
 
   #ripe(): boolean {

@@ -35,7 +35,8 @@ export class Memory {
   /** Keeps what came into force. Returns at once. */
   keep(admitted: readonly Delivered[]): void {
     const { clock } = this.#options
-    this.#unkept.push(...admitted)
+    // Not by push(...): a function takes so many arguments, and a fabric has more documents.
+    this.#unkept = [...this.#unkept, ...admitted]
     const { sureMs } = clock.now()
     const isDue = sureMs - this.#floorMs >= floorEveryMs
     if (this.#unkept.length === 0 && !isDue) return
@@ -64,7 +65,7 @@ export class Memory {
         })
       }
     } catch (error) {
-      this.#unkept.unshift(...documents)
+      this.#unkept = [...documents, ...this.#unkept]
       throw error
     }
   }

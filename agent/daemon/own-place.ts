@@ -24,11 +24,13 @@ interface Held {
 const isDocument = /\/(fabric(\.jws)?|(authority|certificates|vouchers|claims|records|requests)\/[^/]+)$/
 
 export class OwnPlaces {
+  readonly #gateway: string
   readonly #ends: ReadonlyMap<OwnType, readonly string[]>
   /** Undefined: nothing lies there. Absent: nobody knows. */
   readonly #held = new Map<OwnType, Held | undefined>()
 
   constructor(gateway: string) {
+    this.#gateway = gateway
     const ends = types.map((type) => [type, [`/${type}s/${gateway}`, `/${type}s/${gateway}.jws`]] as const)
     this.#ends = new Map(ends)
   }
@@ -36,11 +38,12 @@ export class OwnPlaces {
   take({ documents, gone = [], complete, unreadable }: Bag): void {
     // What hides our places from us says nothing of them; what cannot be read is not what we said.
     const isHidden = unreadable.some(({ object }) => !isDocument.test(object))
-    const lost = [...gone, ...unreadable.map(({ object }) => object)]
+    const lost = [...gone, ...unreadable.map(({ object }) => object)].filter((origin) => this.#isNear(origin))
+    const near = documents.filter(({ origin }) => this.#isNear(origin))
     for (const type of types) {
       if ((complete && !isHidden) || lost.some((origin) => this.#isAt(type, origin)))
         this.#held.set(type, undefined)
-      for (const delivered of documents)
+      for (const delivered of near)
         if (this.#isAt(type, delivered.origin)) this.#held.set(type, { delivered })
     }
   }
@@ -61,6 +64,11 @@ export class OwnPlaces {
       sameContent(signed.document, document) &&
       serialOf(signed.document) >= leastSerial
     )
+  }
+
+  /** Cheap: a bag may hold a hundred thousand documents of others. */
+  #isNear(origin: string): boolean {
+    return origin.endsWith(this.#gateway) || origin.endsWith(`${this.#gateway}.jws`)
   }
 
   #isAt(type: OwnType, origin: string): boolean {

@@ -15,6 +15,7 @@ import { reasonOf } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
 import { Match } from '../diff/match.ts'
+import type { Bag } from '../model/document.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { PathState } from '../model/path-state.ts'
 import type { Op, OpResult } from '../model/op.ts'
@@ -114,10 +115,11 @@ export class Reconciler {
     return this.#leftovers.missing(this.inputs)
   }
 
-  /** News of the registry; taken in by the next turn. An audit that runs gives way. */
-  deliver(bag: Parameters<Inputs['deliver']>[0]): void {
-    this.inputs.deliver(bag)
+  /** News of the registry; taken in by the next turn. An audit that runs gives way. Resolves when there may be more. */
+  deliver(bag: Bag): Promise<void> {
+    const delivered = this.inputs.deliver(bag)
     if (this.#abandoned < patience) this.#audit?.abandon.abort(new Abandoned('news'))
+    return delivered
   }
 
   /** What is known of paths from now on. Traffic waits for it, so that an audit that runs gives way, oftener than to news. */

@@ -31,19 +31,22 @@ export class RefusalTelling {
 
   /** `begun`: what is refused now, and was not before. */
   tell(begun: readonly Refusal[]): void {
+    if (begun.length > 0) this.#tally.error('verify', begun.length)
+    // The others are only counted: there may be a hundred thousand.
+    let told = 0
     for (const { origin, rule, gateway, object, reason, next: remedy } of begun) {
-      this.#tally.error('verify')
-      if (this.#allowance.take())
-        this.#events.emit('warning', 'document-refused', {
-          origin,
-          rule,
-          gateway,
-          object,
-          reason,
-          next: remedy,
-        })
-      else this.#untold++
+      if (!this.#allowance.take()) break
+      told++
+      this.#events.emit('warning', 'document-refused', {
+        origin,
+        rule,
+        gateway,
+        object,
+        reason,
+        next: remedy,
+      })
     }
+    this.#untold += begun.length - told
     const now = this.#now()
     if (this.#untold === 0 || now - this.#sumAt < sumEveryMs) return
     this.#sumAt = now

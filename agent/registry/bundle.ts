@@ -62,6 +62,8 @@ const lineFeed = 0x0a
 const space = 0x20
 /** Bytes read between two steps of the decoder. */
 const stepBytes = 256 * 1024
+/** Lines gone through between two of them. */
+const stepLines = 1024
 
 /**
  * Throws `document-invalid` where a name is none or is given twice, where there are more documents than a bundle can have,
@@ -121,7 +123,7 @@ export function* decodeSteps(bytes: Uint8Array): Generator<undefined, Bundle | N
           malformed: `has ${line - 2} documents, and its last line says ${quoted(counted)}`,
           hint: anew,
         }
-      return lines.take()
+      return yield* lines.take()
     }
     if (line - 1 > maxLines) return { malformed: `has more than ${maxLines} lines`, hint: anew }
     lines.add(line, text.subarray(at, end + 1))
@@ -204,10 +206,12 @@ class Lines {
     this.#named.set(name, { line, held })
   }
 
-  take(): Bundle {
+  *take(): Generator<undefined, Bundle> {
     const entries: BundleEntry[] = []
     const badLines = this.#nameless
+    let count = 0
     for (const [name, { line, held, again }] of this.#named) {
+      if (++count % stepLines === 0) yield
       if (again !== undefined)
         badLines.push({ line: again, name, reason: `has the name of line ${line}: neither counts` })
       else if ('reason' in held) badLines.push({ line, name, reason: held.reason })

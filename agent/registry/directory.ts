@@ -3,8 +3,8 @@
  */
 import { constants } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
-import { open, readdir, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { lstat, open, readdir, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { errnoOf } from '../errors.ts'
 import type { Reason } from '../errors.ts'
 import { maxDocumentBytes, maxFabricBytes } from '../model/document.ts'
@@ -30,16 +30,21 @@ export async function listRegistry(directory: string): Promise<Listing> {
   const unreadable: Reason[] = []
   const root = await namesOf(directory)
   if (!Array.isArray(root)) return { readable: false, files, unreadable: [root] }
-  const paths = root.includes('fabric.jws') ? [join(directory, 'fabric.jws')] : []
+  const inFolders = new Map<string, readonly string[]>()
   for (const folder of folders) {
     // A registry that holds no certificate yet has no such folder.
     if (!root.includes(folder)) continue
     const path = join(directory, folder)
     const names = await namesOf(path)
-    if (Array.isArray(names)) paths.push(...names.filter(isDocumentName).map((name) => join(path, name)))
+    if (Array.isArray(names)) inFolders.set(path, names)
     else unreadable.push(names)
   }
-  const queue = paths.values()
+  // As they are asked for: anybody may make a hundred thousand files.
+  const queue = (function* paths(): Generator<string> {
+    if (root.includes('fabric.jws')) yield join(directory, 'fabric.jws')
+    for (const [folder, names] of inFolders)
+      for (const name of names) if (isDocumentName(name)) yield `${folder}/${name}`
+  })()
   const worker = async (): Promise<void> => {
     for (const path of queue) {
       try {
@@ -121,11 +126,16 @@ async function namesOf(directory: string): Promise<string[] | Reason> {
 
 /** What does not exist; undefined: both do, as far as one can see. A symbolic link to nothing does exist. */
 async function missingPart(path: string): Promise<'file' | 'folder' | undefined> {
+  if (!(await isMissing(path))) return undefined
+  return (await isMissing(dirname(path))) ? 'folder' : 'file'
+}
+
+async function isMissing(path: string): Promise<boolean> {
   try {
-    const names = await readdir(dirname(path))
-    return names.includes(basename(path)) ? undefined : 'file'
+    await lstat(path)
+    return false
   } catch (error) {
-    return errnoOf(error) === 'ENOENT' ? 'folder' : undefined
+    return errnoOf(error) === 'ENOENT'
   }
 }
 

@@ -11,6 +11,7 @@
  */
 import { mkdir, readFile, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isAborted } from '../pause.ts'
 import { syncDirectory, writeAtomically } from '../atomic-file.ts'
@@ -42,6 +43,10 @@ const unreachableMs = 2000
 const maxBagBytes = 64 * 1024 * 1024
 /** A path costs memory, too, even with nothing in the file. */
 const pathBytes = 64
+/** Files looked at between two chances for the event loop. */
+const portion = 1024
+/** Reasons that are told one by one. */
+const mostReasons = 100
 /** Files read at the same time. */
 const concurrency = 16
 
@@ -174,7 +179,7 @@ export async function readRegistry(directory: string): Promise<Bag> {
     await pause(Math.max(0, reader.retryAt - performance.now()))
     const more = await reader.reread([])
     if (more !== undefined) {
-      documents.push(...more.documents)
+      for (const one of more.documents) documents.push(one)
       unreadable = more.unreadable
     }
   }
@@ -229,12 +234,15 @@ class Reader {
     this.#reachable = listing.readable
     if (!listing.readable) return this.#report([], [], listing.unreadable)
     const first = !this.#complete
-    const gone = [...this.#known.keys()].filter((origin) => isGone(origin, listing))
+    const hidden = new Set(listing.unreadable.map(({ object }) => object))
+    const gone = [...this.#known.keys()].filter((origin) => isGone(origin, listing, hidden))
     for (const origin of gone) this.#forget(origin)
     const wanted: string[] = []
     let room = this.#most - this.#bytes
     let leftOut = 0
+    let count = 0
     for (const [origin, stamp] of listing.files) {
+      if (++count % portion === 0) await nextTurn()
       const known = this.#known.get(origin)
       if (known === stamp) continue
       const more = costOf(origin, stamp) - (known === undefined ? 0 : costOf(origin, known))
@@ -250,8 +258,8 @@ class Reader {
     if (leftOut > 0) unreadable.push(tooMuch(this.#directory, `${leftOut} documents are`, this.#most))
     if (!first) return this.#report(read.documents, gone, unreadable)
     this.#complete = true
-    this.#unreadable = unreadable
-    return { documents: read.documents, complete: true, unreadable }
+    this.#unreadable = capped(this.#directory, unreadable)
+    return { documents: read.documents, complete: true, unreadable: this.#unreadable }
   }
 
   /** Reads these files, and those whose retry is due. */
@@ -324,7 +332,8 @@ class Reader {
     return true
   }
 
-  #report(documents: Delivered[], gone: string[], unreadable: readonly Reason[]): Bag | undefined {
+  #report(documents: Delivered[], gone: string[], all: readonly Reason[]): Bag | undefined {
+    const unreadable = capped(this.#directory, all)
     const said = JSON.stringify(unreadable) === JSON.stringify(this.#unreadable)
     this.#unreadable = unreadable
     if (said && documents.length === 0 && gone.length === 0) return undefined
@@ -356,7 +365,18 @@ function costOf(origin: string, stamp: string): number {
 }
 
 /** Gone, and not merely in a place that cannot be read now. */
-function isGone(origin: string, { files, unreadable }: Listing): boolean {
-  if (files.has(origin)) return false
-  return !unreadable.some(({ object }) => origin === object || origin.startsWith(`${object}/`))
+function isGone(origin: string, { files }: Listing, hidden: ReadonlySet<string>): boolean {
+  return !files.has(origin) && !hidden.has(origin) && !hidden.has(dirname(origin))
+}
+
+/** The first few one by one. What lies in the directory of the others counts as unreadable, too, and not as vanished. */
+function capped(directory: string, unreadable: readonly Reason[]): readonly Reason[] {
+  const more = unreadable.length - mostReasons
+  if (more <= 0) return unreadable
+  const reason = `holds ${more} more documents that cannot be read`
+  const next = 'remove what does not belong there'
+  return [
+    ...unreadable.slice(0, mostReasons),
+    { code: 'registry-unreadable', object: directory, reason, next },
+  ]
 }

@@ -7,8 +7,9 @@
  *   known/marks.json   what cannot be read from documents: who holds what several claim, serials of documents that are no
  *                      longer in force, and how late it surely is
  *
- * A line that a power cut tore is no document, and its predecessor is still there. The file is written anew, with what is
- * in force only, when it has grown to several times that.
+ * A line that a power cut or a full disk tore is no document, and its predecessor is still there; what is appended next takes
+ * its place. The file is written anew, with what is in force only, when it has grown to several times that. What could not
+ * be written is not taken for written: whoever asked for it hears of it and asks again.
  */
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -37,7 +38,10 @@ const slackBytes = 1024 * 1024
 
 export class KnownStore implements LastKnown {
   readonly #directory: string
+  /** Of whole lines. */
   #bytes = 0
+  /** There may be a piece of a line behind them. */
+  #isTorn = false
   /** Of what is in force, by its origin: an estimate. */
   readonly #live = new Map<string, number>()
   #marks = ''
@@ -65,11 +69,15 @@ export class KnownStore implements LastKnown {
       const text = documents.map((one) => this.#line(one)).join('')
       const file = await open(this.#file, 'a', 0o600)
       try {
+        if (this.#isTorn) await file.truncate(this.#bytes)
+        else this.#bytes = (await file.stat()).size
+        this.#isTorn = true
         await file.writeFile(text)
         await file.datasync()
       } finally {
         await file.close()
       }
+      this.#isTorn = false
       this.#bytes += text.length
     })
   }
@@ -85,15 +93,17 @@ export class KnownStore implements LastKnown {
   rewrite(isInForce: (document: Delivered) => boolean): Promise<void> {
     return this.#next(async () => {
       const kept: Delivered[] = []
-      for (const [i, document] of (await this.#readDocuments([])).entries()) {
+      const text = await readFile(this.#file, 'latin1')
+      for (const [i, document] of this.#documentsOf(text, []).entries()) {
         if (isInForce(document)) kept.push(document)
         // It checks signatures: a few milliseconds at one go.
         if (i % portion === portion - 1) await nextTurn()
       }
       this.#live.clear()
-      const text = kept.map((one) => this.#line(one)).join('')
-      await writeAtomically(this.#file, text, 0o600, 'next')
-      this.#bytes = text.length
+      const next = kept.map((one) => this.#line(one)).join('')
+      await writeAtomically(this.#file, next, 0o600, 'next')
+      this.#isTorn = false
+      this.#bytes = next.length
     })
   }
 
@@ -102,9 +112,11 @@ export class KnownStore implements LastKnown {
     const { identities, numbers, tunnelKeys, documents } = marks
     const lists = { identities: [...identities], numbers: [...numbers], tunnelKeys: [...tunnelKeys] }
     const text = `${JSON.stringify({ ...lists, documents: [...documents], floorMs })}\n`
-    if (text === this.#marks) return this.#work
-    this.#marks = text
-    return this.#next(() => writeAtomically(join(this.#directory, 'marks.json'), text, 0o600, 'next'))
+    return this.#next(async () => {
+      if (text === this.#marks) return
+      await writeAtomically(join(this.#directory, 'marks.json'), text, 0o600, 'next')
+      this.#marks = text
+    })
   }
 
   get #file(): string {
@@ -124,16 +136,21 @@ export class KnownStore implements LastKnown {
     return line
   }
 
-  async #readDocuments(damage: Reason[]): Promise<Delivered[]> {
+  async #readDocuments(damage: Reason[]): Promise<readonly Delivered[]> {
     const text = await readFile(this.#file, 'latin1').catch((error: unknown) => {
       if (!isMissing(error)) damage.push(unreadable(this.#file, error))
       return ''
     })
-    this.#bytes = text.length
+    return this.#documentsOf(text, damage)
+  }
+
+  #documentsOf(text: string, damage: Reason[]): readonly Delivered[] {
     const documents: Delivered[] = []
     const lines = text.split('\n')
     // What follows the last line feed is a line that was never finished.
     const torn = lines.pop() ?? ''
+    this.#bytes = text.length - torn.length
+    this.#isTorn = torn !== ''
     if (torn !== '') damage.push(damaged(this.#file, lines.length + 1, 'is cut off'))
     for (const [i, line] of lines.entries()) {
       const space = line.indexOf(' ')

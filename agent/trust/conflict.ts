@@ -4,6 +4,7 @@
  */
 import type { Name } from '../model/fabric.ts'
 import type { Prefix } from '../model/prefix.ts'
+import { others } from './others.ts'
 import type { Objections } from './rule.ts'
 
 /** A gateway as the other side of a conflict. */
@@ -15,29 +16,27 @@ export interface Party {
 
 /** Who else claims what only one can have, and who of them had it before. */
 export interface Rivals {
-  readonly others: readonly Name[]
+  readonly others: string
   readonly holder: Name | undefined
 }
 
-/** The rivals of a gateway for a key, where it does not hold it. */
+/** The rivals of a gateway for a key, where it does not hold it. `claimants`: each once, in order. */
 export function rivalsOf(
   own: Name,
-  claimants: Iterable<{ readonly name: Name }>,
+  claimants: readonly Name[],
   holder: Name | undefined,
 ): Rivals | undefined {
-  if (holder === own) return undefined
-  const others: Name[] = []
-  for (const { name } of claimants) if (name !== own) others.push(name)
-  return others.length === 0 ? undefined : { others, holder }
+  if (holder === own || !claimants.some((name) => name !== own)) return undefined
+  return { others: others(claimants, own), holder }
 }
 
 export function refuseIdentity(to: Objections, own: Name, rivals: Rivals): void {
-  const reason = `${list(rivals.others)} has the same identity key${outcome(rivals)}`
+  const reason = `${rivals.others} has the same identity key${outcome(rivals)}`
   to.add('identity', `certificate ${own}`, reason, 'issue one of them anew from its own request')
 }
 
 export function refuseNumber(to: Objections, own: Name, number: number, rivals: Rivals): void {
-  const reason = `${list(rivals.others)} has the number ${number} too${outcome(rivals)}`
+  const reason = `${rivals.others} has the number ${number} too${outcome(rivals)}`
   to.add('number', `certificate ${own}`, reason, 'issue one of them anew with a number of its own')
 }
 
@@ -47,7 +46,7 @@ export function refusePlane(to: Objections, own: Party, plane: number, holder: P
 }
 
 export function refuseTunnelKey(to: Objections, own: Name, index: string, rivals: Rivals): void {
-  const reason = `${list(rivals.others)} has the same tunnel key${outcome(rivals)}`
+  const reason = `${rivals.others} has the same tunnel key${outcome(rivals)}`
   to.add(
     'tunnel-key',
     `record ${own} device ${index}`,
@@ -74,8 +73,4 @@ export function lowest<P extends Party>(parties: Iterable<P>): P | undefined {
 
 function outcome({ holder }: Rivals): string {
   return holder === undefined ? ', so neither counts' : `; ${holder} had it first and keeps it`
-}
-
-function list(names: readonly Name[]): string {
-  return [...names].sort().join(', ')
 }

@@ -13,6 +13,7 @@ import type { Moment } from './moment.ts'
 import type { Origins } from './origins.ts'
 import { behind, markOf, outranks, serialOf, subjectOf } from './subject.ts'
 import type { Mark } from './subject.ts'
+import { drained } from './voucher.ts'
 import type { Contest } from './voucher.ts'
 import type { Arrival, Arrivals } from './waiting.ts'
 
@@ -114,7 +115,7 @@ export class Election {
       yield* this.#elect(subject, yield* those(some, isTrusted))
     this.#callWaiting()
     yield* this.#enterClaims(of('claim'), { moment, unknownStay, isKnown })
-    for (const subject of [...touched]) this.#disown(subject)
+    for (const subject of [...touched]) yield* this.#disown(subject)
     this.#callWaiting()
     for (const [subject, some] of yield* of('record')) {
       const [, gateway = ''] = subject.split(' ')
@@ -187,7 +188,7 @@ export class Election {
     for (const subject of isOther ? this.#inForce.keys() : mayBeOther) {
       if (++count % step === 0) yield
       if (/^(fabric$|certificate |voucher )/.test(subject))
-        this.#tell(subject, (arrival) => entrance.isTrusted(arrival))
+        yield* this.#tell(subject, (arrival) => entrance.isTrusted(arrival))
     }
   }
 
@@ -196,7 +197,7 @@ export class Election {
     when: Pick<Contest, 'moment' | 'unknownStay' | 'isKnown'>,
   ): Generator<void> {
     const { entrance } = this
-    const enter = (subject: string, some: readonly Arrival[]): readonly Arrival[] => {
+    const enter = (subject: string, some: readonly Arrival[]): Generator<void, readonly Arrival[]> => {
       const [, gateway = ''] = subject.split(' ')
       const voucher = this.#inForce.voucher(gateway)
       return entrance.claimants(gateway, some, { ...when, voucher })
@@ -209,37 +210,39 @@ export class Election {
       const now = this.#inForce.voucher(gateway)
       if (!this.#inForce.isOutranked(gateway) && now?.key === kid && now.serial === voucher) continue
       const subject = `claim ${gateway} ${kid}`
-      this.#depose(subject, (arrival) => enter(subject, [arrival]))
+      yield* this.#depose(subject, (arrival) => drained(enter(subject, [arrival])))
     }
     // All claims of one voucher are judged together.
     const arrivals = yield* arriving
     for (const subject of arrivals.keys()) entrance.wake(`claims ${subject}`)
     const rivals = yield* this.#queue('claim', [])
     for (const [subject, some] of arrivals)
-      yield* this.#elect(subject, enter(subject, [...some, ...(rivals.get(subject) ?? [])]))
+      yield* this.#elect(subject, yield* enter(subject, [...some, ...(rivals.get(subject) ?? [])]))
   }
 
   /** A certificate for another identity ends what the one before said of the gateway. */
-  #disown(subject: string): void {
+  *#disown(subject: string): Generator<void> {
     const [type, gateway = ''] = subject.split(' ')
     const kid = type === 'record' || type === 'authority' ? undefined : this.#signers.get(gateway)
     const identity = this.#inForce.certificate(gateway)?.payload.identity
     if (kid === undefined || identity === kid) return
     this.#signers.delete(gateway)
-    this.#depose(`record ${gateway} ${kid}`, (arrival) => this.entrance.isOwn(arrival, identity))
+    yield* this.#depose(`record ${gateway} ${kid}`, (arrival) => this.entrance.isOwn(arrival, identity))
   }
 
   /** Takes a document out of force; `why` tells each origin that still says it. */
-  #depose(subject: string, why: (arrival: Arrival) => unknown): void {
+  *#depose(subject: string, why: (arrival: Arrival) => unknown): Generator<void> {
     if (!this.#inForce.delete(subject)) return
     this.#touched.add(subject)
-    this.#tell(subject, why)
+    yield* this.#tell(subject, why)
     // Who comes back with it is to be judged anew.
-    this.#origins.forget(subject, '')
+    yield* this.#origins.forget(subject, '')
   }
 
-  #tell(subject: string, why: (arrival: Arrival) => unknown): void {
+  *#tell(subject: string, why: (arrival: Arrival) => unknown): Generator<void> {
+    let count = 0
     for (const origin of [...this.#origins.speakersOf(subject)]) {
+      if (++count % step === 0) yield
       const signed = this.#origins.wordOf(origin)
       if (signed !== undefined) why({ origin, signed })
     }

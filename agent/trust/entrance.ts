@@ -23,6 +23,9 @@ import type { Contest } from './voucher.ts'
 import { Waiting } from './waiting.ts'
 import type { Arrival } from './waiting.ts'
 
+/** Documents kept out between two chances for the event loop. */
+const step = 64
+
 export class Entrance {
   readonly #ground: Ground
   readonly #origins: Origins
@@ -159,7 +162,11 @@ export class Entrance {
   }
 
   /** The claims of one gateway and key that may come in; where it is certified, they are nothing to anybody. */
-  claimants(gateway: Name, arrivals: readonly Arrival[], contest: Omit<Contest, 'mark'>): readonly Arrival[] {
+  *claimants(
+    gateway: Name,
+    arrivals: readonly Arrival[],
+    contest: Omit<Contest, 'mark'>,
+  ): Generator<void, readonly Arrival[]> {
     if (this.#marks.has(`certificate ${gateway}`)) {
       for (const { origin } of arrivals) this.#origins.excuse(origin)
       return []
@@ -167,8 +174,12 @@ export class Entrance {
     const [first] = arrivals
     if (first === undefined) return []
     const subject = subjectOf(first.signed)
-    const { standing, refused } = judgeClaims(arrivals, { ...contest, mark: this.#marks.get(subject) })
-    for (const [arrival, refusal] of refused) {
+    const { standing, refused } = yield* judgeClaims(arrivals, {
+      ...contest,
+      mark: this.#marks.get(subject),
+    })
+    for (const [i, [arrival, refusal]] of refused.entries()) {
+      if (i % step === step - 1) yield
       const isStranger = refusal.rule === 'voucher'
       const until = contest.voucher?.until ?? Infinity
       if (!isStranger) this.#endsMs = Math.min(this.#endsMs, until + graceMs)

@@ -212,7 +212,7 @@ export class Ledger {
     if (origin !== undefined) inForce.origin = origin
     if (isThere) {
       delete inForce.goneSinceMs
-      this.#origins.forget(subject, inForce.origin)
+      yield* this.#origins.forget(subject, inForce.origin)
     } else inForce.goneSinceMs ??= likelyMs
   }
 

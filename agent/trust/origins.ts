@@ -207,9 +207,11 @@ export class Origins {
   }
 
   /** Forgets origins of a subject that are gone, but for the one that its document is named by. */
-  forget(subject: string, except: string): void {
+  *forget(subject: string, except: string): Generator<void> {
     const speakers = this.#speakers.get(subject)
+    let count = 0
     for (const origin of speakers?.gone ?? []) {
+      if (++count % step === 0) yield
       if (origin === except) continue
       this.#sources.delete(origin)
       this.#silence(origin, subject)

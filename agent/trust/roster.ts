@@ -344,7 +344,8 @@ function addAll<T>(set: Set<T>, elements: Iterable<T>): void {
 }
 
 function rivals<K>(tenure: Tenure<K, Entry>, key: K, own: Name): conflict.Rivals | undefined {
-  return conflict.rivalsOf(own, tenure.of(key), tenure.holder(key))
+  const holder = tenure.holder(key)
+  return holder === own ? undefined : conflict.rivalsOf(own, tenure.names(key), holder)
 }
 
 function* sitesOf(entries: Iterable<Entry>): Generator<Name> {

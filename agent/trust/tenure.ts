@@ -46,6 +46,8 @@ export class Tenure<K, E extends { readonly name: Name }> extends Claims<K, E> {
   /** Keys that moved in this round, with who held them before. */
   readonly #before = new Map<K, Name | undefined>()
   #predecessor: ((key: K) => Name | undefined) | undefined
+  /** Who claims a key, in order: of keys that were asked about since they moved. */
+  readonly #names = new Map<K, readonly Name[]>()
 
   /** `predecessor`: holders of an index that this one takes over from, for the first round. */
   constructor(predecessor?: (key: K) => Name | undefined) {
@@ -67,8 +69,16 @@ export class Tenure<K, E extends { readonly name: Name }> extends Claims<K, E> {
     return holders
   }
 
+  /** All who claim it, in order. Sorted once for all of them: there may be thousands. */
+  names(key: K): readonly Name[] {
+    const names = this.#names.get(key) ?? Array.from(this.of(key), ({ name }) => name).sort()
+    this.#names.set(key, names)
+    return names
+  }
+
   override move(claimant: E, before: readonly K[], after: readonly K[]): K[] {
     for (const key of before === after ? [] : new Set([...before, ...after])) {
+      this.#names.delete(key)
       if (!this.#before.has(key)) this.#before.set(key, this.holder(key) ?? this.#predecessor?.(key))
     }
     return super.move(claimant, before, after)

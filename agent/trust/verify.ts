@@ -37,7 +37,7 @@ import { gatewayOf, group, groups, mapsOf } from './snapshot.ts'
 import { behind, gatewayOf as nameOfGateway, markOf, outranks, subjectOf } from './subject.ts'
 import { holderOf, noMarks } from './tenure.ts'
 import type { Holders, Marks, Tenures } from './tenure.ts'
-import { certificateBy, judgeClaims } from './voucher.ts'
+import { certificateBy, drained, judgeClaims } from './voucher.ts'
 
 export interface Verdict {
   /** Undefined without a fabric document. */
@@ -181,7 +181,7 @@ export function verify(documents: readonly Delivered[], context: Context): Verdi
     const claims = some.map((signed) => ({ origin: signed.origin, signed }))
     const voucher = voucherOf.get(gateway)
     const mark = marks.documents.get(subject)
-    const judged = judgeClaims(claims, { voucher, mark, moment, unknownStay: stale })
+    const judged = drained(judgeClaims(claims, { voucher, mark, moment, unknownStay: stale }))
     for (const [, refusal] of judged.refused) refusals.push(refusal)
     return judged.standing.map(({ signed }) => signed)
   })
@@ -264,9 +264,9 @@ function judge(
   candidates = candidates.filter(({ origin, certificate, party: { name } }) => {
     const { identity, number } = certificate
     const objections = new Objections(origin, name)
-    const identical = rivalsOf(name, identities.get(identity) ?? [], identityHolders.get(identity))
+    const identical = rivalsOf(name, namesOf(identities.get(identity)), identityHolders.get(identity))
     if (identical !== undefined) conflict.refuseIdentity(objections, name, identical)
-    const numbered = rivalsOf(name, numbers.get(number) ?? [], numberHolders.get(number))
+    const numbered = rivalsOf(name, namesOf(numbers.get(number)), numberHolders.get(number))
     if (numbered !== undefined) conflict.refuseNumber(objections, name, number, numbered)
     refusals.push(...objections.list)
     return objections.list.length === 0
@@ -301,7 +301,7 @@ function judge(
   speakers = speakers.filter(({ origin, record }) => {
     const objections = new Objections(origin, record.gateway)
     for (const [index, key] of Object.entries(record.tunnelKeys)) {
-      const same = rivalsOf(record.gateway, keys.get(key) ?? [], tunnelKeys.get(key))
+      const same = rivalsOf(record.gateway, namesOf(keys.get(key)), tunnelKeys.get(key))
       if (same !== undefined) conflict.refuseTunnelKey(objections, record.gateway, index, same)
     }
     refusals.push(...objections.list)
@@ -346,6 +346,11 @@ function judge(
 }
 
 /** Who holds each key; a key that nobody holds is not in there. */
+/** Each once, in order. */
+function namesOf(parties: readonly { readonly name: Name }[] = []): readonly Name[] {
+  return [...new Set(parties.map(({ name }) => name))].sort()
+}
+
 function holders<K>(
   claims: ReadonlyMap<K, readonly { readonly name: Name }[]>,
   before: Holders<K>,

@@ -19,6 +19,7 @@ import { isProofOf, proofBy } from './proof.ts'
 import type { Refusal } from './refusal.ts'
 import { refuseStale } from './rule.ts'
 import type { RuleId } from './rulebook.ts'
+import { others } from './others.ts'
 import type { Mark } from './subject.ts'
 
 /** The certificate that a voucher is for this identity. */
@@ -64,24 +65,39 @@ export interface Contest {
   readonly isKnown?: boolean
 }
 
+export interface Judged<C> {
+  readonly standing: readonly C[]
+  readonly refused: readonly (readonly [C, Refusal])[]
+}
+
+/** Claims judged between two chances for the event loop. */
+const step = 64
+
 /**
  * Which of the claims of one key may count, and why the others may not. Once one counted, it is that one for good: what came
  * first is known by its mark, though it be nowhere to be seen.
  */
-export function judgeClaims<C extends Claimant>(
+export function* judgeClaims<C extends Claimant>(
   claims: readonly C[],
   { voucher, mark, moment, unknownStay, isKnown = false }: Contest,
-): { readonly standing: readonly C[]; readonly refused: readonly (readonly [C, Refusal])[] } {
+): Generator<void, Judged<C>> {
   const refused: (readonly [C, Refusal])[] = []
-  const pass = (some: readonly C[], why: (claim: Claim, of: C) => Refusal | undefined): C[] =>
-    some.filter((claimant) => {
+  function* pass(
+    some: readonly C[],
+    why: (claim: Claim, of: C) => Refusal | undefined,
+  ): Generator<void, readonly C[]> {
+    const passed: C[] = []
+    for (const [i, claimant] of some.entries()) {
+      if (i % step === step - 1) yield
       const { document } = claimant.signed
-      if (document.type !== 'claim') return false
+      if (document.type !== 'claim') continue
       const refusal = why(document.payload, claimant)
-      if (refusal !== undefined) refused.push([claimant, refusal])
-      return refusal === undefined
-    })
-  const timely = pass(claims, (claim, { origin, signed }) => {
+      if (refusal === undefined) passed.push(claimant)
+      else refused.push([claimant, refusal])
+    }
+    return passed
+  }
+  const timely = yield* pass(claims, (claim, { origin, signed }) => {
     const mismatch = refuseMismatch(origin, claim, signed.kid, voucher)
     if (mismatch !== undefined || isKnown || signed.hash === mark?.hash) return mismatch
     if (voucher !== undefined && voucher.until + graceMs < moment.sureMs)
@@ -89,20 +105,28 @@ export function judgeClaims<C extends Claimant>(
     return unknownStay ? refuseStale(origin, signed) : undefined
   })
   const identities = identitiesOf(timely)
-  const standing = pass(timely, (claim, { origin, signed }) => {
+  const standing = yield* pass(timely, (claim, { origin, signed }) => {
     if (mark === undefined ? identities.length === 1 : signed.hash === mark.hash) return undefined
-    const rivals =
-      mark === undefined ? identities.filter((identity) => identity !== claim.identity) : undefined
+    const rivals = mark === undefined ? others(identities, claim.identity) : undefined
     return refuseConflict(origin, claim, rivals)
   })
   return { standing, refused }
 }
 
+/** Runs it at one go, where nothing else is to be done meanwhile. */
+export function drained<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
+}
+
+/** In order. */
 function identitiesOf(claimants: readonly Claimant[]): readonly string[] {
-  const all = claimants.flatMap(({ signed: { document } }) =>
-    document.type === 'claim' ? [document.payload.identity] : [],
-  )
-  return [...new Set(all)].sort()
+  const all = new Set<string>()
+  for (const { document } of claimants.map(({ signed }) => signed))
+    if (document.type === 'claim') all.add(document.payload.identity)
+  return [...all].sort()
 }
 
 function refuseMismatch(
@@ -127,12 +151,12 @@ function refuseEnded(origin: string, claim: Claim, { until }: Voucher): Refusal 
   return refusal(origin, claim, 'voucher-ended', reason, next)
 }
 
-/** `rivals`: identities that claim it at the same time; undefined where another claim counted before. */
-function refuseConflict(origin: string, claim: Claim, rivals: readonly string[] | undefined): Refusal {
+/** `rivals`: who claims it at the same time; undefined where another claim counted before. */
+function refuseConflict(origin: string, claim: Claim, rivals: string | undefined): Refusal {
   const reason =
     rivals === undefined
       ? 'the voucher was claimed before, and who had it first keeps it'
-      : `${rivals.join(', ')} claims the same voucher, so neither counts`
+      : `${rivals} claims the same voucher, so neither counts`
   const next = `somebody else has the voucher's key: find out who, then linkspan ca issue ${claim.gateway}`
   return refusal(origin, claim, 'claim-conflict', reason, next)
 }

@@ -64,7 +64,7 @@ async function run(directory: string, gateway: string): Promise<Cold> {
   const began = performance.now()
   const stall = await longestStalls(async () => {
     for await (const bag of new FileRegistry(directory).watch(signal)) {
-      inputs.deliver(bag)
+      await inputs.deliver(bag)
       break
     }
     read = performance.now()

@@ -45,7 +45,7 @@ for (const [name, open] of Object.entries(cases)) {
     const { tally } = rig.reconciler
     const registry = open(await deadPort())
     const following = (async () => {
-      for await (const bag of registry.watch(rig.signal)) rig.reconciler.deliver(bag)
+      for await (const bag of registry.watch(rig.signal)) void rig.reconciler.deliver(bag)
     })()
     const ticking = setInterval(() => {
       rig.reconciler.inputs.tick()

@@ -267,7 +267,11 @@ const elsewhere: readonly Row[] = [
       at('x3.jws', record(1, { fabric: 'test', serial: 9, state: 'withdrawn' })),
       at('x4.jws', request(3, { fabric: 'test' })),
     ],
-    verdict: { left: 'g1', refused: 'fabric, fabric g1, fabric g1, fabric g3' },
+    verdict: {
+      left: 'g1',
+      refused: 'fabric, fabric g1, fabric g1, fabric g3',
+      says: /belongs to the fabric test, this is prod/,
+    },
   },
   {
     rule: 'fabric',

@@ -44,7 +44,7 @@ const strangers: readonly Row[] = [
     rule: 'authority',
     what: 'a gateway that certifies itself',
     documents: [fabric(), by(identityKeyOf('g1'), certificate(1)), record(1)],
-    verdict: { left: '', refused: 'authority g1, certificate g1' },
+    verdict: { left: '', refused: 'authority g1, certificate g1', says: /is not the authority's/ },
   },
   {
     rule: 'authority',
@@ -75,6 +75,17 @@ const strangers: readonly Row[] = [
     what: 'a fabric document by a certified gateway',
     documents: [...one, by(identityKeyOf('g1'), fabric({ serial: 9 }), 'x.jws')],
     verdict: { left: 'g1', refused: 'authority' },
+  },
+  {
+    rule: 'authority',
+    what: 'a key that a stranger names as the next one certifies nobody',
+    documents: [
+      ...one,
+      chain(stranger, next, { serial: 9, retired: [authority] }),
+      by(next, certificate(2)),
+      record(2),
+    ],
+    verdict: { left: 'g1', refused: 'authority, authority g2, certificate g2' },
   },
   {
     rule: 'authority',
@@ -169,7 +180,7 @@ const retirements: readonly Row[] = [
       rollover,
       retirement,
     ],
-    verdict: { left: 'g2', refused: 'authority g1, certificate g1' },
+    verdict: { left: 'g2', refused: 'authority g1, certificate g1', says: /which the authority retired/ },
   },
   {
     rule: 'authority',
@@ -230,7 +241,7 @@ const retirements: readonly Row[] = [
       retirement,
       by(authorityKey, fabric({ serial: 9, removed: ['g1'] }), 'x.jws'),
     ],
-    verdict: { left: 'g1', refused: 'authority' },
+    verdict: { left: 'g1', refused: 'authority', says: /which the authority retired/ },
   },
   {
     rule: 'authority',

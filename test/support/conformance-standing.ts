@@ -37,7 +37,7 @@ const serials: readonly Row[] = [
       certificate(1, { serial: 2 }),
       record(1, { serial: 2 }),
     ],
-    verdict: { left: 'g1', refused: 'rollback, rollback g1, rollback g1' },
+    verdict: { left: 'g1', refused: 'rollback, rollback g1, rollback g1', says: /serial 1, in force is 2/ },
   },
   {
     rule: 'rollback',
@@ -78,6 +78,18 @@ const serials: readonly Row[] = [
   },
   {
     rule: 'rollback',
+    what: 'a withdrawal of long ago beside the record in force',
+    before: [fabric(), certificate(1), record(1, { serial: 5 })],
+    documents: [
+      fabric(),
+      certificate(1),
+      at('old.jws', record(1, { serial: 4, state: 'withdrawn' })),
+      record(1, { serial: 5 }),
+    ],
+    verdict: { left: 'g1', refused: 'rollback g1' },
+  },
+  {
+    rule: 'rollback',
     what: 'nothing is delivered any longer: nothing ends',
     before: one,
     documents: [],
@@ -102,7 +114,11 @@ const serials: readonly Row[] = [
       ...one,
       ...Array.from({ length: 4 }, (_, i) => at(`twin-${i}.jws`, record(1, { weight: 2 + i }))),
     ],
-    verdict: { left: 'g1', refused: 'equivocation g1, equivocation g1, equivocation g1, equivocation g1' },
+    verdict: {
+      left: 'g1',
+      refused: 'equivocation g1, equivocation g1, equivocation g1, equivocation g1',
+      says: /has the serial 1 of the one in force and says something else/,
+    },
   },
   {
     rule: 'equivocation',
@@ -132,7 +148,7 @@ const serials: readonly Row[] = [
     what: 'other overlay ranges',
     before: one,
     documents: [...one, at('x.jws', fabric({ serial: 2, overlay: { ipv4: prefix('100.64.0.0/16') } }))],
-    verdict: { left: 'g1', refused: 'succession' },
+    verdict: { left: 'g1', refused: 'succession', says: /the overlay ranges cannot change/ },
   },
   {
     rule: 'succession',
@@ -146,7 +162,7 @@ const serials: readonly Row[] = [
     what: 'an underlay in front of the others',
     before: one,
     documents: [fabric({ serial: 2, underlays: [{ name: 'dx' }, { name: 'internet' }] }), ...gateway(1)],
-    verdict: { left: 'g1', refused: 'succession' },
+    verdict: { left: 'g1', refused: 'succession', says: /underlay internet must stay at position 1/ },
   },
   {
     rule: 'succession',
@@ -169,12 +185,19 @@ const dates: readonly Row[] = [
     rule: 'early',
     what: 'a certificate that begins more than an hour from now',
     documents: [...one, ...gateway(2, { notBefore: nowMs + hour + 1 })],
-    verdict: { left: 'g1', refused: 'early g2' },
+    verdict: { left: 'g1', refused: 'early g2', says: /begins at 2025-11-21T/ },
   },
   {
     rule: 'early',
     what: 'a certificate that begins within the hour by which clocks may differ',
     documents: [...one, ...gateway(2, { notBefore: nowMs + hour })],
+    verdict: { left: 'g1 g2' },
+  },
+  {
+    rule: 'early',
+    what: 'a certificate that may have begun, by a clock that may be slow',
+    documents: [...one, ...gateway(2, { notBefore: nowMs + 2 * hour })],
+    context: { moment: { sureMs: nowMs, likelyMs: nowMs + hour } },
     verdict: { left: 'g1 g2' },
   },
   {
@@ -188,7 +211,7 @@ const dates: readonly Row[] = [
     rule: 'expired',
     what: 'a certificate that ended more than an hour ago',
     documents: [...one, ...gateway(2, { notAfter: nowMs - hour - 1 })],
-    verdict: { left: 'g1', refused: 'expired g2' },
+    verdict: { left: 'g1', refused: 'expired g2', says: /expired at 2025-11-21T/ },
   },
   {
     rule: 'expired',
@@ -218,6 +241,19 @@ const dates: readonly Row[] = [
     documents: [...one, ...gateway(2, { serial: 2 })],
     context: { moment: { sureMs: nowMs + year, likelyMs: nowMs + year }, self: 'g2' },
     verdict: { left: 'g1 g2' },
+  },
+  {
+    rule: 'expired',
+    what: 'the own certificate that ended, beside the one that renews it',
+    before: one,
+    documents: [
+      fabric(),
+      at('x.jws', certificate(1, { notAfter: nowMs - hour - 1 })),
+      certificate(1, { serial: 2 }),
+      record(1),
+    ],
+    context: { self: 'g1' },
+    verdict: { left: 'g1', refused: 'rollback g1' },
   },
   {
     rule: 'expired',

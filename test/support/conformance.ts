@@ -50,6 +50,8 @@ export interface Row {
     readonly prefixes?: Readonly<Record<string, string>>
     /** Those left that only close what they had opened. */
     readonly barred?: string
+    /** The reason of some refusal. */
+    readonly says?: RegExp
   }
 }
 
@@ -119,6 +121,12 @@ export function judge({ rule, what, before, documents, context, verdict }: Row):
       const now = inOrder(documents)
       const verified = judged(had, now, here)
       t.same(outcome(verified, verdict), wanted, `verify, ${way}`)
+      const { says } = verdict
+      if (says !== undefined) t.ok(verified.refusals.some(({ reason }) => says.test(reason)))
+      // What has no form may be anything.
+      const isAnswer = ({ rule: of, origin, object, next }: Refusal): boolean =>
+        origin !== '' && object !== '' && (next !== undefined || of === 'document')
+      t.ok(verified.refusals.every(isAnswer), 'each says where it is and what to do')
 
       const running = new Ledger(here, here.marks)
       const first = had && running.admit({ documents: had, complete: true, unreadable: [] }, moment)

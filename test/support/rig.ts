@@ -86,12 +86,12 @@ export class Rig {
   /** All that the registry holds. */
   deliver(all: readonly Document[], unreadable: readonly Reason[] = []): void {
     const said = all.map((document) => delivered(document))
-    this.reconciler.deliver({ documents: said, complete: unreadable.length === 0, unreadable })
+    void this.reconciler.deliver({ documents: said, complete: unreadable.length === 0, unreadable })
   }
 
   /** Some changed documents. */
   change(...changed: readonly Document[]): void {
-    this.reconciler.deliver({
+    void this.reconciler.deliver({
       documents: changed.map((document) => delivered(document, placeOf(document))),
       complete: false,
       unreadable: [],

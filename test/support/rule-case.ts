@@ -2,7 +2,6 @@
 import t from 'tap'
 import type { Delivered, Document } from '../../agent/model/document.ts'
 import { Ledger } from '../../agent/trust/ledger.ts'
-import { rules } from '../../agent/trust/rulebook.ts'
 import type { RuleId } from '../../agent/trust/rulebook.ts'
 import { verify } from '../../agent/trust/verify.ts'
 import type { Context } from '../../agent/trust/verify.ts'
@@ -72,39 +71,4 @@ export function judges(cases: readonly Case[]): void {
       t.end()
     })
   }
-}
-
-/** Rules about who may say a document. */
-export const signerRules: readonly RuleId[] = ['document', 'signature', 'fabric', 'authority', 'signer']
-
-/** Rules about when a document counts. */
-export const standingRules: readonly RuleId[] = [
-  'rollback',
-  'equivocation',
-  'early',
-  'expired',
-  'stale',
-  'succession',
-  'removed',
-  'revoked',
-]
-
-/** Rules about vouchers and claims: test/support/conformance-voucher.ts. */
-export const voucherRules: readonly RuleId[] = ['voucher', 'voucher-ended', 'claim-conflict']
-
-/** The others judge what it says. */
-export const contentRules: readonly RuleId[] = (Object.keys(rules) as RuleId[]).filter(
-  (rule) => ![...signerRules, ...standingRules, ...voucherRules].includes(rule),
-)
-
-/** Each of these rules refuses something in some case. */
-export function covers(cases: readonly Case[], wanted: readonly RuleId[]): void {
-  void t.test('every rule has a case', (t) => {
-    const seen = new Set(cases.flatMap(({ refused }) => refused.map((each) => each.split(' ')[0])))
-    t.same(
-      wanted.filter((rule) => !seen.has(rule)),
-      [],
-    )
-    t.end()
-  })
 }

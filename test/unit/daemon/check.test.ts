@@ -128,3 +128,26 @@ function spoilt({ origin, bytes }: Delivered): Delivered {
   copy[at] = copy[at] === 0x41 ? 0x42 : 0x41
   return { origin, bytes: copy }
 }
+
+void t.test('all who check take breath together', async (t) => {
+  let clock = 0
+  t.intercept(performance, 'now', { value: () => clock++ })
+  let [checks, longest] = [0, 0]
+  const beat = (): void => {
+    longest = Math.max(longest, checks)
+    checks = 0
+    next = setImmediate(beat)
+  }
+  let next = setImmediate(beat)
+  const ledger = {
+    knows: () => {
+      checks++
+      return true
+    },
+  }
+  const some = Array.from({ length: 2000 }, (_, n) => ({ origin: `o${n}`, bytes: Buffer.from(`${n}`) }))
+  const options = { ledger, rejected: new Rejected(), isTrusted: () => true }
+  t.equal((await checked(some, options, new AbortController().signal)).length, 2000)
+  clearImmediate(next)
+  t.ok(longest > 0 && longest < 80, `${longest} in one turn of the loop`)
+})

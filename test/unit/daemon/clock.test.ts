@@ -1,4 +1,5 @@
 /** How late it is, on clocks of the test's own. */
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { Clock } from '../../../agent/daemon/clock.ts'
 import { momentOf } from '../../../agent/trust/moment.ts'
@@ -34,6 +35,41 @@ void t.test('a clock that was never set', (t) => {
   t.strictSame(clock.now(), { sureMs: day, likelyMs: nowMs }, 'certificates begin, and none ends')
   t.equal(clock.lagMs, nowMs - day - hour, 'and it is said')
   t.end()
+})
+
+void t.test('an agent that was off for hours', (t) => {
+  let wall = nowMs
+  let at = 0
+  const pass = (ms: number): void => {
+    wall += ms
+    at += ms
+  }
+  const clock = new Clock({ floorMs: nowMs - 9 * hour, wall: () => wall, monotonic: () => at })
+  t.strictSame(clock.now(), { sureMs: nowMs - 9 * hour, likelyMs: nowMs }, 'nothing expires by it at once')
+  t.equal(clock.leapMs, 0, 'and it is nothing to tell')
+  pass(hour / 2)
+  wall += 2 * hour
+  clock.now()
+  t.equal(clock.leapMs, 11 * hour, 'a leap meanwhile is')
+  wall -= 2 * hour
+  pass(hour / 2)
+  t.equal(clock.now().sureMs, nowMs + hour, 'after an hour it is believed')
+  wall += 5 * hour
+  clock.now()
+  t.equal(clock.leapMs, 5 * hour, 'and nothing is left of the absence')
+  const late = new Clock({ floorMs: nowMs, wall: () => nowMs + 3653 * day, monotonic: () => 0 })
+  late.now()
+  t.equal(late.leapMs, 3653 * day, 'nobody is away for ten years')
+  t.end()
+})
+
+void t.test('a machine that slept has no wrong clock', async (t) => {
+  // The clock that stands still meanwhile is not asked.
+  t.intercept(performance, 'now', { value: () => 0 })
+  const clock = new Clock({ floorMs: nowMs - 9 * hour, wall: () => nowMs })
+  const before = clock.now().sureMs
+  await pause(200)
+  t.ok(clock.now().sureMs - before >= 100, 'by the time since boot, though the wall clock stands')
 })
 
 void t.test('every document of the authority is a witness, and no other', (t) => {

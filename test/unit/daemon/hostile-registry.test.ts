@@ -81,7 +81,7 @@ void t.test('junk without end costs so much and no more, and news come through',
     const junk = Array.from({ length: 20 }, (_, n) => {
       return delivered(recordDocument(9, { serial: i * 20 + n }), `records/junk-${i * 20 + n}.jws`, stranger)
     })
-    rig.reconciler.deliver({ documents: junk, complete: false, unreadable: [] })
+    await rig.reconciler.deliver({ documents: junk, complete: false, unreadable: [] })
     await rig.turn()
   }
   const told = rig.events.since(0).map(({ event }) => event)
@@ -109,7 +109,7 @@ void t.test('a long document counts once its key is trusted', async (t) => {
   rig.deliver([fabricDocument(), ...documents(3).slice(1)])
   await rig.turn()
   const stranger = delivered(fabricDocument({ serial: 2, removed }), 'fabric.jws', keyOf('stranger'))
-  rig.reconciler.deliver({ documents: [stranger], complete: false, unreadable: [] })
+  await rig.reconciler.deliver({ documents: [stranger], complete: false, unreadable: [] })
   await rig.turn()
   const { refusals, snapshot } = rig.reconciler.inputs.admission
   t.match(refusals, [{ origin: 'fabric.jws', rule: 'authority', reason: /too long/ }])
@@ -124,9 +124,9 @@ void t.test('a long document counts once its key is trusted', async (t) => {
     retired: [],
   }
   const handover = delivered({ type: 'authority', payload }, 'authority/1.jws', authorityKey)
-  rig.reconciler.deliver({ documents: [long], complete: false, unreadable: [] })
+  await rig.reconciler.deliver({ documents: [long], complete: false, unreadable: [] })
   await rig.turn()
-  rig.reconciler.deliver({ documents: [handover], complete: false, unreadable: [] })
+  await rig.reconciler.deliver({ documents: [handover], complete: false, unreadable: [] })
   await rig.turn()
   await rig.turn()
   t.strictSame(rig.reconciler.inputs.admission.refusals, [])
@@ -141,7 +141,7 @@ void t.test('a hundred refusals are told one by one, the others as a number', as
     return delivered(recordDocument(9, { serial: n }), `records/junk-${n}.jws`, stranger)
   })
   const all = documents(3).map((document) => delivered(document))
-  rig.reconciler.deliver({ documents: [...all, ...junk], complete: true, unreadable: [] })
+  await rig.reconciler.deliver({ documents: [...all, ...junk], complete: true, unreadable: [] })
   await rig.turn()
   t.equal(rig.reconciler.inputs.admission.refusals.length, 300)
   const told = rig.events.since(0)
@@ -200,7 +200,7 @@ void t.test('all that there is comes again, less what is gone by then', async (t
   isBroken = true
   rig.deliver(documents(3))
   await rig.turn()
-  rig.reconciler.deliver({
+  await rig.reconciler.deliver({
     documents: [],
     gone: ['records/g3.jws'],
     complete: false,
@@ -228,7 +228,7 @@ void t.test(
     const junk = Array.from({ length: 300 }, (_, n) =>
       delivered(recordDocument(9, { gateway: `x${n}`, prefixes }), `records/junk-${n}.jws`, stranger),
     )
-    rig.reconciler.deliver({ documents: junk, complete: false, unreadable: [] })
+    await rig.reconciler.deliver({ documents: junk, complete: false, unreadable: [] })
     await rig.turn()
     t.ok(Number(rig.last('documents-dropped')?.fields['times']) > 0)
     rig.change(certificateDocument(3))
@@ -260,7 +260,7 @@ void t.test('a registry that churns gets so many checks and changes, however lon
   })
   const { signal } = new AbortController()
   const deliver = (some: readonly Delivered[], complete = false): void => {
-    inputs.deliver({ documents: some, complete, unreadable: [] })
+    void inputs.deliver({ documents: some, complete, unreadable: [] })
   }
   deliver(
     documents(3).map((one) => delivered(one)),
@@ -287,4 +287,50 @@ void t.test('a registry that churns gets so many checks and changes, however lon
   const { total } = inputs.admission.refused
   t.ok(total + applied <= checks.burst + checks.perSecond * seconds, `${total} refused: each was checked`)
   t.ok(inputs.deferred.waiting > 0)
+})
+
+void t.test('a long bag is gone through in short pieces', async (t) => {
+  const rig = new Rig()
+  await rig.reconciler.deliver({
+    documents: documents(2).map((one) => delivered(one)),
+    complete: true,
+    unreadable: [],
+  })
+  await rig.turn()
+  // A clock that goes on by a millisecond whenever it is asked: what is done between two looks at it costs one.
+  // It is no clock for the test's own timeout.
+  t.setTimeout(0)
+  let clock = performance.now()
+  t.intercept(performance, 'now', { value: () => clock++ })
+  // How often anybody reads of the junk within one turn of the event loop.
+  let [reads, longest] = [0, 0]
+  const beat = (): void => {
+    longest = Math.max(longest, reads)
+    reads = 0
+    next = setImmediate(beat)
+  }
+  let next = setImmediate(beat)
+  const many = 15_000
+  const most = 12_000
+  const junk = Array.from({ length: many }, (_, n): Delivered => ({
+    get origin() {
+      reads++
+      return `records/junk-${n}.jws`
+    },
+    get bytes() {
+      reads++
+      return Buffer.from(`junk ${n}`)
+    },
+  }))
+  for (const round of ['new', 'known', 'again']) {
+    const put = rig.reconciler.deliver({ documents: junk, complete: round === 'known', unreadable: [] })
+    t.ok(reads < most, `${round}: ${reads} at once`)
+    await put
+    await rig.turn()
+  }
+  clearImmediate(next)
+  t.ok(longest > 0 && longest < most, `${longest} in one turn of the loop`)
+  const { waiting } = rig.reconciler.inputs.deferred
+  t.equal(rig.reconciler.inputs.admission.refused.total + waiting, many)
+  rig.stop()
 })

@@ -40,7 +40,7 @@ void t.test('what we said is put back, and said once while it lies there', async
   const following = (async () => {
     for await (const bag of registry.watch(stop.signal)) {
       places.take(bag)
-      rig.reconciler.deliver(bag)
+      void rig.reconciler.deliver(bag)
       await rig.turn()
       publisher.look()
     }

@@ -135,7 +135,7 @@ void t.test('nor while one is not to be believed; one that ended is', async (t) 
     const second = new Rig(first.kernel)
     const others = documents(3).filter((each) => gatewayOf(each) !== 'g2')
     const all = [...others.map((document) => delivered(document)), ...of2]
-    second.reconciler.deliver({ documents: all, complete: true, unreadable: [] })
+    await second.reconciler.deliver({ documents: all, complete: true, unreadable: [] })
     await second.turn()
     t.match(second.reconciler.inputs.admission.refusals, [
       { rule, gateway: rule === 'signature' ? undefined : 'g2' },

@@ -1,6 +1,6 @@
 /**
- * The rules as a table: what the documents say, what is refused, and what is left. Who may say it, and when, is in
- * rule-signer.test.ts and rule-standing.test.ts.
+ * The rules of content as a table: what the documents say, what is refused, and what is left. Who may say it, and when, is
+ * in the conformance table (conformance.test.ts).
  */
 import t from 'tap'
 import type { Document } from '../../../agent/model/document.ts'
@@ -19,7 +19,7 @@ import {
   recordDocument as record,
   tunnelKeyOf,
 } from '../../support/documents.ts'
-import { bytesOf, contentRules, covers, judges } from '../../support/rule-case.ts'
+import { bytesOf, judges } from '../../support/rule-case.ts'
 import type { Case } from '../../support/rule-case.ts'
 
 const p = prefix
@@ -314,7 +314,6 @@ function canonical(of: string): string {
 }
 
 judges(cases)
-covers(cases, contentRules)
 
 void t.test('refusals of one rule are summed up', (t) => {
   const many = Array.from({ length: 500 }, (_, i) => `10.200.${i >> 1}.${(i & 1) * 128}/25`)

@@ -97,3 +97,23 @@ void t.test('a record that is gone, and comes back after its certificate went, i
   t.same([...(again.snapshot?.gateways.keys() ?? [])], ['g2'], 'and counts when it may')
   t.end()
 })
+
+void t.test('a thief who claims a voucher a hundred times is answered in as many short texts', (t) => {
+  const ledger = new Ledger(ground)
+  const claims = Array.from({ length: 100 }, (_, i) =>
+    delivered(
+      { type: 'claim', payload: claimOf(2, {}, `thief ${i}`) },
+      `claims/${i}.jws`,
+      voucherKeyOf('g2'),
+    ),
+  )
+  const documents = [delivered(fabricDocument()), delivered(voucherDocument(2)), ...claims]
+  const { refusals } = ledger.admit({ documents, complete: true, unreadable: [] }, moment)
+  const conflicts = refusals.filter(({ rule }) => rule === 'claim-conflict')
+  t.equal(conflicts.length, 100)
+  t.ok(
+    conflicts.every(({ reason }) => / and 96 more claims the same voucher, so neither counts$/.test(reason)),
+  )
+  t.ok(conflicts.every(({ reason }) => reason.length < 250))
+  t.end()
+})
