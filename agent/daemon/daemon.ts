@@ -150,7 +150,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     reconciler,
     kernel,
     surroundings,
-    entryOf: (gateway, underlay) => prober.entryOf(gateway, underlay),
+    entryOf: (gateway, underlay, lane) => prober.entryOf(gateway, underlay, lane),
     version,
     fabric: config.fabric,
     gateway,

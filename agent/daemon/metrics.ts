@@ -7,6 +7,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { httpServer, listen } from './http.ts'
 import type { PathView } from './path-view.ts'
+import { isInUse } from './peer-view.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Status, StatusView } from './status.ts'
@@ -221,7 +222,8 @@ function tunnels(views: readonly PeerView[]): string[] {
 }
 
 function paths(views: readonly PeerView[]): string[] {
-  const probed = views.filter(({ path }) => path !== undefined)
+  // One series a path: a tunnel of other keys would be the same one twice.
+  const probed = views.filter((view) => view.path !== undefined && isInUse(view))
   const each = (value: (path: PathView) => number | undefined): Sample[] =>
     probed.flatMap(({ gateway, site, underlay, path }): Sample[] => {
       const found = path === undefined ? undefined : value(path)

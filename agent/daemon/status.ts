@@ -5,7 +5,7 @@ import type { Vanished } from '../trust/admission.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import type { Reason } from '../errors.ts'
 import type { EntryOf, PeerView, Seen } from './peer-view.ts'
-import { peerViews } from './peer-view.ts'
+import { isInUse, peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { CloudView, Surroundings } from './surroundings.ts'
 import type { Waiting } from './publisher.ts'
@@ -167,7 +167,8 @@ export class StatusView {
     ]
     const { conflicts } = troubles
     // Who is taken out of service on purpose is no trouble.
-    const up = peers.filter(({ state }) => state === 'up' || state === 'draining').length
+    const used = peers.filter(isInUse)
+    const up = used.filter(({ state }) => state === 'up' || state === 'draining').length
     const problems = failures.length + conflicts.length + refused.total + inputs.unreadable.length
     const unreachable = [...desired.notes()].some(
       ({ kind }) => kind === 'no-path' || kind === 'all-paths-down',
@@ -175,12 +176,12 @@ export class StatusView {
     const isWaiting = self === undefined || !settled
     const health: Health = isWaiting
       ? 'waiting'
-      : up < peers.length || problems > 0 || unreachable
+      : up < used.length || problems > 0 || unreachable
         ? 'degraded'
         : 'ok'
     const trust = this.trust()
     const cloud = this.#options.surroundings.view
-    const state = isWaiting ? this.#waitingFor() : tunnels(up, peers.length, problems)
+    const state = isWaiting ? this.#waitingFor() : tunnels(up, used.length, problems)
     return {
       schema,
       health,
