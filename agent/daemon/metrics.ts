@@ -10,6 +10,7 @@ import type { PathView } from './path-view.ts'
 import { isInUse } from './peer-view.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
+import type { RotationView } from './rotation.ts'
 import type { Status, StatusView } from './status.ts'
 import type { TrustView } from './trust-view.ts'
 import { durationBuckets } from './tally.ts'
@@ -39,6 +40,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           ...own(reconciler, version),
           ...trust(view.trust()),
           ...source(view.registry()),
+          ...keys(view.keys()),
           ...tunnels(await view.peers()),
           '',
         ].join('\n'),
@@ -197,6 +199,20 @@ function trust({ fabric, certificate, authorities, recordSerial, barred, clock }
       'linkspan_certificate_expiry_timestamp_seconds',
       'When our certificate expires.',
       certificate && certificate.notAfterMs / 1000,
+    ),
+  ]
+}
+
+function keys(view: RotationView | undefined): string[] {
+  if (view === undefined) return []
+  const { generation, ageSeconds, older } = view
+  return [
+    ...gauge('linkspan_key_generation', 'Generation of our newest tunnel keys.', generation),
+    ...gauge('linkspan_key_age_seconds', 'Age of our newest tunnel keys.', ageSeconds),
+    ...gauge(
+      'linkspan_key_rotating',
+      '1 while the generation before is still kept.',
+      Number(older !== undefined),
     ),
   ]
 }

@@ -9,6 +9,7 @@ import { isInUse, peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { CloudView, Surroundings } from './surroundings.ts'
 import type { Waiting } from './publisher.ts'
+import type { RotationView } from './rotation.ts'
 import { trustView } from './trust-view.ts'
 import type { TrustView } from './trust-view.ts'
 import type { Trouble } from './trouble.ts'
@@ -50,6 +51,8 @@ export interface Status {
     readonly unreadable: readonly Reason[]
   }
   readonly trust: TrustView
+  /** Our tunnel keys: which generation, and what a rotation waits for. */
+  readonly keys?: RotationView
   /** What the cloud says of this VM; absent on premises. */
   readonly cloud?: CloudView
   readonly conflicts: readonly Reason[]
@@ -67,6 +70,7 @@ export interface StatusOptions {
   readonly kernel: Kernel
   readonly surroundings: Surroundings
   readonly entryOf?: EntryOf
+  readonly rotation?: () => RotationView
   readonly version: string
   readonly fabric: string
   readonly gateway: string
@@ -200,6 +204,7 @@ export class StatusView {
       routes: desired.count('route'),
       registry: this.registry(),
       trust,
+      ...this.#keys(),
       ...(cloud === undefined ? {} : { cloud }),
       conflicts,
       failures,
@@ -210,6 +215,15 @@ export class StatusView {
       vanished,
       notes: [...desired.notes()],
     }
+  }
+
+  keys(): RotationView | undefined {
+    return this.#options.rotation?.()
+  }
+
+  #keys(): Pick<Status, 'keys'> {
+    const keys = this.keys()
+    return keys === undefined ? {} : { keys }
   }
 
   /** Troubles that are those of no kernel object. */
