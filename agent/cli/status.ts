@@ -8,6 +8,7 @@ import type { Reason } from '../errors.ts'
 import { formatAgo, formatBytes } from '../daemon/duration.ts'
 import type { PathView } from '../daemon/path-view.ts'
 import type { PeerView } from '../daemon/peer-view.ts'
+import type { RotationView } from '../daemon/rotation.ts'
 import type { Status } from '../daemon/status.ts'
 import type { CloudView } from '../daemon/surroundings.ts'
 import { ask, defaultRunDirectory } from './client.ts'
@@ -59,6 +60,7 @@ export function formatStatus(status: Status, nowSeconds: number): string {
     `version ${status.version}, up ${formatFor(status.uptimeSeconds)}`,
   ]
   if (status.overlay.length > 0) lines.push(`overlay address ${status.overlay.join(', ')}`)
+  if (status.keys !== undefined) lines.push(keysLine(status.keys))
   if (status.cloud !== undefined) lines.push(cloudLine(status.cloud))
   if (dataPlane !== 'kernel') {
     lines.push(
@@ -79,6 +81,13 @@ export function formatStatus(status: Status, nowSeconds: number): string {
     lines.push(`outbox ${path}: not in the registry yet`, `  next: ${next}`)
   }
   return lines.join('\n')
+}
+
+/** Which keys, and what a rotation waits for. */
+export function keysLine({ generation, ageSeconds, phase, older, waitsFor }: RotationView): string {
+  const made = `key generation ${generation}, made ${formatAgo(ageSeconds)}`
+  if (older === undefined) return waitsFor === undefined ? made : `${made}; ${waitsFor}`
+  return `${made}; ${older.generation} ${phase === 'retiring' ? 'retires' : 'is still in place'}${waitsFor === undefined ? '' : `: ${waitsFor}`}`
 }
 
 /** Where the cloud says we are, or why it says nothing. */

@@ -1,6 +1,7 @@
 /**
  * The control socket: HTTP on /run/linkspan/linkspan.sock, for the CLI and for programs. Who may open it is the file's
- * mode: 0660, group `linkspan` where there is one. It reads; what it can be asked to do is an audit, a drain and a stop.
+ * mode: 0660, group `linkspan` where there is one. It reads; what it can be asked to do is an audit, a drain, a rotation of
+ * keys and a stop.
  */
 import { chown, mkdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
@@ -16,6 +17,7 @@ import type { Events } from './event.ts'
 import { httpServer, json, jsonList, listen, socketName } from './http.ts'
 import { pathViews } from './path-view.ts'
 import type { Reconciler } from './reconciler.ts'
+import type { Rotation, RotationView } from './rotation.ts'
 import { routeViews } from './route-view.ts'
 import { schema } from './status.ts'
 import type { StatusView } from './status.ts'
@@ -31,11 +33,19 @@ export interface ControlOptions {
   readonly events: Events
   readonly kernel: Kernel
   readonly drain: Drain
+  readonly rotation: Pick<Rotation, 'begin' | 'view'>
   /** What is probed. */
   readonly paths: () => Iterable<PathEntry>
   /** It was drained, or put back into service. */
   readonly onDrain: () => void
   readonly stop: () => void
+}
+
+/** Of `/keys`. */
+export interface KeysView extends RotationView {
+  readonly schema: number
+  /** Of a request to rotate: this one began it. */
+  readonly begun?: boolean
 }
 
 /** Of `/drain`. */
@@ -51,7 +61,7 @@ const pieceSize = 1000
 
 /** Call it with the lock of the namespace held: a socket that is there is then a dead agent's. */
 export async function openControl(options: ControlOptions): Promise<Server> {
-  const { runDirectory, reconciler, view, events, kernel, drain, paths, stop } = options
+  const { runDirectory, reconciler, view, events, kernel, drain, rotation, paths, stop } = options
   const drainView = async (signal: AbortSignal): Promise<DrainView> => {
     const { packets } = await kernel.carried(signal)
     return { schema, draining: drain.isOn, packets }
@@ -79,6 +89,11 @@ export async function openControl(options: ControlOptions): Promise<Server> {
         options.onDrain()
       }
       return json(await drainView(signal))
+    },
+    'GET /keys': () => json({ schema, ...rotation.view } satisfies KeysView),
+    'POST /keys/rotate': async () => {
+      const begun = await rotation.begin()
+      return json({ schema, begun, ...rotation.view } satisfies KeysView)
     },
     'POST /stop': () => {
       setImmediate(stop)

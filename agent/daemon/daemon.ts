@@ -30,13 +30,15 @@ import type { StartProbes } from './prober.ts'
 import { Publisher } from './publisher.ts'
 import type { RegistryAddresses } from './registry-address.ts'
 import { Reconciler } from './reconciler.ts'
+import { Rotation } from './rotation.ts'
+import type { RotatingKeys } from './rotation.ts'
 import { StatusView } from './status.ts'
 import type { Surroundings } from './surroundings.ts'
 import { backoffMs } from './trouble.ts'
 
 export interface DaemonOptions {
   readonly config: Config
-  readonly keys: Keys
+  readonly keys: Keys & RotatingKeys
   /** What cloud-init left here. */
   readonly voucher?: VoucherKey | undefined
   /** The last-known-good store, and what was in it. */
@@ -64,6 +66,8 @@ export interface DaemonOptions {
 }
 
 const statusEveryMs = 10_000
+/** How late a step of a rotation of keys may be. */
+const rotateEveryMs = 5000
 /** How late a document may begin or end. */
 const tickEveryMs = 60_000
 
@@ -100,6 +104,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       notifier.ready()
       notifier.alive()
       prober.look()
+      void rotation.look()
     },
     onProgress: () => {
       notifier.progress()
@@ -146,11 +151,29 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     tally,
     signal,
   })
-  const view = new StatusView({
+  const rotation: Rotation = new Rotation({
+    gateway,
+    keys,
+    planned: () => reconciler.planned,
+    handshakes: () => handshakeAges(kernel, signal),
+    hindrance: async () => {
+      if (drain.isOn) return 'this gateway drains'
+      if (options.hindrance !== undefined) return options.hindrance.reason
+      const { health, summary } = await view.status()
+      return health === 'ok' ? undefined : summary
+    },
+    onChange: () => {
+      publisher.look()
+    },
+    events,
+    sure: () => inputs.clock.now().sureMs,
+  })
+  const view: StatusView = new StatusView({
     reconciler,
     kernel,
     surroundings,
-    entryOf: (gateway, underlay) => prober.entryOf(gateway, underlay),
+    rotation: () => rotation.view,
+    entryOf: (gateway, underlay, lane) => prober.entryOf(gateway, underlay, lane),
     version,
     fabric: config.fabric,
     gateway,
@@ -177,6 +200,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     events,
     kernel,
     drain,
+    rotation,
     paths: () => prober.entries(),
     onDrain,
     stop: stopNow,
@@ -195,6 +219,9 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const ticking = setInterval(() => {
     inputs.tick()
   }, tickEveryMs)
+  const rotating = setInterval(() => {
+    void rotation.look()
+  }, rotateEveryMs)
   const telling = setInterval(() => {
     view.status().then(
       ({ summary }) => {
@@ -209,6 +236,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     stop.abort()
     clearInterval(telling)
     clearInterval(ticking)
+    clearInterval(rotating)
     notifier.stopping()
     prober.close()
     canary.stop()

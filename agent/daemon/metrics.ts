@@ -7,8 +7,10 @@ import type { IncomingMessage, Server } from 'node:http'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { httpServer, listen } from './http.ts'
 import type { PathView } from './path-view.ts'
+import { isInUse } from './peer-view.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
+import type { RotationView } from './rotation.ts'
 import type { Status, StatusView } from './status.ts'
 import type { TrustView } from './trust-view.ts'
 import { durationBuckets } from './tally.ts'
@@ -38,6 +40,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           ...own(reconciler, version),
           ...trust(view.trust()),
           ...source(view.registry()),
+          ...keys(view.keys()),
           ...tunnels(await view.peers()),
           '',
         ].join('\n'),
@@ -198,6 +201,20 @@ function trust({ fabric, certificate, authorities, recordSerial, barred, clock }
   ]
 }
 
+function keys(view: RotationView | undefined): string[] {
+  if (view === undefined) return []
+  const { generation, ageSeconds, older } = view
+  return [
+    ...gauge('linkspan_key_generation', 'Generation of our newest tunnel keys.', generation),
+    ...gauge('linkspan_key_age_seconds', 'Age of our newest tunnel keys.', ageSeconds),
+    ...gauge(
+      'linkspan_key_rotating',
+      '1 while the generation before is still kept.',
+      Number(older !== undefined),
+    ),
+  ]
+}
+
 function durations({ tally }: Reconciler): string[] {
   const name = 'linkspan_reconcile_duration_seconds'
   const lines = [`# HELP ${name} Duration of a pass or audit.`, `# TYPE ${name} histogram`]
@@ -219,7 +236,8 @@ function tunnels(views: readonly PeerView[]): string[] {
 }
 
 function paths(views: readonly PeerView[]): string[] {
-  const probed = views.filter(({ path }) => path !== undefined)
+  // One series a path: a tunnel of other keys would be the same one twice.
+  const probed = views.filter((view) => view.path !== undefined && isInUse(view))
   const each = (value: (path: PathView) => number | undefined): Sample[] =>
     probed.flatMap(({ gateway, site, underlay, path }): Sample[] => {
       const found = path === undefined ? undefined : value(path)

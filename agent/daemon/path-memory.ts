@@ -6,6 +6,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { standings } from '../model/path-state.ts'
 import type { Standing } from '../model/path-state.ts'
+import type { Remembered } from '../probe/table.ts'
 
 const known: readonly unknown[] = standings
 
@@ -16,23 +17,26 @@ export class PathMemory {
     this.#file = path.join(runDirectory, 'paths.json')
   }
 
-  /** By path; empty where there is no file, or none that can be read: then every path counts as fit, as after a reboot. */
-  read(): ReadonlyMap<string, Standing> {
+  /** Empty where there is no file, or none that can be read: then every path counts as fit, as after a reboot. */
+  read(): Remembered {
     try {
       const saved: unknown = JSON.parse(readFileSync(this.#file, 'utf8'))
-      if (typeof saved !== 'object' || saved === null) return new Map()
-      return new Map(Object.entries(saved).filter(([, standing]) => known.includes(standing))) as Map<
-        string,
-        Standing
-      >
+      const { standings, proven } = saved as Record<string, unknown>
+      const stood = typeof standings === 'object' && standings !== null ? Object.entries(standings) : []
+      const heard: readonly unknown[] = Array.isArray(proven) ? proven : []
+      return {
+        standings: new Map(stood.filter((entry): entry is [string, Standing] => known.includes(entry[1]))),
+        proven: new Set(heard.filter((id) => typeof id === 'string')),
+      }
     } catch {
-      return new Map()
+      return { standings: new Map(), proven: new Set() }
     }
   }
 
   /** No fsync: it means nothing after a reboot. Throws as node:fs does. */
-  write(unfit: ReadonlyMap<string, Standing>): void {
-    writeFileSync(`${this.#file}.next`, JSON.stringify(Object.fromEntries(unfit)), { mode: 0o600 })
+  write({ standings, proven }: Remembered): void {
+    const text = JSON.stringify({ standings: Object.fromEntries(standings), proven: [...proven] })
+    writeFileSync(`${this.#file}.next`, text, { mode: 0o600 })
     renameSync(`${this.#file}.next`, this.#file)
   }
 }

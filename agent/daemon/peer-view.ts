@@ -4,16 +4,26 @@ import type { Reason } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Device, Peer } from '../model/kernel-object.ts'
 import { keyOf } from '../model/kernel-object.ts'
-import { underlayOf } from '../model/device.ts'
+import { laneOf, underlayOf } from '../model/device.ts'
+import type { Gateway } from '../model/gateway.ts'
 import type { Standing } from '../model/path-state.ts'
+import { laneRoles } from '../plan/lane.ts'
+import type { LaneRole } from '../plan/lane.ts'
+import { localOf } from '../plan/local.ts'
+import { pathsTo } from '../plan/path.ts'
 import type { PathEntry } from '../probe/table.ts'
 import { pathView, waysInUse } from './path-view.ts'
 import type { PathView } from './path-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import { formatAgo } from './duration.ts'
 
-/** Of the tunnel while no probe tells more: `connecting`, `stale`, `missing`; else how its path stands, `up` where it is fit. */
-export type PeerState = 'up' | 'connecting' | 'stale' | 'missing' | Exclude<Standing, 'fit'>
+/**
+ * Of the tunnel while no probe tells more: `connecting`, `stale`, `missing`; else how its path stands, `up` where it is fit.
+ * While keys rotate there are several tunnels a path: besides the one in use those that wait for the far end to take the new
+ * keys up (`rekeying`), and those of old keys that rest (`retiring`).
+ */
+export type PeerState =
+  'up' | 'connecting' | 'stale' | 'missing' | 'rekeying' | 'retiring' | Exclude<Standing, 'fit'>
 
 export interface PeerView {
   readonly gateway: string
@@ -47,7 +57,12 @@ export interface PeersSeen {
 }
 
 /** What probes know of a path. */
-export type EntryOf = (gateway: string, underlay: string) => PathEntry | undefined
+export type EntryOf = (gateway: string, underlay: string, lane: number) => PathEntry | undefined
+
+/** False for a tunnel of keys that are not used yet, or no more: it says nothing of how the peer is. */
+export function isInUse({ state }: Pick<PeerView, 'state'>): boolean {
+  return state !== 'rekeying' && state !== 'retiring'
+}
 
 /** Live view; dumps devices and peers. `before`: what the last one saw. */
 export async function peerViews(
@@ -78,15 +93,17 @@ export async function peerViews(
     if (object.gateway === undefined) continue
     const gateway = snapshot?.gateways.get(object.gateway)
     const live = observed.get(keyOf(object))
-    const u = underlayOf(Number(object.device.slice('ls-wg'.length)))
+    const index = Number(object.device.slice('ls-wg'.length))
+    const u = underlayOf(index)
     const latestHandshake = live?.latestHandshake ?? 0
     const silence = silent.get(object.device)
     const underlay = snapshot?.fabric.underlays[u]?.name ?? String(u)
-    const entry = entryOf(object.gateway, underlay)
+    const entry = entryOf(object.gateway, underlay, laneOf(index))
     const path =
       entry === undefined ? undefined : pathView(entry, used.has(`${object.gateway} ${object.device}`))
     const tunnel = silence === undefined ? stateOf(live, latestHandshake, nowSeconds) : 'stale'
-    const state = withPath(tunnel, path)
+    const role = gateway === undefined ? 'current' : roleOf(reconciler, gateway, index)
+    const state = tunnel === 'missing' || role === 'current' ? withPath(tunnel, path) : stateByRole[role]
     const endpoint = live?.endpoint ?? object.endpoint
     views.push({
       gateway: object.gateway,
@@ -116,6 +133,15 @@ function* desiredPeers({ desired }: Reconciler): Generator<Peer> {
     if (!key.startsWith('gateway ')) continue
     for (const object of objects) if (object.kind === 'peer') yield object
   }
+}
+
+const stateByRole = { newer: 'rekeying', older: 'retiring' } as const
+
+function roleOf({ planned }: Reconciler, gateway: Gateway, device: number): LaneRole {
+  const local = planned === undefined ? undefined : localOf(planned)
+  if (local === undefined) return 'current'
+  const { paths } = pathsTo(local, gateway)
+  return laneRoles(paths, gateway.name, local.input.paths).get(device) ?? 'current'
 }
 
 /** Answers to probes are news of this second, a handshake may be minutes old. */
@@ -150,6 +176,10 @@ function explain(
       }
     case 'silent':
       return { reason: path?.reasons.join('; ') ?? '', next: 'see there what `linkspan status` says' }
+    case 'rekeying':
+      return { reason: 'waits until the far end takes up the new keys; the ones before are in use till then' }
+    case 'retiring':
+      return { reason: 'of keys that retire once nobody uses them any more' }
     case 'degraded':
     case 'draining':
     case 'not-forwarding':

@@ -5,12 +5,12 @@
  *   plan ─▶ paths to probe ─▶ engine (a thread of its own) ─▶ path table ─▶ path state ─▶ reconciler
  */
 import { reasonOf } from '../errors.ts'
-import type { PathState, Standing } from '../model/path-state.ts'
+import type { PathState } from '../model/path-state.ts'
 import type { PlanInput } from '../plan/input.ts'
 import { ProbePlan } from '../plan/probe.ts'
 import type { PlannedProbe } from '../plan/probe.ts'
 import { PathTable, pathId } from '../probe/table.ts'
-import type { PathEntry } from '../probe/table.ts'
+import type { PathEntry, Remembered } from '../probe/table.ts'
 import type { ProbeEngine, ProbeEvents, Word } from '../probe/port.ts'
 import type { Verdict } from '../probe/state.ts'
 import type { Events } from './event.ts'
@@ -69,8 +69,8 @@ export class Prober {
     return this.#table.entries()
   }
 
-  entryOf(gateway: string, underlay: string): PathEntry | undefined {
-    return this.#table.entryOf(gateway, underlay)
+  entryOf(gateway: string, underlay: string, lane: number): PathEntry | undefined {
+    return this.#table.entryOf(gateway, underlay, lane)
   }
 
   /** What is planned, or what we say of ourselves, may be different. */
@@ -155,16 +155,16 @@ export class Prober {
   }
 
   #publish(): void {
-    const { state, unfit } = this.#table
+    const { state, memory } = this.#table
     if (state === this.#published) return
     this.#published = state
     this.#options.setPaths(state)
-    this.#remember(unfit)
+    this.#remember(memory)
   }
 
-  #remember(unfit: ReadonlyMap<string, Standing>): void {
+  #remember(paths: Remembered): void {
     try {
-      this.#options.memory.write(unfit)
+      this.#options.memory.write(paths)
       this.#isMemoryBroken = false
     } catch (error) {
       if (this.#isMemoryBroken) return
@@ -174,10 +174,16 @@ export class Prober {
     }
   }
 
-  #tell({ gateway, underlay, verdict, rttMs }: PathEntry, before: Verdict): void {
+  #tell(entry: PathEntry, before: Verdict): void {
+    const { gateway, underlay, device, verdict, rttMs, contested = false } = entry
     const { events } = this.#options
     const { standing, blocked, reasons } = verdict
-    const about = { gateway, underlay, standing, before: before.standing }
+    const about = { gateway, underlay, standing, before: before.standing, ...(contested ? { device } : {}) }
+    if (contested && entry.lastSeenMs === 0 && standing !== 'fit') {
+      // The far end may not have heard of the new keys yet; the old ones carry the traffic till then.
+      events.emit('debug', 'lane-waits', { ...about, reason: reasons.join('; ') })
+      return
+    }
     if (standing === 'fit' && !blocked) {
       events.emit('notice', 'path-up', { ...about, rttMs: Number(rttMs.toFixed(3)) })
       return
@@ -214,8 +220,8 @@ export class Prober {
   async #askHandshakes(): Promise<void> {
     const atMs = performance.now()
     if (atMs - this.#askedAtMs < this.#askEveryMs) return
-    const unheard = (this.#probes ?? []).filter(({ gateway, underlay }) => {
-      const entry = this.#table.entryOf(gateway, underlay)
+    const unheard = (this.#probes ?? []).filter(({ gateway, underlay, lane }) => {
+      const entry = this.#table.entryOf(gateway, underlay, lane)
       return entry !== undefined && entry.state !== 'unknown' && entry.lastSeenMs === 0
     })
     if (unheard.length === 0) return

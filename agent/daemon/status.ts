@@ -5,10 +5,11 @@ import type { Vanished } from '../trust/admission.ts'
 import type { Refusal } from '../trust/refusal.ts'
 import type { Reason } from '../errors.ts'
 import type { EntryOf, PeerView, Seen } from './peer-view.ts'
-import { peerViews } from './peer-view.ts'
+import { isInUse, peerViews } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { CloudView, Surroundings } from './surroundings.ts'
 import type { Waiting } from './publisher.ts'
+import type { RotationView } from './rotation.ts'
 import { trustView } from './trust-view.ts'
 import type { TrustView } from './trust-view.ts'
 import type { Trouble } from './trouble.ts'
@@ -50,6 +51,8 @@ export interface Status {
     readonly unreadable: readonly Reason[]
   }
   readonly trust: TrustView
+  /** Our tunnel keys: which generation, and what a rotation waits for. */
+  readonly keys?: RotationView
   /** What the cloud says of this VM; absent on premises. */
   readonly cloud?: CloudView
   readonly conflicts: readonly Reason[]
@@ -67,6 +70,7 @@ export interface StatusOptions {
   readonly kernel: Kernel
   readonly surroundings: Surroundings
   readonly entryOf?: EntryOf
+  readonly rotation?: () => RotationView
   readonly version: string
   readonly fabric: string
   readonly gateway: string
@@ -167,7 +171,8 @@ export class StatusView {
     ]
     const { conflicts } = troubles
     // Who is taken out of service on purpose is no trouble.
-    const up = peers.filter(({ state }) => state === 'up' || state === 'draining').length
+    const used = peers.filter(isInUse)
+    const up = used.filter(({ state }) => state === 'up' || state === 'draining').length
     const problems = failures.length + conflicts.length + refused.total + inputs.unreadable.length
     const unreachable = [...desired.notes()].some(
       ({ kind }) => kind === 'no-path' || kind === 'all-paths-down',
@@ -175,12 +180,12 @@ export class StatusView {
     const isWaiting = self === undefined || !settled
     const health: Health = isWaiting
       ? 'waiting'
-      : up < peers.length || problems > 0 || unreachable
+      : up < used.length || problems > 0 || unreachable
         ? 'degraded'
         : 'ok'
     const trust = this.trust()
     const cloud = this.#options.surroundings.view
-    const state = isWaiting ? this.#waitingFor() : tunnels(up, peers.length, problems)
+    const state = isWaiting ? this.#waitingFor() : tunnels(up, used.length, problems)
     return {
       schema,
       health,
@@ -199,6 +204,7 @@ export class StatusView {
       routes: desired.count('route'),
       registry: this.registry(),
       trust,
+      ...this.#keys(),
       ...(cloud === undefined ? {} : { cloud }),
       conflicts,
       failures,
@@ -209,6 +215,15 @@ export class StatusView {
       vanished,
       notes: [...desired.notes()],
     }
+  }
+
+  keys(): RotationView | undefined {
+    return this.#options.rotation?.()
+  }
+
+  #keys(): Pick<Status, 'keys'> {
+    const keys = this.keys()
+    return keys === undefined ? {} : { keys }
   }
 
   /** Troubles that are those of no kernel object. */

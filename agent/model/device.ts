@@ -34,3 +34,11 @@ export function underlayOf(index: number): number {
 export function deviceName(index: number): string {
   return `ls-wg${index}`
 }
+
+/**
+ * Which lane a device is of: 2·e of ours + e of theirs, 0-3. While one end's keys rotate there are two lanes to it over each
+ * underlay, while both ends' do there are four; each is a device of its own at either end.
+ */
+export function laneOf(index: number): number {
+  return 2 * ((index >> 5) & 1) + ((index >> 2) & 1)
+}

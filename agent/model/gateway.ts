@@ -5,6 +5,8 @@
  * a comparison of references. Everything plan needs is here, already reduced to what is allowed: `prefixes` are those the
  * gateway is certified for, advertises, and no other site owns.
  */
+import { deviceIndex, laneOf } from './device.ts'
+import type { Numbered } from './device.ts'
 import type { Attachment, Endpoint, Fabric, GatewayState, Name, Network, Site } from './fabric.ts'
 import type { PublicKey } from './key.ts'
 import { addressBytes, formatAddress, lengthOf, networkOf } from './prefix.ts'
@@ -60,4 +62,29 @@ export function linkLocalAddress(number: number): Address {
 
 export function networkByName(fabric: Fabric, name: Name): Network | undefined {
   return fabric.networks.find((network) => network.name === name)
+}
+
+const generations = new WeakMap<Gateway, readonly Numbered[]>()
+
+/**
+ * A gateway as its key generations number it, the newest first: one, and while its keys rotate the one before. The record
+ * tells by the devices that it lists keys for.
+ */
+export function generationsOf(gateway: Gateway): readonly Numbered[] {
+  let known = generations.get(gateway)
+  if (known === undefined) {
+    const { generation, plane, tunnelKeys } = gateway
+    const newest = { generation, plane }
+    const older = (generation & 1) ^ 1
+    const isListed = Object.keys(tunnelKeys).some((index) => Number(index) >> 5 === older)
+    known = isListed ? [newest, { generation: older, plane }] : [newest]
+    generations.set(gateway, known)
+  }
+  return known
+}
+
+/** The lanes there are between two gateways, the newest first. */
+export function lanesBetween(own: Gateway, peer: Gateway): readonly number[] {
+  const theirs = generationsOf(peer)
+  return generationsOf(own).flatMap((our) => theirs.map((their) => laneOf(deviceIndex(our, 0, their))))
 }

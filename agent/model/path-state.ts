@@ -1,6 +1,6 @@
 /**
- * What is known of paths, as plan asks for it. A path is (own gateway, remote gateway, underlay). Until probes say
- * otherwise, every path is fit.
+ * What is known of paths, as plan asks for it. A path is (own gateway, remote gateway, underlay), and while keys rotate also
+ * the lane: which generation of ours with which of theirs. Until probes say otherwise, every path is fit.
  */
 import type { Name } from './fabric.ts'
 
@@ -13,7 +13,13 @@ export const standings = ['fit', 'degraded', 'silent', 'draining', 'not-forwardi
 export type Standing = (typeof standings)[number]
 
 export interface PathState {
-  standingOf(gateway: Name, underlay: Name): Standing
+  /** `lane`: of the devices that it goes by (device.ts), 0 to 3. */
+  standingOf(gateway: Name, underlay: Name, lane: number): Standing
+  /**
+   * Something came back by this lane: a probe was answered, or hands were shaken. Asked only where several lanes lead to a
+   * gateway over an underlay.
+   */
+  isProven(gateway: Name, underlay: Name, lane: number): boolean
   /**
    * Place among the paths to a gateway that the fabric's order leaves equal, the lowest first; it moves only when another
    * underlay is quicker by more than the dead band.
@@ -25,6 +31,7 @@ export interface PathState {
 
 export const everyPathFit: PathState = {
   standingOf: () => 'fit',
+  isProven: () => false,
   rankOf: () => 0,
   weightOf: () => undefined,
 }

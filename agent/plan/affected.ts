@@ -7,6 +7,7 @@
  * use. All of them depend on Local: our own site, configuration and host.
  */
 import type { Name } from '../model/fabric.ts'
+import { lanesBetween } from '../model/gateway.ts'
 import type { Gateway } from '../model/gateway.ts'
 import type { PathState } from '../model/path-state.ts'
 import { lengthsOfGateway } from './firewall-element.ts'
@@ -136,22 +137,28 @@ function lengthsChanged(
   return before.remote !== after.remote || before.local !== after.local || before.own !== after.own
 }
 
-/** Sites with a path that stands otherwise. */
+/** Sites with a path that stands otherwise; and gateways, whose idle lanes have no keepalive, where another is in use. */
 function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): void {
   if (before.paths === after.paths) return
   const local = localOf(after)
   if (local === undefined) return
-  for (const { name: gateway, site } of after.snapshot.gateways.values()) {
-    const isOther = local.sides.some(({ name }) => differs(before.paths, after.paths, gateway, name))
-    if (isOther || before.paths.weightOf(gateway) !== after.paths.weightOf(gateway)) {
+  for (const gateway of after.snapshot.gateways.values()) {
+    const { name, site } = gateway
+    const lanes = lanesBetween(local.self, gateway)
+    const isOther = local.sides.some((side) =>
+      lanes.some((lane) => differs(before.paths, after.paths, name, side.name, lane)),
+    )
+    if (isOther || before.paths.weightOf(name) !== after.paths.weightOf(name)) {
       touched.add(`groups ${site.name}`)
+      if (lanes.length > 1) touched.add(`gateway ${name}`)
     }
   }
 }
 
-function differs(before: PathState, after: PathState, gateway: Name, underlay: Name): boolean {
+function differs(before: PathState, after: PathState, gateway: Name, underlay: Name, lane: number): boolean {
   return (
-    before.standingOf(gateway, underlay) !== after.standingOf(gateway, underlay) ||
+    before.standingOf(gateway, underlay, lane) !== after.standingOf(gateway, underlay, lane) ||
+    before.isProven(gateway, underlay, lane) !== after.isProven(gateway, underlay, lane) ||
     before.rankOf(gateway, underlay) !== after.rankOf(gateway, underlay)
   )
 }

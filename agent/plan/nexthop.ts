@@ -11,7 +11,7 @@ import { nexthopId } from '../model/kernel-number.ts'
 import type { Nexthop, NexthopGroup } from '../model/kernel-object.ts'
 import type { PathState } from '../model/path-state.ts'
 import type { Local } from './local.ts'
-import { choose, compare } from './path.ts'
+import { choose, compare } from './choice.ts'
 import type { Path } from './path.ts'
 import type { HeldDevice } from './wireguard.ts'
 

@@ -1,13 +1,14 @@
 /**
  * Paths: (we, a remote gateway, an underlay) wherever both ends list an endpoint of one family, IPv4 if both do. Both
- * ends come to the same paths from the same documents, so each lists the other as a peer.
+ * ends come to the same paths from the same documents, so each lists the other as a peer. While keys rotate there is one for
+ * each lane: a generation of ours with one of theirs (lane.ts).
  */
 import { deviceIndex } from '../model/device.ts'
+import type { Numbered } from '../model/device.ts'
 import type { Endpoint, Name } from '../model/fabric.ts'
+import { generationsOf } from '../model/gateway.ts'
 import type { Gateway } from '../model/gateway.ts'
 import type { PublicKey } from '../model/key.ts'
-import { standings } from '../model/path-state.ts'
-import type { PathState, Standing } from '../model/path-state.ts'
 import { familyOf } from '../model/prefix.ts'
 import type { Address, Family } from '../model/prefix.ts'
 import type { Local } from './local.ts'
@@ -33,7 +34,7 @@ export interface Path {
 }
 
 export interface Paths {
-  /** The preferred first. */
+  /** The preferred underlay first, and within one the newest lane. */
   readonly paths: readonly Path[]
   /** Why there is none over each other underlay that one of us has an endpoint on. */
   readonly missing: readonly { readonly underlay: Name; readonly reason: string }[]
@@ -54,10 +55,14 @@ export function pathsTo(local: Local, gateway: Gateway): Paths {
 function findPaths(local: Local, gateway: Gateway): Paths {
   const paths: Path[] = []
   const missing: { underlay: Name; reason: string }[] = []
+  const ours = generationsOf(local.self)
+  const theirs = generationsOf(gateway)
   for (const side of local.sides) {
-    const found = pathOver(local, side, gateway)
-    if (typeof found === 'string') missing.push({ underlay: side.name, reason: found })
-    else paths.push(found)
+    const lanes = ours.flatMap((own) => theirs.map((their) => pathOver(local, side, gateway, own, their)))
+    const found = lanes.filter((lane) => typeof lane !== 'string')
+    const [reason] = lanes
+    if (found.length === 0 && typeof reason === 'string') missing.push({ underlay: side.name, reason })
+    paths.push(...found)
   }
   for (const { underlay } of gateway.endpoints) {
     const listed = missing.some((one) => one.underlay === underlay)
@@ -67,45 +72,14 @@ function findPaths(local: Local, gateway: Gateway): Paths {
   return { paths, missing }
 }
 
-/** A path that a gateway is used by. */
-export interface Way {
-  readonly path: Path
-  readonly standing: Standing
-}
-
-/**
- * The best path that is not down: by standing, then in the fabric's order, then by rank. A gateway whose record says that it
- * drains does so on all of them.
- */
-export function choose(paths: readonly Path[], gateway: Gateway, state: PathState): Way | undefined {
-  let best: (Way & { readonly rank: number }) | undefined
-  for (const path of paths) {
-    const standing = state.standingOf(gateway.name, path.underlay)
-    if (standing === 'down') continue
-    const rank = state.rankOf(gateway.name, path.underlay)
-    const order = best === undefined ? -1 : compare(standing, best.standing)
-    const isSame = best !== undefined && order === 0 && path.order === best.path.order
-    if (order < 0 || (isSame && rank < (best?.rank ?? 0))) best = { path, standing, rank }
-  }
-  if (best === undefined) return undefined
-  const { path, standing } = best
-  const drains = gateway.state === 'draining' && compare(standing, 'draining') < 0
-  return { path, standing: drains ? 'draining' : standing }
-}
-
-/** Below 0: the first is better. */
-export function compare(one: Standing, other: Standing): number {
-  return standings.indexOf(one) - standings.indexOf(other)
-}
-
-function pathOver(local: Local, side: Side, gateway: Gateway): Path | string {
+function pathOver(local: Local, side: Side, gateway: Gateway, own: Numbered, their: Numbered): Path | string {
   const endpoints = gateway.endpoints.filter(({ underlay }) => underlay === side.name)
   if (endpoints.length === 0) return 'it has no endpoint there'
   const family = commonFamily(side, endpoints)
   if (typeof family === 'string') return family
   const endpoint = endpoints.find(({ address }) => address !== undefined && familyOf(address) === family)
-  const device = deviceIndex(local.self, side.u, gateway)
-  const theirs = deviceIndex(gateway, side.u, local.self)
+  const device = deviceIndex(own, side.u, their)
+  const theirs = deviceIndex(their, side.u, own)
   const publicKey = gateway.tunnelKeys[String(theirs)]
   if (publicKey === undefined) return `its record has no tunnel key for its device ${theirs}`
   if (local.self.tunnelKeys[String(device)] === undefined)

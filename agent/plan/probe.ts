@@ -1,15 +1,17 @@
 /**
  * Which paths are probed: all to every peer, our own site's gateways included, on the device and to the address that belong
  * to that path alone. A link-local address is reached over its device whatever the routes say; where the host has no IPv6 it
- * is the far end's overlay address, with the socket bound to the device.
+ * is the far end's overlay address, with the socket bound to the device. Idle lanes are left alone.
  */
-import { deviceName } from '../model/device.ts'
+import { deviceName, laneOf } from '../model/device.ts'
 import type { Name, ProbeTimes } from '../model/fabric.ts'
 import { linkLocalAddress, overlayAddress } from '../model/gateway.ts'
 import type { Gateway } from '../model/gateway.ts'
 import type { PublicKey } from '../model/key.ts'
+import type { PathState } from '../model/path-state.ts'
 import type { Address } from '../model/prefix.ts'
 import type { PlanInput } from './input.ts'
+import { idlePaths, isContested } from './lane.ts'
 import { localOf } from './local.ts'
 import type { Local } from './local.ts'
 import { pathsTo } from './path.ts'
@@ -20,10 +22,19 @@ export interface PlannedProbe {
   readonly site: Name
   readonly underlay: Name
   readonly device: string
+  readonly lane: number
+  /** Several lanes lead there over this underlay, or did: see PathState.isProven. */
+  readonly contested: boolean
   /** The peer's on that device. */
   readonly publicKey: PublicKey
   readonly address: Address
   readonly times: ProbeTimes
+}
+
+interface Planned {
+  readonly probes: readonly PlannedProbe[]
+  /** Devices of lanes that rest; absent where there is but one lane. */
+  readonly idle?: (state: PathState) => ReadonlySet<string>
 }
 
 /**
@@ -32,7 +43,7 @@ export interface PlannedProbe {
  */
 export class ProbePlan {
   #ground: readonly unknown[] = []
-  #ofGateway = new WeakMap<Gateway, readonly PlannedProbe[]>()
+  #ofGateway = new WeakMap<Gateway, Planned>()
   #probes: readonly PlannedProbe[] = []
 
   /** The same array while it says the same. Empty while the snapshot does not hold us, and when our own certificate ended. */
@@ -46,7 +57,9 @@ export class ProbePlan {
       for (const gateway of input.snapshot.gateways.values()) {
         const known = this.#ofGateway.get(gateway) ?? probesOf(local, gateway)
         this.#ofGateway.set(gateway, known)
-        for (const probe of known) probes.push(probe)
+        const { idle } = known
+        const resting = idle === undefined ? undefined : idle(input.paths)
+        for (const probe of known.probes) if (resting?.has(probe.device) !== true) probes.push(probe)
       }
     }
     if (!sameItems(probes, this.#probes)) this.#probes = probes
@@ -54,22 +67,29 @@ export class ProbePlan {
   }
 }
 
-function probesOf(local: Local, gateway: Gateway): readonly PlannedProbe[] {
+function probesOf(local: Local, gateway: Gateway): Planned {
   const { fabric, families } = local
-  if (!isPeer(local, gateway)) return []
+  if (!isPeer(local, gateway)) return { probes: [] }
   const address = families.includes(6)
     ? linkLocalAddress(gateway.number)
     : overlayAddress(fabric, gateway.number, 4)
-  if (address === undefined) return []
-  return pathsTo(local, gateway).paths.map(({ underlay, device, publicKey }) => ({
+  if (address === undefined) return { probes: [] }
+  const { paths } = pathsTo(local, gateway)
+  const probes = paths.map(({ u, underlay, device, publicKey }) => ({
     gateway: gateway.name,
     site: gateway.site.name,
     underlay,
     device: deviceName(device),
+    lane: laneOf(device),
+    contested: paths.filter((path) => path.u === u).length > 1,
     publicKey,
     address,
     times: { ...fabric.probe, ...fabric.probe.underlays[underlay] },
   }))
+  if (!isContested(paths)) return { probes }
+  const idle = (state: PathState): ReadonlySet<string> =>
+    new Set([...idlePaths(paths, gateway.name, state)].map(({ device }) => deviceName(device)))
+  return { probes, idle }
 }
 
 function sameItems(one: readonly unknown[], other: readonly unknown[]): boolean {

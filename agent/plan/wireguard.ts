@@ -13,14 +13,15 @@ import { linkGroup, underlayMark } from '../model/kernel-number.ts'
 import type { AllowedIP, KernelObject, Peer } from '../model/kernel-object.ts'
 import { familyOf, prefixOf } from '../model/prefix.ts'
 import type { Address, Prefix } from '../model/prefix.ts'
+import { idlePaths } from './lane.ts'
 import { isSiteMate, overlayAddresses } from './local.ts'
 import type { Local } from './local.ts'
 import { mayReach } from './mesh.ts'
 import { pathsTo } from './path.ts'
 import type { Path } from './path.ts'
 
-/** Seconds. Handshakes then need no traffic, and NAT keeps its mapping. */
-const keepalive = 25
+/** Seconds. Handshakes then need no traffic, and NAT keeps its mapping. An idle lane has none, so that it falls silent. */
+const keepalive = { inUse: 25, idle: 0 } as const
 
 /** A device that holds a peer. */
 export interface HeldDevice {
@@ -87,10 +88,11 @@ function prefixOfHost(address: Address): Prefix {
 /** Peers and AllowedIPs of a gateway, over every common underlay. */
 export function peerObjects(local: Local, gateway: Gateway, paths: readonly Path[]): readonly KernelObject[] {
   const prefixes = allowedPrefixes(local, gateway)
+  const idle = idlePaths(paths, gateway.name, local.input.paths)
   return paths.flatMap((path): readonly KernelObject[] => {
     const device = deviceName(path.device)
     return [
-      peer(local, device, gateway, path),
+      peer(local, device, gateway, path, idle.has(path) ? keepalive.idle : keepalive.inUse),
       ...prefixes.map((prefix): AllowedIP => ({
         kind: 'allowed-ip',
         device,
@@ -106,8 +108,15 @@ function peer(
   device: string,
   gateway: Gateway,
   { publicKey, endpoint, underlay, family }: Path,
+  everySeconds: number,
 ): Peer {
-  const object: Peer = { kind: 'peer', device, publicKey, keepalive, gateway: gateway.name }
+  const object: Peer = {
+    kind: 'peer',
+    device,
+    publicKey,
+    keepalive: everySeconds,
+    gateway: gateway.name,
+  }
   const elsewhere = addressesElsewhere(gateway, underlay)
   const from = self.endpoints.find(
     (one) => one.underlay === underlay && one.address !== undefined && familyOf(one.address) === family,

@@ -5,7 +5,7 @@
 import type { Name, PathDemands } from '../model/fabric.ts'
 import type { PathState, Standing } from '../model/path-state.ts'
 import type { PathNews, ProbeCause, ProbeState, Report, Word } from './port.ts'
-import { judge, measure, thresholdsOf, unmeasured } from './state.ts'
+import { handshakeFreshMs, judge, measure, thresholdsOf, unmeasured } from './state.ts'
 import type { Quality, Verdict } from './state.ts'
 
 /** A path that is to be probed. */
@@ -15,6 +15,12 @@ export interface NamedPath {
   readonly underlay: Name
   readonly device: string
   readonly times?: PathDemands
+  /** Which generations of keys it goes by (model/device.ts); absent: 0. */
+  readonly lane?: number
+  /** Other generations lead there, too: whether this one was ever heard is part of the path state. */
+  readonly contested?: boolean
+  /** The peer's on that device. */
+  readonly publicKey?: string
 }
 
 export interface PathEntry extends NamedPath {
@@ -34,6 +40,16 @@ export interface PathEntry extends NamedPath {
   readonly lastSeenMs: number
 }
 
+/** How paths stood when an earlier run ended. */
+export interface Remembered {
+  /** By path; of those that were not fit. */
+  readonly standings: ReadonlyMap<string, Standing>
+  /** Paths of rotating keys that had been heard. */
+  readonly proven: ReadonlySet<string>
+}
+
+const nothing: Remembered = { standings: new Map(), proven: new Set() }
+
 type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
   isHeard: boolean
   readonly namedAtMs: number
@@ -44,17 +60,21 @@ type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
 /** A quicker underlay must be so much quicker before it goes first: both. */
 const deadBand = { ms: 5, share: 0.2 }
 
-export function pathId({ gateway, underlay }: Pick<NamedPath, 'gateway' | 'underlay'>): string {
-  return `${gateway} ${underlay}`
+export function pathId({
+  gateway,
+  underlay,
+  lane = 0,
+}: Pick<NamedPath, 'gateway' | 'underlay' | 'lane'>): string {
+  return lane === 0 ? `${gateway} ${underlay}` : `${gateway} ${underlay} ${lane}`
 }
 
 export class PathTable {
-  readonly #remembered: ReadonlyMap<string, Standing>
+  readonly #remembered: Remembered
   #entries = new Map<string, Open>()
   #state: KnownPaths
 
   /** `remembered`: how paths stood when an earlier run ended; it holds until there is news of them. */
-  constructor(remembered: ReadonlyMap<string, Standing> = new Map()) {
+  constructor(remembered: Remembered = nothing) {
     this.#remembered = remembered
     this.#state = new KnownPaths(remembered, new Map(), new Map())
   }
@@ -64,17 +84,17 @@ export class PathTable {
     return this.#state
   }
 
-  /** How the paths that are not fit stand, to be remembered. */
-  get unfit(): ReadonlyMap<string, Standing> {
-    return this.#state.standings
+  /** What the next run should know of it. */
+  get memory(): Remembered {
+    return this.#state
   }
 
   entries(): Iterable<PathEntry> {
     return this.#entries.values()
   }
 
-  entryOf(gateway: Name, underlay: Name): PathEntry | undefined {
-    return this.#entries.get(pathId({ gateway, underlay }))
+  entryOf(gateway: Name, underlay: Name, lane: number): PathEntry | undefined {
+    return this.#entries.get(pathId({ gateway, underlay, lane }))
   }
 
   /** The paths there are from now on. `nowMs`: of any clock that never goes back. */
@@ -82,9 +102,21 @@ export class PathTable {
     const entries = new Map<string, Open>()
     for (const path of paths) {
       const id = pathId(path)
-      const { gateway, site, underlay, device, times = {} } = path
+      const {
+        gateway,
+        site,
+        underlay,
+        device,
+        times = {},
+        lane = 0,
+        contested = false,
+        publicKey = '',
+      } = path
       const entry = this.#entries.get(id) ?? newEntry(path, nowMs)
-      entries.set(id, Object.assign(entry, { gateway, site, underlay, device, times }))
+      // What came back from who had another key proves nothing of this one.
+      if (entry.publicKey !== publicKey) Object.assign(entry, { isHeard: false, handshakeAgeMs: undefined })
+      const named = { gateway, site, underlay, device, times, lane, contested, publicKey }
+      entries.set(id, Object.assign(entry, named))
     }
     this.#entries = entries
     this.settle()
@@ -119,7 +151,7 @@ export class PathTable {
     const id = pathId(path)
     const entry = this.#entries.get(id)
     if (entry === undefined) return
-    const isOld = this.#remembered.get(id) === 'down' && (ageMs ?? 0) > nowMs - entry.namedAtMs
+    const isOld = this.#remembered.standings.get(id) === 'down' && (ageMs ?? 0) > nowMs - entry.namedAtMs
     entry.handshakeAgeMs = isOld ? undefined : ageMs
   }
 
@@ -127,23 +159,31 @@ export class PathTable {
   settle(): readonly { readonly entry: PathEntry; readonly before: Verdict }[] {
     const changed: { entry: PathEntry; before: Verdict }[] = []
     const standings = new Map<string, Standing>()
+    const proven = new Set<string>()
     const ranks = new Map<string, number>()
     const weights = new Map<Name, number>()
     for (const [id, entry] of this.#entries) {
       const before = entry.verdict
-      const remembered = entry.state === 'unknown' ? this.#remembered.get(id) : undefined
+      const remembered = entry.state === 'unknown' ? this.#remembered.standings.get(id) : undefined
       const verdict = remembered === undefined ? verdictOf(entry) : { ...before, standing: remembered }
       entry.verdict = verdict
       if (verdict.standing !== before.standing || verdict.blocked !== before.blocked) {
         changed.push({ entry, before })
       }
       if (verdict.standing !== 'fit') standings.set(id, verdict.standing)
-      if (entry.rank > 0) ranks.set(id, entry.rank)
+      if (entry.contested === true && this.#isProven(id, entry)) proven.add(id)
+      if (entry.rank > 0) ranks.set(pathId({ ...entry, lane: 0 }), entry.rank)
       if (entry.word !== undefined) weights.set(entry.gateway, entry.word.weight)
     }
-    const next = new KnownPaths(standings, ranks, weights)
+    const next = new KnownPaths({ standings, proven }, ranks, weights)
     if (!next.equals(this.#state)) this.#state = next
     return changed
+  }
+
+  #isProven(id: string, { state, isHeard, handshakeAgeMs = Infinity }: Open): boolean {
+    return (
+      isHeard || handshakeAgeMs < handshakeFreshMs || (state === 'unknown' && this.#remembered.proven.has(id))
+    )
   }
 
   /** Within a gateway the quickest underlay goes first, once it is quicker by more than the dead band. */
@@ -156,7 +196,7 @@ export class PathTable {
     }
     for (const entry of this.#entries.values()) {
       const leader = first.get(entry.gateway)
-      if (leader !== undefined) entry.rank = entry === leader ? 0 : 1
+      if (leader !== undefined) entry.rank = entry.underlay === leader.underlay ? 0 : 1
     }
   }
 }
@@ -168,12 +208,16 @@ function isQuicker(one: Open, other: Open): boolean {
   return one.rank < other.rank ? one.rttMs - other.rttMs <= band : other.rttMs - one.rttMs > band
 }
 
-function newEntry({ gateway, site, underlay, device }: NamedPath, namedAtMs: number): Open {
+function newEntry(path: NamedPath, namedAtMs: number): Open {
+  const { gateway, site, underlay, device, lane = 0, contested = false, publicKey = '' } = path
   return {
     gateway,
     site,
     underlay,
     device,
+    lane,
+    contested,
+    publicKey,
     state: 'unknown',
     cause: 'none',
     sinceMs: 0,
@@ -203,6 +247,7 @@ function takeRow(entry: Open, report: Report, row: number): void {
     late: report.value(row, 'late'),
     rttMs: entry.rttMs,
   }
+  if (entry.state === 'up' && measurement.answered > 0) entry.isHeard = true
   if (entry.state === 'up') entry.quality = measure(entry.quality, measurement, thresholdsOf(entry.times))
 }
 
@@ -216,23 +261,31 @@ function verdictOf({ state, isHeard, handshakeAgeMs, word, quality }: Open): Ver
   return judge(evidence, quality)
 }
 
-class KnownPaths implements PathState {
+class KnownPaths implements PathState, Remembered {
   readonly standings: ReadonlyMap<string, Standing>
+  readonly proven: ReadonlySet<string>
   readonly #ranks: ReadonlyMap<string, number>
   readonly #weights: ReadonlyMap<Name, number>
 
   constructor(
-    standings: ReadonlyMap<string, Standing>,
+    { standings, proven }: Remembered,
     ranks: ReadonlyMap<string, number>,
     weights: ReadonlyMap<Name, number>,
   ) {
     this.standings = standings
+    this.proven = proven
     this.#ranks = ranks
     this.#weights = weights
   }
 
-  standingOf(gateway: Name, underlay: Name): Standing {
-    return this.standings.size === 0 ? 'fit' : (this.standings.get(pathId({ gateway, underlay })) ?? 'fit')
+  standingOf(gateway: Name, underlay: Name, lane: number): Standing {
+    return this.standings.size === 0
+      ? 'fit'
+      : (this.standings.get(pathId({ gateway, underlay, lane })) ?? 'fit')
+  }
+
+  isProven(gateway: Name, underlay: Name, lane: number): boolean {
+    return this.proven.size > 0 && this.proven.has(pathId({ gateway, underlay, lane }))
   }
 
   rankOf(gateway: Name, underlay: Name): number {
@@ -246,6 +299,7 @@ class KnownPaths implements PathState {
   equals(other: KnownPaths): boolean {
     return (
       sameMap(this.standings, other.standings) &&
+      sameSet(this.proven, other.proven) &&
       sameMap(this.#ranks, other.#ranks) &&
       sameMap(this.#weights, other.#weights)
     )
@@ -255,5 +309,11 @@ class KnownPaths implements PathState {
 function sameMap<T>(one: ReadonlyMap<string, T>, other: ReadonlyMap<string, T>): boolean {
   if (one.size !== other.size) return false
   for (const [key, value] of one) if (other.get(key) !== value) return false
+  return true
+}
+
+function sameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  if (one.size !== other.size) return false
+  for (const item of one) if (!other.has(item)) return false
   return true
 }

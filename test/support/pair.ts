@@ -1,6 +1,6 @@
 /** The smallest lab with traffic: two sites of one gateway, a host behind each. */
 import type { Gateway } from './gateway.ts'
-import { Lab, sitePlan, wanFabric } from './lab.ts'
+import { Lab, rareProbes, sitePlan, wanFabric } from './lab.ts'
 import type { Machine } from './machine.ts'
 
 export interface Pair {
@@ -12,6 +12,8 @@ export interface Pair {
 }
 
 export interface PairOptions {
+  /** Paths are probed as by default, not hardly ever. */
+  readonly isProbed?: boolean
   /** More lines of the fabric document. */
   readonly fabric?: readonly string[]
   /** More lines of each config.yml. */
@@ -42,7 +44,8 @@ export async function makePair(directory: string, options: PairOptions = {}): Pr
   }
   const pair = { lab, left, right, leftHost, rightHost }
   await options.before?.(pair)
-  lab.writeFabric([...wanFabric, ...(options.fabric ?? [])])
+  const fabric = options.isProbed === true ? wanFabric.filter((line) => line !== rareProbes) : wanFabric
+  lab.writeFabric([...fabric, ...(options.fabric ?? [])])
   await lab.enrol()
   await left.untilUp(1)
   await right.untilUp(1)

@@ -5,7 +5,8 @@ export class Paths implements PathState {
   readonly words: readonly string[]
   readonly #said = new Map<string, string>()
 
-  /** `gcp-a internet` is down; `gcp-a internet degraded`, `gcp-a internet rank=1`, `gcp-a weight=3`. */
+  /** `gcp-a internet` is down; `gcp-a internet degraded`, `gcp-a internet rank=1`, `gcp-a weight=3`.
+   * Of another lane than 0: `gcp-a internet.2`, and `gcp-a internet.2 proven=yes`. */
   constructor(words: readonly string[] = []) {
     this.words = words
     for (const word of words) {
@@ -16,8 +17,12 @@ export class Paths implements PathState {
     }
   }
 
-  standingOf(gateway: string, underlay: string): Standing {
-    return (this.#said.get(`${gateway} ${underlay}`) ?? 'fit') as Standing
+  standingOf(gateway: string, underlay: string, lane = 0): Standing {
+    return (this.#said.get(placeOf(gateway, underlay, lane)) ?? 'fit') as Standing
+  }
+
+  isProven(gateway: string, underlay: string, lane = 0): boolean {
+    return this.#said.has(`${placeOf(gateway, underlay, lane)} proven`)
   }
 
   rankOf(gateway: string, underlay: string): number {
@@ -28,4 +33,8 @@ export class Paths implements PathState {
     const said = this.#said.get(`${gateway} weight`)
     return said === undefined ? undefined : Number(said)
   }
+}
+
+function placeOf(gateway: string, underlay: string, lane: number): string {
+  return `${gateway} ${underlay}${lane === 0 ? '' : `.${lane}`}`
 }

@@ -46,14 +46,27 @@ export interface GatewayText extends Partial<
   /** `internet 192.0.2.1`, with a base port and an MTU behind it where needed: `dx 10.9.0.1 51820 8500`; `-`: behind NAT. */
   readonly endpoints?: readonly string[]
   readonly networks?: readonly string[]
+  /** Its record still offers the generation before, too. */
+  readonly rotating?: boolean
 }
 
 /** A gateway `<site>-<letter>`; its endpoint is 192.0.2.<number> of the internet unless told otherwise. */
 export function gatewayWith(number: number, name: string, text: GatewayText = {}): Gateway {
-  const { site, prefixes = [], certified = prefixes, endpoints, networks = [], ...rest } = text
+  const {
+    site,
+    prefixes = [],
+    certified = prefixes,
+    endpoints,
+    networks = [],
+    rotating = false,
+    ...rest
+  } = text
   const place = typeof site === 'string' ? { name: site } : site
   const tunnelKeys: Record<string, PublicKey> = {}
-  for (let i = 0; i < devices; i++) tunnelKeys[String(i)] = `${name}/${i}` as PublicKey
+  const parity = (text.generation ?? 0) & 1
+  for (let i = 0; i < devices; i++) {
+    if (rotating || i >> 5 === parity) tunnelKeys[String(i)] = `${name}/${i}` as PublicKey
+  }
   return {
     name,
     number,

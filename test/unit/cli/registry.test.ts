@@ -115,13 +115,22 @@ void t.test('keys show: public keys, and nothing else', async (t) => {
   const keys = await KeyStore.open(directory)
   const { stdout, code } = await linkspan(['keys', 'show', '--state-directory', directory, '--json'])
   t.equal(code, 0)
-  t.strictSame(JSON.parse(stdout), {
+  const { ageSeconds, ...shown } = JSON.parse(stdout) as Record<string, unknown>
+  t.type(ageSeconds, 'number')
+  t.strictSame(shown, {
     schema: 1,
     identity: keys.identity,
     generation: 0,
     tunnelKeys: keys.tunnelKeys(4),
   })
   const text = await linkspan(['keys', 'show', '--state-directory', directory])
-  t.match(text.stdout, `identity    ${keys.identity}\n`)
+  t.match(text.stdout, `identity    ${keys.identity}\ngeneration  0, made `)
   for (let i = 0; i < 32; i++) t.notMatch(`${stdout}${text.stdout}`, keys.privateKey(i).slice(0, 40))
+  await keys.begin(Date.now())
+  const rotating = await linkspan(['keys', 'show', '--state-directory', directory])
+  t.match(rotating.stdout, /generation  1, made .*\nrotating    generation 0 is still offered\n/)
+  t.match(rotating.stdout, keys.publicKey(0), 'those that peers may still use, too')
+  await keys.retire()
+  const last = await linkspan(['keys', 'show', '--state-directory', directory])
+  t.match(last.stdout, 'rotating    generation 0 retires\n')
 })

@@ -6,11 +6,14 @@ import { shortDirectory } from '../../support/short-directory.ts'
 import { ask } from '../../../agent/cli/client.ts'
 import { Drain } from '../../../agent/daemon/drain.ts'
 import { openControl } from '../../../agent/daemon/control.ts'
+import type { RotationView } from '../../../agent/daemon/rotation.ts'
 import { routeViews } from '../../../agent/daemon/route-view.ts'
 import type { Status } from '../../../agent/daemon/status.ts'
 import { LinkspanError } from '../../../agent/errors.ts'
 import { recordDocument } from '../../support/documents.ts'
 import { documents, Rig } from '../../support/rig.ts'
+
+const settled: RotationView = { generation: 3, ageSeconds: 60, phase: 'settled' }
 
 void t.test('the control socket', async (t) => {
   const directory = path.join(shortDirectory(t), 'run')
@@ -18,6 +21,15 @@ void t.test('the control socket', async (t) => {
   const view = rig.view({ startedAt: performance.now() })
   let stopped = false
   let drained = 0
+  const rotation = {
+    view: settled,
+    begin(): Promise<boolean> {
+      if (rotation.view.older !== undefined) return Promise.resolve(false)
+      const older = { generation: 3, ageSeconds: 60 }
+      rotation.view = { generation: 4, ageSeconds: 0, phase: 'announcing', older }
+      return Promise.resolve(true)
+    },
+  }
   await mkdir(directory, { mode: 0o750 })
   const options = {
     runDirectory: directory,
@@ -26,6 +38,7 @@ void t.test('the control socket', async (t) => {
     events: rig.events,
     kernel: rig.kernel,
     drain: new Drain(directory),
+    rotation,
     paths: () => [],
     onDrain: () => {
       drained++
@@ -133,6 +146,13 @@ void t.test('the control socket', async (t) => {
     )
   })
 
+  await t.test('keys: which there are, and new ones', async (t) => {
+    t.strictSame(await ask(directory, '/keys'), { schema: 1, ...settled })
+    await t.rejects(ask(directory, '/keys/rotate'), LinkspanError, 'a GET begins nothing')
+    t.match(await ask(directory, '/keys/rotate', { method: 'POST' }), { begun: true, generation: 4 })
+    t.match(await ask(directory, '/keys/rotate', { method: 'POST' }), { begun: false, phase: 'announcing' })
+  })
+
   await t.test('stop', async (t) => {
     await t.rejects(ask(directory, '/stop'), LinkspanError, 'a GET stops nothing')
     t.equal(stopped, false)
@@ -154,6 +174,7 @@ void t.test('a stale socket is replaced', async (t) => {
     events,
     kernel: rig.kernel,
     drain: new Drain(directory),
+    rotation: { begin: () => Promise.resolve(false), view: settled },
     paths: () => [],
     onDrain: () => undefined,
     stop: () => undefined,

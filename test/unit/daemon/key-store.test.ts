@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createPublicKey, verify } from 'node:crypto'
-import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { KeyStore } from '../../../agent/daemon/key-store.ts'
@@ -40,7 +40,7 @@ void t.test('documents are signed by the identity, and what signs them stays ins
   const parsed = parseDocument({ origin: 'records/g1.jws', bytes: Buffer.from(text) })
   t.match(parsed, { document, kid: keys.identity })
   t.equal(keys.seal(document), text, 'the same every time')
-  t.strictSame(Object.keys(keys).sort(), ['generation', 'identity'], 'nothing else of it is to be seen')
+  t.strictSame(Object.keys(keys).sort(), ['identity'], 'nothing else of it is to be seen')
 })
 
 void t.test('a key of its own for every device, as wg sees it', async (t) => {
@@ -65,14 +65,83 @@ void t.test('a key of its own for every device, as wg sees it', async (t) => {
   t.throws(() => keys.privateKey(64), RangeError)
 })
 
-void t.test('two generations side by side', async (t) => {
+const allDevices = Array.from({ length: 8 }, (_, i) => i)
+
+void t.test('a rotation, from step to step, and each found again at the next start', async (t) => {
   const directory = t.testdir()
-  const before = await KeyStore.open(directory)
-  await writeFile(join(directory, 'keys/generation-1'), Buffer.alloc(32, 7), { mode: 0o600 })
+  const files = async (): Promise<readonly string[]> =>
+    (await readdir(join(directory, 'keys'))).filter((name) => name !== 'identity.pem').sort()
   const keys = await KeyStore.open(directory)
+  const before = keys.publicKey(0)
+  await keys.begin(Date.now())
+  t.strictSame(await files(), ['generation-0', 'generation-1'])
+  t.equal((await stat(join(directory, 'keys/generation-1'))).mode & 0o777, 0o600)
+  await t.rejects(keys.begin(Date.now()), { code: 'conflict' }, 'one at a time')
+  for (const each of [keys, await KeyStore.open(directory)]) {
+    t.equal(each.generation, 1)
+    t.match(each.older, { number: 0, isOffered: true })
+    t.same(
+      Object.keys(each.tunnelKeys(1)).map(Number),
+      [...allDevices, ...allDevices.map((i) => 32 + i)],
+      'both are offered',
+    )
+    t.equal(each.publicKey(0), before, 'the old one is still there')
+    t.equal(each.publicKey(32), keys.publicKey(32))
+  }
+  await keys.forget()
+  t.strictSame(await files(), ['generation-0', 'generation-1'], 'what is offered is not forgotten')
+  await keys.retire()
+  t.strictSame(await files(), ['generation-1', 'retiring-0'])
+  await t.rejects(keys.begin(Date.now()), { code: 'conflict' }, 'nor now')
+  for (const each of [keys, await KeyStore.open(directory)]) {
+    t.match(each.older, { number: 0, isOffered: false })
+    t.same(
+      Object.keys(each.tunnelKeys(1)).map(Number),
+      allDevices.map((i) => 32 + i),
+    )
+    t.type(each.privateKey(0), 'string', 'its devices can still be made')
+  }
+  await keys.forget()
+  t.strictSame(await files(), ['generation-1'])
+  for (const each of [keys, await KeyStore.open(directory)]) {
+    t.equal(each.older, undefined)
+    t.throws(() => each.privateKey(0), RangeError)
+  }
+  await keys.retire()
+  t.strictSame(await files(), ['generation-1'], 'there is nothing left to retire')
+})
+
+void t.test('no key is ever that of another generation', async (t) => {
+  const keys = await KeyStore.open(t.testdir())
+  const seen = new Set(Object.values(keys.tunnelKeys(4)))
+  for (let generation = 1; generation < 6; generation++) {
+    await keys.begin(Date.now())
+    for (const key of Object.values(keys.tunnelKeys(4))) seen.add(key)
+    t.equal(seen.size, 32 * (generation + 1), `generation ${generation}`)
+    await keys.retire()
+    await keys.forget()
+  }
+})
+
+void t.test('a write that a death cut off leaves no secret behind', async (t) => {
+  const directory = t.testdir()
+  await KeyStore.open(directory)
+  const half = join(directory, 'keys/.generation-1.0123456789ab.tmp')
+  await writeFile(half, Buffer.alloc(20, 7), { mode: 0o600 })
+  const { generation, older } = await KeyStore.open(directory)
+  t.strictSame([generation, older], [0, undefined])
+  t.notOk((await readdir(join(directory, 'keys'))).some((name) => name.endsWith('.tmp')))
+})
+
+void t.test('a step that cannot be kept changes nothing', async (t) => {
+  const directory = t.testdir()
+  const keys = await KeyStore.open(directory)
+  await rename(join(directory, 'keys'), join(directory, 'away'))
+  await t.rejects(keys.begin(Date.now()), { code: 'state-unreadable' })
+  t.strictSame([keys.generation, keys.older], [0, undefined])
+  await rename(join(directory, 'away'), join(directory, 'keys'))
+  await keys.begin(Date.now())
   t.equal(keys.generation, 1)
-  t.same(Object.keys(keys.tunnelKeys(1)).map(Number), [32, 33, 34, 35, 36, 37, 38, 39])
-  t.equal(keys.publicKey(0), before.publicKey(0), 'the old one is still there')
 })
 
 void t.test('refuses what others could read', async (t) => {
