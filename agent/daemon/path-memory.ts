@@ -4,6 +4,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { parsePublicKey } from '../model/key.ts'
 import { standings } from '../model/path-state.ts'
 import type { Standing } from '../model/path-state.ts'
 import type { Remembered } from '../probe/table.ts'
@@ -23,19 +24,27 @@ export class PathMemory {
       const saved: unknown = JSON.parse(readFileSync(this.#file, 'utf8'))
       const { standings, proven } = saved as Record<string, unknown>
       const stood = typeof standings === 'object' && standings !== null ? Object.entries(standings) : []
-      const heard: readonly unknown[] = Array.isArray(proven) ? proven : []
+      const heard = typeof proven === 'object' && proven !== null ? Object.entries(proven) : []
       return {
         standings: new Map(stood.filter((entry): entry is [string, Standing] => known.includes(entry[1]))),
-        proven: new Set(heard.filter((id) => typeof id === 'string')),
+        proven: new Map(
+          heard.flatMap(([id, key]) => {
+            const publicKey = typeof key === 'string' ? parsePublicKey(key) : undefined
+            return publicKey === undefined ? [] : [[id, publicKey] as const]
+          }),
+        ),
       }
     } catch {
-      return { standings: new Map(), proven: new Set() }
+      return { standings: new Map(), proven: new Map() }
     }
   }
 
   /** No fsync: it means nothing after a reboot. Throws as node:fs does. */
   write({ standings, proven }: Remembered): void {
-    const text = JSON.stringify({ standings: Object.fromEntries(standings), proven: [...proven] })
+    const text = JSON.stringify({
+      standings: Object.fromEntries(standings),
+      proven: Object.fromEntries(proven),
+    })
     writeFileSync(`${this.#file}.next`, text, { mode: 0o600 })
     renameSync(`${this.#file}.next`, this.#file)
   }

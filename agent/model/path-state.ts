@@ -3,6 +3,7 @@
  * the lane: which generation of ours with which of theirs. Until probes say otherwise, every path is fit.
  */
 import type { Name } from './fabric.ts'
+import type { PublicKey } from './key.ts'
 
 /**
  * From best to worst; of what stands differently only the best carries traffic. `degraded`: loss or latency beyond the
@@ -16,10 +17,10 @@ export interface PathState {
   /** `lane`: of the devices that it goes by (device.ts), 0 to 3. */
   standingOf(gateway: Name, underlay: Name, lane: number): Standing
   /**
-   * Something came back by this lane: a probe was answered, or hands were shaken. Asked only where several lanes lead to a
-   * gateway over an underlay.
+   * The far end's key by which something came back on this lane: a probe was answered, or hands were shaken. Known only where
+   * several lanes lead to a gateway over an underlay.
    */
-  isProven(gateway: Name, underlay: Name, lane: number): boolean
+  provenKeyOf(gateway: Name, underlay: Name, lane: number): PublicKey | undefined
   /**
    * Place among the paths to a gateway that the fabric's order leaves equal, the lowest first; it moves only when another
    * underlay is quicker by more than the dead band.
@@ -31,7 +32,7 @@ export interface PathState {
 
 export const everyPathFit: PathState = {
   standingOf: () => 'fit',
-  isProven: () => false,
+  provenKeyOf: () => undefined,
   rankOf: () => 0,
   weightOf: () => undefined,
 }

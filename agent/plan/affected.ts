@@ -158,7 +158,7 @@ function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): 
 function differs(before: PathState, after: PathState, gateway: Name, underlay: Name, lane: number): boolean {
   return (
     before.standingOf(gateway, underlay, lane) !== after.standingOf(gateway, underlay, lane) ||
-    before.isProven(gateway, underlay, lane) !== after.isProven(gateway, underlay, lane) ||
+    before.provenKeyOf(gateway, underlay, lane) !== after.provenKeyOf(gateway, underlay, lane) ||
     before.rankOf(gateway, underlay) !== after.rankOf(gateway, underlay)
   )
 }

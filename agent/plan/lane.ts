@@ -25,7 +25,9 @@ export interface Lanes {
 export function lanesOf(paths: readonly [Path, ...Path[]], gateway: Name, state: PathState): Lanes {
   const [newest] = paths
   if (paths.length === 1) return { current: newest, idle: [] }
-  const proven = paths.filter(({ underlay, device }) => state.isProven(gateway, underlay, laneOf(device)))
+  const proven = paths.filter(
+    ({ underlay, device, publicKey }) => state.provenKeyOf(gateway, underlay, laneOf(device)) === publicKey,
+  )
   const live = proven.find((path) => !isDown(path, gateway, state))
   if (live !== undefined) return { current: live, idle: paths.slice(paths.indexOf(live) + 1) }
   // Where one was proven and is down, all are most likely: a lane that nothing is known of is no better.

@@ -58,7 +58,8 @@ function findPaths(local: Local, gateway: Gateway): Paths {
   const ours = generationsOf(local.self)
   const theirs = generationsOf(gateway)
   for (const side of local.sides) {
-    const lanes = ours.flatMap((own) => theirs.map((their) => pathOver(local, side, gateway, own, their)))
+    // Their generation goes first: nobody may go back to keys that the far end is about to retire.
+    const lanes = theirs.flatMap((their) => ours.map((own) => pathOver(local, side, gateway, own, their)))
     const found = lanes.filter((lane) => typeof lane !== 'string')
     const [reason] = lanes
     if (found.length === 0 && typeof reason === 'string') missing.push({ underlay: side.name, reason })

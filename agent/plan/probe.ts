@@ -23,7 +23,7 @@ export interface PlannedProbe {
   readonly underlay: Name
   readonly device: string
   readonly lane: number
-  /** Several lanes lead there over this underlay, or did: see PathState.isProven. */
+  /** Several lanes lead there over this underlay, or did: see PathState.provenKeyOf. */
   readonly contested: boolean
   /** The peer's on that device. */
   readonly publicKey: PublicKey

@@ -3,6 +3,7 @@
  * reports go in, and a new PathState comes out whenever one that plan would see differs.
  */
 import type { Name, PathDemands } from '../model/fabric.ts'
+import type { PublicKey } from '../model/key.ts'
 import type { PathState, Standing } from '../model/path-state.ts'
 import type { PathNews, ProbeCause, ProbeState, Report, Word } from './port.ts'
 import { handshakeFreshMs, judge, measure, thresholdsOf, unmeasured } from './state.ts'
@@ -20,7 +21,7 @@ export interface NamedPath {
   /** Other generations lead there, too: whether this one was ever heard is part of the path state. */
   readonly contested?: boolean
   /** The peer's on that device. */
-  readonly publicKey?: string
+  readonly publicKey?: PublicKey | undefined
 }
 
 export interface PathEntry extends NamedPath {
@@ -44,11 +45,11 @@ export interface PathEntry extends NamedPath {
 export interface Remembered {
   /** By path; of those that were not fit. */
   readonly standings: ReadonlyMap<string, Standing>
-  /** Paths of rotating keys that had been heard. */
-  readonly proven: ReadonlySet<string>
+  /** Of rotating keys: paths that had been heard, and the far end's key. */
+  readonly proven: ReadonlyMap<string, PublicKey>
 }
 
-const nothing: Remembered = { standings: new Map(), proven: new Set() }
+const nothing: Remembered = { standings: new Map(), proven: new Map() }
 
 type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
   isHeard: boolean
@@ -69,7 +70,7 @@ export function pathId({
 }
 
 export class PathTable {
-  readonly #remembered: Remembered
+  #remembered: Remembered
   #entries = new Map<string, Open>()
   #state: KnownPaths
 
@@ -102,16 +103,7 @@ export class PathTable {
     const entries = new Map<string, Open>()
     for (const path of paths) {
       const id = pathId(path)
-      const {
-        gateway,
-        site,
-        underlay,
-        device,
-        times = {},
-        lane = 0,
-        contested = false,
-        publicKey = '',
-      } = path
+      const { gateway, site, underlay, device, times = {}, lane = 0, contested = false, publicKey } = path
       const entry = this.#entries.get(id) ?? newEntry(path, nowMs)
       // What came back from who had another key proves nothing of this one.
       if (entry.publicKey !== publicKey) Object.assign(entry, { isHeard: false, handshakeAgeMs: undefined })
@@ -119,6 +111,9 @@ export class PathTable {
       entries.set(id, Object.assign(entry, named))
     }
     this.#entries = entries
+    // Another generation may come to have the devices of one that is gone.
+    const { standings, proven } = this.#remembered
+    this.#remembered = { standings, proven: new Map([...proven].filter(([id]) => entries.has(id))) }
     this.settle()
   }
 
@@ -159,7 +154,7 @@ export class PathTable {
   settle(): readonly { readonly entry: PathEntry; readonly before: Verdict }[] {
     const changed: { entry: PathEntry; before: Verdict }[] = []
     const standings = new Map<string, Standing>()
-    const proven = new Set<string>()
+    const proven = new Map<string, PublicKey>()
     const ranks = new Map<string, number>()
     const weights = new Map<Name, number>()
     for (const [id, entry] of this.#entries) {
@@ -171,7 +166,10 @@ export class PathTable {
         changed.push({ entry, before })
       }
       if (verdict.standing !== 'fit') standings.set(id, verdict.standing)
-      if (entry.contested === true && this.#isProven(id, entry)) proven.add(id)
+      const { publicKey } = entry
+      if (entry.contested === true && publicKey !== undefined && this.#isProven(id, entry)) {
+        proven.set(id, publicKey)
+      }
       if (entry.rank > 0) ranks.set(pathId({ ...entry, lane: 0 }), entry.rank)
       if (entry.word !== undefined) weights.set(entry.gateway, entry.word.weight)
     }
@@ -180,10 +178,9 @@ export class PathTable {
     return changed
   }
 
-  #isProven(id: string, { state, isHeard, handshakeAgeMs = Infinity }: Open): boolean {
-    return (
-      isHeard || handshakeAgeMs < handshakeFreshMs || (state === 'unknown' && this.#remembered.proven.has(id))
-    )
+  #isProven(id: string, { state, isHeard, handshakeAgeMs = Infinity, publicKey }: Open): boolean {
+    const isRemembered = state === 'unknown' && this.#remembered.proven.get(id) === publicKey
+    return isHeard || handshakeAgeMs < handshakeFreshMs || isRemembered
   }
 
   /** Within a gateway the quickest underlay goes first, once it is quicker by more than the dead band. */
@@ -209,7 +206,7 @@ function isQuicker(one: Open, other: Open): boolean {
 }
 
 function newEntry(path: NamedPath, namedAtMs: number): Open {
-  const { gateway, site, underlay, device, lane = 0, contested = false, publicKey = '' } = path
+  const { gateway, site, underlay, device, lane = 0, contested = false, publicKey } = path
   return {
     gateway,
     site,
@@ -263,7 +260,7 @@ function verdictOf({ state, isHeard, handshakeAgeMs, word, quality }: Open): Ver
 
 class KnownPaths implements PathState, Remembered {
   readonly standings: ReadonlyMap<string, Standing>
-  readonly proven: ReadonlySet<string>
+  readonly proven: ReadonlyMap<string, PublicKey>
   readonly #ranks: ReadonlyMap<string, number>
   readonly #weights: ReadonlyMap<Name, number>
 
@@ -284,8 +281,8 @@ class KnownPaths implements PathState, Remembered {
       : (this.standings.get(pathId({ gateway, underlay, lane })) ?? 'fit')
   }
 
-  isProven(gateway: Name, underlay: Name, lane: number): boolean {
-    return this.proven.size > 0 && this.proven.has(pathId({ gateway, underlay, lane }))
+  provenKeyOf(gateway: Name, underlay: Name, lane: number): PublicKey | undefined {
+    return this.proven.size === 0 ? undefined : this.proven.get(pathId({ gateway, underlay, lane }))
   }
 
   rankOf(gateway: Name, underlay: Name): number {
@@ -299,7 +296,7 @@ class KnownPaths implements PathState, Remembered {
   equals(other: KnownPaths): boolean {
     return (
       sameMap(this.standings, other.standings) &&
-      sameSet(this.proven, other.proven) &&
+      sameMap(this.proven, other.proven) &&
       sameMap(this.#ranks, other.#ranks) &&
       sameMap(this.#weights, other.#weights)
     )
@@ -309,11 +306,5 @@ class KnownPaths implements PathState, Remembered {
 function sameMap<T>(one: ReadonlyMap<string, T>, other: ReadonlyMap<string, T>): boolean {
   if (one.size !== other.size) return false
   for (const [key, value] of one) if (other.get(key) !== value) return false
-  return true
-}
-
-function sameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
-  if (one.size !== other.size) return false
-  for (const item of one) if (!other.has(item)) return false
   return true
 }

@@ -72,10 +72,19 @@ const gatewayText = (seat: number): fc.Arbitrary<GatewayText> => {
       [],
     ),
     generation: pick(0, 0, 1),
+    rotating: pick(false, false, true),
     weight: pick(1, 1, 3),
     state: pick('active', 'active', 'active', 'draining', 'withdrawn'),
     networks: fc.subarray(['lan', 'blue']),
     site: pick({ labels: {} }, { labels: {} }, { labels: { zone: 'x' } }),
+  })
+}
+
+/** Of every lane over the internet: that it is down, and that it was heard. The far end's device is that of s1-a there. */
+function laneWords(name: string): readonly string[] {
+  return [0, 1, 2, 3].flatMap((lane) => {
+    const place = `${name} internet${lane === 0 ? '' : `.${lane}`}`
+    return [`${place} down`, `${place} proven=${name}/${32 * (lane & 1) + 4 * (lane >> 1)}`]
   })
 }
 
@@ -129,7 +138,7 @@ const edit: fc.Arbitrary<Edit> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc
-      .subarray(seats.flatMap(([, name]) => [`${name} internet`, `${name} dx`]))
+      .subarray(seats.flatMap(([, name]) => [`${name} internet`, `${name} dx`, ...laneWords(name)]))
       .map((down): Edit => ({ kind: 'paths', down })),
   },
 )

@@ -1,4 +1,5 @@
 /** The state of paths as a value, from words: all that is not named is fit. Equal ones can be told. */
+import type { PublicKey } from '../../agent/model/key.ts'
 import type { PathState, Standing } from '../../agent/model/path-state.ts'
 
 export class Paths implements PathState {
@@ -6,7 +7,7 @@ export class Paths implements PathState {
   readonly #said = new Map<string, string>()
 
   /** `gcp-a internet` is down; `gcp-a internet degraded`, `gcp-a internet rank=1`, `gcp-a weight=3`.
-   * Of another lane than 0: `gcp-a internet.2`, and `gcp-a internet.2 proven=yes`. */
+   * Of another lane than 0: `gcp-a internet.2`, and `gcp-a internet.2 proven=KEY`. */
   constructor(words: readonly string[] = []) {
     this.words = words
     for (const word of words) {
@@ -21,8 +22,8 @@ export class Paths implements PathState {
     return (this.#said.get(placeOf(gateway, underlay, lane)) ?? 'fit') as Standing
   }
 
-  isProven(gateway: string, underlay: string, lane = 0): boolean {
-    return this.#said.has(`${placeOf(gateway, underlay, lane)} proven`)
+  provenKeyOf(gateway: string, underlay: string, lane = 0): PublicKey | undefined {
+    return this.#said.get(`${placeOf(gateway, underlay, lane)} proven`) as PublicKey | undefined
   }
 
   rankOf(gateway: string, underlay: string): number {

@@ -90,7 +90,7 @@ void t.test('by hand, from step to step', async (t) => {
   t.match(world.rotation.view, { phase: 'moving', waitsFor: /2 gateways .*b-a, c-a$/ })
   t.notOk(world.told.includes('keys-moved'))
 
-  world.input = world.inputOf(both, ['b-a internet.2 proven=yes', 'c-a internet.2 proven=yes'])
+  world.input = world.inputOf(both, ['b-a internet.2 proven=b-a/4', 'c-a internet.2 proven=c-a/4'])
   await world.pass(6000)
   t.ok(world.told.includes('keys-moved'))
   world.ages.set('ls-wg0 b-a/0', 181_000)

@@ -10,6 +10,9 @@ import { Paths } from '../../support/path-state.ts'
 import type { PlanInput } from '../../../agent/plan/input.ts'
 import type { GatewayText } from '../../support/plan-input.ts'
 
+/** Of the far end, generations 0 and 1, by lane. */
+const keyByLane = [0, 32, 4, 36]
+
 const rotating: GatewayText = { generation: 1, rotating: true }
 
 function inputOf(own: GatewayText, peer: GatewayText, words: readonly string[] = []): PlanInput {
@@ -47,16 +50,22 @@ void t.test('one end rotates: the new lane is probed, and used once it was heard
   t.strictSame(lanes(rotating, {}), before)
   t.strictSame(lanes(rotating, {}, ['b-a internet.2 down']), before, 'the far end has not heard of it')
   const after = ['32 b-a/4 51824 *', '(0 b-a/0 51820)']
-  t.strictSame(lanes(rotating, {}, ['b-a internet.2 proven=yes']), after)
+  t.strictSame(lanes(rotating, {}, ['b-a internet.2 proven=b-a/4']), after)
   t.strictSame(lanes({}, rotating), ['4 b-a/32 51852', '0 b-a/0 51820 *'], 'the same from the other end')
-  t.strictSame(lanes({}, rotating, ['b-a internet.1 proven=yes']), ['4 b-a/32 51852 *', '(0 b-a/0 51820)'])
+  t.strictSame(lanes({}, rotating, ['b-a internet.1 proven=b-a/32']), ['4 b-a/32 51852 *', '(0 b-a/0 51820)'])
   t.end()
 })
 
 void t.test('generation 2 beside 1: the even devices are the new ones', (t) => {
   const next = { generation: 2, rotating: true }
-  t.strictSame(lanes(next, {}, ['b-a internet proven=yes']), ['0 b-a/0 51820 *', '(32 b-a/4 51824)'])
+  t.strictSame(lanes(next, {}, ['b-a internet proven=b-a/0']), ['0 b-a/0 51820 *', '(32 b-a/4 51824)'])
   t.strictSame(lanes(next, {}), ['0 b-a/0 51820', '32 b-a/4 51824 *'])
+  t.end()
+})
+
+void t.test('what came back by a key that is gone proves nothing', (t) => {
+  const used = lanes(rotating, {}, ['b-a internet.2 proven=b-a/older'])
+  t.strictSame(used, ['32 b-a/4 51824', '0 b-a/0 51820 *'])
   t.end()
 })
 
@@ -65,7 +74,9 @@ void t.test('both ends rotate: any of four lanes may be the newest that was hear
     lanes(
       rotating,
       rotating,
-      words.map((lane) => `b-a internet.${lane} proven=yes`.replace('.0', '')),
+      words.map((lane) =>
+        `b-a internet.${lane} proven=b-a/${keyByLane[Number(lane)] ?? ''}`.replace('.0 ', ' '),
+      ),
     )
       .filter((line) => line.endsWith('*'))
       .join()
@@ -80,25 +91,25 @@ void t.test('both ends rotate: any of four lanes may be the newest that was hear
 void t.test(
   'a lane that goes down after it was heard: back to an older one that is up, else it is down',
   (t) => {
-    const heard = ['b-a internet.2 proven=yes', 'b-a internet.2 down']
+    const heard = ['b-a internet.2 proven=b-a/4', 'b-a internet.2 down']
     t.strictSame(
       lanes(rotating, {}, heard),
       ['32 b-a/4 51824 *', '0 b-a/0 51820'],
       'the old one is asked again',
     )
-    const both = [...heard, 'b-a internet proven=yes']
+    const both = [...heard, 'b-a internet proven=b-a/0']
     t.strictSame(lanes(rotating, {}, both), ['32 b-a/4 51824', '0 b-a/0 51820 *'])
     const group = (words: readonly string[]): string | undefined =>
       linesOf(inputOf(rotating, {}, words), ['group']).find((line) => line.includes('default b'))
     t.match(group(heard), /group 0x4c0000fe /, 'black-holed: fail closed, and at once')
     t.match(group([]), /group 0x4c000000 /)
-    t.match(group(['b-a internet.2 proven=yes']), /group 0x4c000020 /, 'one replace')
+    t.match(group(['b-a internet.2 proven=b-a/4']), /group 0x4c000020 /, 'one replace')
     t.end()
   },
 )
 
 void t.test('a lane that rests has no keepalive, and all take in what comes', (t) => {
-  const peers = linesOf(inputOf(rotating, {}, ['b-a internet.2 proven=yes']), ['peer'])
+  const peers = linesOf(inputOf(rotating, {}, ['b-a internet.2 proven=b-a/4']), ['peer'])
   t.match(
     peers.find((line) => line.includes('ls-wg0 ')),
     /keepalive 0/,
@@ -119,7 +130,7 @@ void t.test('a lane that rests has no keepalive, and all take in what comes', (t
 
 void t.test('what the state of lanes touches: groups, and while keys rotate the peers', (t) => {
   const before = inputOf(rotating, {})
-  const after = { ...before, paths: new Paths(['b-a internet.2 proven=yes']) }
+  const after = { ...before, paths: new Paths(['b-a internet.2 proven=b-a/4']) }
   t.strictSame(affected(before, after), ['groups b', 'gateway b-a'])
   const alone = inputOf({}, {})
   t.strictSame(affected(alone, { ...alone, paths: new Paths(['b-a internet']) }), ['groups b'])

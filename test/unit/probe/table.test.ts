@@ -116,7 +116,7 @@ void t.test('the quicker underlay goes first, with a dead band', (t) => {
 })
 
 void t.test('what an earlier run knew holds until there is news', (t) => {
-  const table = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Set() })
+  const table = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Map() })
   t.equal(table.state.standingOf('a', 'wan', 0), 'down', 'before anything is named')
   table.name([a, b], 0)
   t.equal(table.state.standingOf('a', 'wan', 0), 'down')
@@ -127,7 +127,7 @@ void t.test('what an earlier run knew holds until there is news', (t) => {
 })
 
 void t.test('a path never heard goes by its handshake; one that was down before, by a new one only', (t) => {
-  const down = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Set() })
+  const down = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Map() })
   const fresh = tableOf(a)
   down.name([a], 0)
   for (const table of [down, fresh]) {
