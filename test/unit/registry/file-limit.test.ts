@@ -1,9 +1,9 @@
 /** How much of a directory is taken: what does not fit is left out and said, and what was taken stays. */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Bag } from '../../../agent/model/document.ts'
-import { FileRegistry } from '../../../agent/registry/file.ts'
+import { FileRegistry, readRegistry } from '../../../agent/registry/file.ts'
 import { fabricDocument, recordDocument, sealed } from '../../support/documents.ts'
 
 t.setTimeout(120_000)
@@ -48,4 +48,18 @@ void t.test('more than a registry may hold', async (t) => {
   do bag = await next()
   while (bag !== undefined && bag.unreadable.length > 0)
   t.strictSame(bag?.unreadable, [], 'nothing is left out where there is room again')
+})
+
+void t.test('a thousand files that cannot be read are a hundred reasons and a number', async (t) => {
+  const directory = join(t.testdir(), 'registry')
+  const records = join(directory, 'records')
+  await mkdir(records, { recursive: true })
+  await writeFile(join(directory, 'fabric.jws'), sealed(fabricDocument()))
+  for (let i = 0; i < 1000; i++) await symlink('/nonexistent', join(records, `${1000 + i}.jws`))
+  const { documents, unreadable, complete } = await readRegistry(directory)
+  t.ok(complete)
+  t.equal(documents.length, 1)
+  t.equal(unreadable.length, 101)
+  t.match(unreadable[0], { object: join(records, '1000.jws'), reason: /cannot be read/ })
+  t.match(unreadable.at(-1), { object: directory, reason: 'holds 900 more documents that cannot be read' })
 })
