@@ -337,10 +337,9 @@ export class Reconciler {
     await this.#writer.saveIds(this.#ids)
     for (const change of changes.values()) this.desired.set(change)
     this.#planned = input
+    this.#moved.note(ops)
     try {
-      const failed = await this.#writer.carryOut(ops, signal)
-      this.#moved.note(ops)
-      return failed
+      return await this.#writer.carryOut(ops, signal)
     } catch (error) {
       // Which ops were carried out is not known: nothing is believed until an audit looked.
       this.#settled = false
