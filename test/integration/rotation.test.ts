@@ -92,6 +92,23 @@ await isolated(import.meta.url, async (directory) => {
     await nothingLost(t)
   })
 
+  await t.test('the other end hears of it much later', async (t) => {
+    left.log = ''
+    await rotating.startTraffic(perSecond)
+    await pause(500)
+    await right.stop('SIGKILL')
+    rotate(left)
+    await until('the record offers both', () => recorded(rotating, left) === '3, 16 keys', patienceSeconds)
+    await pause(4000)
+    t.notMatch(left.log, 'keys-moved', 'nobody is there to take them up')
+    rotating.start(right)
+    await moved(left)
+    await pause(1000)
+    await done(left)
+    await pause(1000)
+    await nothingLost(t)
+  })
+
   await t.test('the agent is killed right after each step, and goes on from there', async (t) => {
     left.log = ''
     await rotating.startTraffic(perSecond)
@@ -102,9 +119,9 @@ await isolated(import.meta.url, async (directory) => {
       rotating.start(left)
     }
     rotate(left)
-    await until('the new secret is on disk', () => keyFiles(left).includes('generation-3'))
+    await until('the new secret is on disk', () => keyFiles(left).includes('generation-4'))
     await kill()
-    await until('the record offers both', () => recorded(rotating, left) === '3, 16 keys', patienceSeconds)
+    await until('the record offers both', () => recorded(rotating, left) === '4, 16 keys', patienceSeconds)
     await kill()
     await moved(left)
     await kill()
@@ -112,17 +129,17 @@ await isolated(import.meta.url, async (directory) => {
     rotating.passTime(left)
     await until(
       'the old secret is offered no more',
-      () => keyFiles(left).includes('retiring-2'),
+      () => keyFiles(left).includes('retiring-3'),
       patienceSeconds,
     )
     await kill()
     await until(
       'the record does not offer it',
-      () => recorded(rotating, left) === '3, 8 keys',
+      () => recorded(rotating, left) === '4, 8 keys',
       patienceSeconds,
     )
     await kill()
-    await until('it is deleted', () => keyFiles(left).join() === 'generation-3', patienceSeconds)
+    await until('it is deleted', () => keyFiles(left).join() === 'generation-4', patienceSeconds)
     await kill()
     await left.untilUp(1)
     await pause(1000)
