@@ -5,6 +5,7 @@
 import {
   familyOf,
   holds,
+  isDefaultRoute,
   isMalformed,
   isPrivate,
   networkOf,
@@ -15,7 +16,7 @@ import {
 import type { Address, Prefix } from '../model/prefix.ts'
 import { quoted } from '../trust/excerpt.ts'
 import { isUnreachable } from '../trust/payload.ts'
-import { isDefaultRoute, reservedRange } from '../trust/space.ts'
+import { reservedRange } from '../trust/space.ts'
 
 /** Longest list that is read, of interfaces, addresses or prefixes. A VPC has 50 blocks at most, a VM 64 interfaces. */
 const longest = 256

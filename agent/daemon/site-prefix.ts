@@ -4,9 +4,9 @@
  */
 import type { HostFacts, HostLink } from '../model/host.ts'
 import type { OwnEndpoint } from '../model/own.ts'
-import { comparePrefixes, contains, prefixOf } from '../model/prefix.ts'
+import { comparePrefixes, contains, isDefaultRoute, prefixOf } from '../model/prefix.ts'
 import type { Prefix } from '../model/prefix.ts'
-import { isDefaultRoute, reservedRange } from '../trust/space.ts'
+import { reservedRange } from '../trust/space.ts'
 
 export interface SiteLinks {
   /** Those configured; absent: every link that is up and carries no underlay. */

@@ -276,3 +276,11 @@ function hintFor(text: string): { hint?: string } {
   const bytes = parseBytes(text)
   return typeof bytes === 'string' ? {} : { hint: formatPrefix(bytes, bytes.length * 8) }
 }
+
+/**
+ * Default routes and what amounts to one: the whole of IPv4 or IPv6, their halves, and 2000::/3, which is all of the
+ * IPv6 internet.
+ */
+export function isDefaultRoute(wanted: Prefix): boolean {
+  return lengthOf(wanted) <= 1 || (familyOf(wanted) === 6 && lengthOf(wanted) <= 3)
+}

@@ -5,7 +5,7 @@
 import type { Fabric, Name } from '../model/fabric.ts'
 import { overlayAddress } from '../model/gateway.ts'
 import type { Gateway } from '../model/gateway.ts'
-import { comparePrefixes, contains, familyOf, lengthOf, prefix, prefixOf } from '../model/prefix.ts'
+import { comparePrefixes, contains, familyOf, isDefaultRoute, prefix, prefixOf } from '../model/prefix.ts'
 import type { Address, Family, Prefix } from '../model/prefix.ts'
 import type { Note, PlanInput } from './input.ts'
 import { Ranges } from './range.ts'
@@ -142,11 +142,6 @@ function throwNote(range: Prefix, inside: Prefix): Note {
     reason: `lies in the overlay's own range ${inside}, which goes before`,
     prefix: range,
   }
-}
-
-/** The whole of a family, or what amounts to it. */
-function isDefaultRoute(prefix: Prefix): boolean {
-  return lengthOf(prefix) <= 1
 }
 
 /**

@@ -16,14 +16,14 @@ import type {
   Grant,
   Name,
 } from '../model/fabric.ts'
-import { contains, familyOf, holds, lengthOf, widen } from '../model/prefix.ts'
+import { contains, familyOf, holds, isDefaultRoute, lengthOf, widen } from '../model/prefix.ts'
 import type { Family, Prefix } from '../model/prefix.ts'
 import type { Validity } from './moment.ts'
 import { isUnreachable } from './payload.ts'
 import type { Refusal } from './refusal.ts'
 import type { RuleId } from './rulebook.ts'
 import { gatewayOf, nameOf } from './subject.ts'
-import { isDefaultRoute, reservedRange, sharesSpace, sortedPrefixes } from './space.ts'
+import { reservedRange, sharesSpace, sortedPrefixes } from './space.ts'
 
 /** At most this many refusals of one rule for one document are listed, and how many more there are. */
 const maxListed = 8

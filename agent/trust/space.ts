@@ -46,14 +46,6 @@ function head(of: Prefix): string {
   return of.slice(0, of.indexOf(familyOf(of) === 4 ? '.' : ':'))
 }
 
-/**
- * Default routes and what amounts to one: the whole of IPv4 or IPv6, their halves, and 2000::/3, which is all of the
- * IPv6 internet.
- */
-export function isDefaultRoute(wanted: Prefix): boolean {
-  return lengthOf(wanted) <= 1 || (familyOf(wanted) === 6 && lengthOf(wanted) <= 3)
-}
-
 /** In the order of comparePrefixes; one pass where they are in order already, as gateways publish them. */
 export function sortedPrefixes(prefixes: readonly Prefix[]): readonly Prefix[] {
   const keys = prefixes.map(sortKey)

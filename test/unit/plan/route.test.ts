@@ -82,6 +82,7 @@ void t.test('a remote prefix that is not installed: no route, no AllowedIP, no g
         '192.0.2.99/32', // inside it, and the registry
         '198.51.100.7/32', // the registry
         '100.127.0.9/32', // inside the overlay
+        '2000::/3', // all of the IPv6 internet
         'fe80::5/128',
       ),
     ],
@@ -112,6 +113,7 @@ void t.test('a remote prefix that is not installed: no route, no AllowedIP, no g
       '192.0.2.0/24: lies in 192.0.2.0/24, which eth0 is connected to',
       '192.0.2.99/32: lies in 192.0.2.0/24, which eth0 is connected to',
       '198.51.100.7/32: is an address of the registry or of a name server, which stays on the underlay',
+      '2000::/3: a default route is used only by gateways that opt in',
       'fe80::5/128: is link-local',
     ],
   )
