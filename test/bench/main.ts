@@ -18,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure
   trust: () => import('./trust.ts'),
   paths: () => import('./paths.ts'),
   failover: () => import('./failover.ts'),
+  rotation: () => import('./rotation.ts'),
 }
 
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
