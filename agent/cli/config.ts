@@ -120,6 +120,25 @@ const metrics = z.union([
   }),
 ])
 
+const program = like(
+  z.string().superRefine((value, context) => {
+    if (!/^\/[^\0]{1,4095}$/.test(value)) {
+      const hint = 'programs that come with linkspan lie in /usr/lib/linkspan/hooks'
+      refuse(context, `expected the absolute path of a program, found ${quoted(value)}`, hint)
+    }
+  }),
+  '^/',
+)
+const hookDefaults = { limitSeconds: 120, auditSeconds: 300 } as const
+const hookFields = z.strictObject({
+  program,
+  limitSeconds: z.int().min(1).max(3600).default(hookDefaults.limitSeconds),
+  auditSeconds: z.int().min(1).max(86_400).default(hookDefaults.auditSeconds),
+})
+const hooks = z.strictObject({
+  'site-active': z.union([program.transform((value) => ({ program: value, ...hookDefaults })), hookFields]),
+})
+
 const canaryTarget = z.string().transform((value, context): CanaryTarget => {
   const bare = parseAddress(value)
   const found = isMalformed(bare) ? socketOf(value) : { address: bare }
@@ -170,6 +189,7 @@ export const shape = z.strictObject({
   metrics: metrics.optional(),
   health: socket('10.1.0.1:9587').optional(),
   canary: z.array(canaryTarget).max(8).default([]),
+  hooks: hooks.optional(),
   voucher: z
     .string()
     .regex(/^\/[^\0]{1,4095}$/, 'expected an absolute path')
@@ -184,6 +204,8 @@ const keysAt: Readonly<Record<string, readonly string[]>> = {
   networks: Object.keys(network.shape),
   services: Object.keys(service.shape),
   registry: Object.keys(registryFields.shape),
+  hooks: Object.keys(hooks.shape),
+  'hooks.site-active': Object.keys(hookFields.shape),
 }
 
 export function configOf(yaml: YamlFile): Config {
@@ -197,6 +219,7 @@ export function configOf(yaml: YamlFile): Config {
     metrics: metricsAt,
     health,
     canary,
+    hooks: hooksAt,
     voucher,
     ...own
   } = parsed.data
@@ -212,6 +235,7 @@ export function configOf(yaml: YamlFile): Config {
     metrics: metricsAt ?? (defaultMetrics as Config['metrics']),
     ...(health === undefined ? {} : { health }),
     canary,
+    ...(hooksAt === undefined ? {} : { hooks: { siteActive: hooksAt['site-active'] } }),
     own: {
       gateway,
       site: own.site.name,
@@ -313,6 +337,7 @@ function missing(key: string): { hint?: string } {
     site: 'site: NAME of the place behind this gateway',
     registry: 'registry: file:///DIRECTORY',
     underlay: 'underlay: NAME, one of those in the fabric document',
+    program: 'program: /usr/lib/linkspan/hooks/NAME',
   }
   const example = examples[key]
   return example === undefined ? {} : { hint: `write ${example}` }
