@@ -26,7 +26,7 @@ export async function readConfig(file: string = defaultConfigFile): Promise<Conf
 }
 
 /** A refinement's message, with a hint that travels in the issue's params. */
-function refuse(
+export function refuse(
   context: z.RefinementCtx,
   message: string,
   hint?: string,
@@ -49,7 +49,7 @@ const name = like(
   namePattern.source,
 )
 
-const prefix = like(
+export const prefix = like(
   z.string().transform((value, context): Prefix => {
     const parsed = parsePrefix(value)
     if (isMalformed(parsed)) return refuse(context, parsed.malformed, prefixHint(value, parsed))
@@ -147,7 +147,7 @@ const canaryTarget = z.string().transform((value, context): CanaryTarget => {
 })
 
 /** A list that names nothing twice. */
-function unique<T extends z.ZodArray>(list: T, by: (element: z.output<T>[number]) => string): T {
+export function unique<T extends z.ZodArray>(list: T, by: (element: z.output<T>[number]) => string): T {
   return list.superRefine((elements, context) => {
     const seen = new Set<string>()
     for (const [i, element] of elements.entries()) {
@@ -249,9 +249,11 @@ export function configOf(yaml: YamlFile): Config {
   }
 }
 
+/** `keys`: those that each object may have, by its path without list positions. */
 export function problemsOf(
   issues: readonly z.core.$ZodIssue[],
   within: readonly PropertyKey[] = [],
+  keys: Readonly<Record<string, readonly string[]>> = keysAt,
 ): Problem[] {
   return issues.flatMap((issue): Problem[] => {
     const path = [...within, ...issue.path].map((step) => (typeof step === 'number' ? step : String(step)))
@@ -260,7 +262,7 @@ export function problemsOf(
     ]
     switch (issue.code) {
       case 'unrecognized_keys': {
-        const known = keysAt[path.filter((step) => typeof step === 'string').join('.')] ?? []
+        const known = keys[path.filter((step) => typeof step === 'string').join('.')] ?? []
         return issue.keys.map((key) => ({
           path: [...path, key],
           part: 'key',
@@ -271,7 +273,7 @@ export function problemsOf(
       case 'invalid_union': {
         // The alternative whose form fits, if one does, says what is wrong inside it.
         const fitting = issue.errors.find((errors) => !errors.some(isOtherForm))
-        if (fitting !== undefined) return problemsOf(fitting, path)
+        if (fitting !== undefined) return problemsOf(fitting, path, keys)
         const forms = issue.errors.flatMap((errors) => errors.filter(isOtherForm).map(formOf))
         return problem(`expected ${forms.join(' or ')}, found ${quoted(issue.input)}`)
       }
@@ -298,7 +300,7 @@ export function problemsOf(
       case 'too_big':
         return problem(`expected at most ${String(issue.maximum)}, found ${quoted(issue.input)}`)
       case 'invalid_key':
-        return problemsOf(issue.issues, path).map((wrong) => ({ ...wrong, part: 'key' }))
+        return problemsOf(issue.issues, path, keys).map((wrong) => ({ ...wrong, part: 'key' }))
       case 'invalid_format':
         return problem(`${issue.message}; found ${quoted(issue.input)}`)
       case 'custom': {
