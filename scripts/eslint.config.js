@@ -21,6 +21,7 @@ const mayImport = {
   registry: ['model', 'trust'],
   kernel: ['model', 'diff/ownership'],
   cloud: ['model', 'trust'],
+  hook: ['model', 'trust', 'cloud', 'cli/yaml', 'cli/config'],
   daemon: [
     'model',
     'trust',

@@ -108,6 +108,7 @@ async function start(
   ])
   const { exec } = await import('../kernel/exec.ts')
   const { reachTarget } = await import('../kernel/reach.ts')
+  const { runHook } = await import('../kernel/hook.ts')
   const { startProbes } = await import('../probe/engine.ts')
   const { RegistryAddresses } = await import('../daemon/registry-address.ts')
   const { Surroundings } = await import('../daemon/surroundings.ts')
@@ -175,6 +176,7 @@ async function start(
       events,
       notifier: notifier(process.env['NOTIFY_SOCKET'], (socket, state) => addon().notify(socket, state)),
       reach: (target, timeoutMs) => reachTarget(exec, target, timeoutMs),
+      runHook: (program, run) => runHook(exec, program, run),
       startProbes: (port, word, events) => startProbes(probes(), port, word, events),
       runDirectory: options['run-directory'],
       isService: process.env['NOTIFY_SOCKET'] !== undefined,

@@ -26,7 +26,7 @@ export async function readConfig(file: string = defaultConfigFile): Promise<Conf
 }
 
 /** A refinement's message, with a hint that travels in the issue's params. */
-function refuse(
+export function refuse(
   context: z.RefinementCtx,
   message: string,
   hint?: string,
@@ -49,7 +49,7 @@ const name = like(
   namePattern.source,
 )
 
-const prefix = like(
+export const prefix = like(
   z.string().transform((value, context): Prefix => {
     const parsed = parsePrefix(value)
     if (isMalformed(parsed)) return refuse(context, parsed.malformed, prefixHint(value, parsed))
@@ -120,6 +120,25 @@ const metrics = z.union([
   }),
 ])
 
+const program = like(
+  z.string().superRefine((value, context) => {
+    if (!/^\/[^\0]{1,4095}$/.test(value)) {
+      const hint = 'programs that come with linkspan lie in /usr/lib/linkspan/hooks'
+      refuse(context, `expected the absolute path of a program, found ${quoted(value)}`, hint)
+    }
+  }),
+  '^/',
+)
+const hookDefaults = { limitSeconds: 120, auditSeconds: 300 } as const
+const hookFields = z.strictObject({
+  program,
+  limitSeconds: z.int().min(1).max(3600).default(hookDefaults.limitSeconds),
+  auditSeconds: z.int().min(1).max(86_400).default(hookDefaults.auditSeconds),
+})
+const hooks = z.strictObject({
+  'site-active': z.union([program.transform((value) => ({ program: value, ...hookDefaults })), hookFields]),
+})
+
 const canaryTarget = z.string().transform((value, context): CanaryTarget => {
   const bare = parseAddress(value)
   const found = isMalformed(bare) ? socketOf(value) : { address: bare }
@@ -128,7 +147,7 @@ const canaryTarget = z.string().transform((value, context): CanaryTarget => {
 })
 
 /** A list that names nothing twice. */
-function unique<T extends z.ZodArray>(list: T, by: (element: z.output<T>[number]) => string): T {
+export function unique<T extends z.ZodArray>(list: T, by: (element: z.output<T>[number]) => string): T {
   return list.superRefine((elements, context) => {
     const seen = new Set<string>()
     for (const [i, element] of elements.entries()) {
@@ -170,6 +189,7 @@ export const shape = z.strictObject({
   metrics: metrics.optional(),
   health: socket('10.1.0.1:9587').optional(),
   canary: z.array(canaryTarget).max(8).default([]),
+  hooks: hooks.optional(),
   voucher: z
     .string()
     .regex(/^\/[^\0]{1,4095}$/, 'expected an absolute path')
@@ -184,6 +204,8 @@ const keysAt: Readonly<Record<string, readonly string[]>> = {
   networks: Object.keys(network.shape),
   services: Object.keys(service.shape),
   registry: Object.keys(registryFields.shape),
+  hooks: Object.keys(hooks.shape),
+  'hooks.site-active': Object.keys(hookFields.shape),
 }
 
 export function configOf(yaml: YamlFile): Config {
@@ -197,6 +219,7 @@ export function configOf(yaml: YamlFile): Config {
     metrics: metricsAt,
     health,
     canary,
+    hooks: hooksAt,
     voucher,
     ...own
   } = parsed.data
@@ -212,6 +235,7 @@ export function configOf(yaml: YamlFile): Config {
     metrics: metricsAt ?? (defaultMetrics as Config['metrics']),
     ...(health === undefined ? {} : { health }),
     canary,
+    ...(hooksAt === undefined ? {} : { hooks: { siteActive: hooksAt['site-active'] } }),
     own: {
       gateway,
       site: own.site.name,
@@ -225,9 +249,11 @@ export function configOf(yaml: YamlFile): Config {
   }
 }
 
+/** `keys`: those that each object may have, by its path without list positions. */
 export function problemsOf(
   issues: readonly z.core.$ZodIssue[],
   within: readonly PropertyKey[] = [],
+  keys: Readonly<Record<string, readonly string[]>> = keysAt,
 ): Problem[] {
   return issues.flatMap((issue): Problem[] => {
     const path = [...within, ...issue.path].map((step) => (typeof step === 'number' ? step : String(step)))
@@ -236,7 +262,7 @@ export function problemsOf(
     ]
     switch (issue.code) {
       case 'unrecognized_keys': {
-        const known = keysAt[path.filter((step) => typeof step === 'string').join('.')] ?? []
+        const known = keys[path.filter((step) => typeof step === 'string').join('.')] ?? []
         return issue.keys.map((key) => ({
           path: [...path, key],
           part: 'key',
@@ -247,7 +273,7 @@ export function problemsOf(
       case 'invalid_union': {
         // The alternative whose form fits, if one does, says what is wrong inside it.
         const fitting = issue.errors.find((errors) => !errors.some(isOtherForm))
-        if (fitting !== undefined) return problemsOf(fitting, path)
+        if (fitting !== undefined) return problemsOf(fitting, path, keys)
         const forms = issue.errors.flatMap((errors) => errors.filter(isOtherForm).map(formOf))
         return problem(`expected ${forms.join(' or ')}, found ${quoted(issue.input)}`)
       }
@@ -274,7 +300,7 @@ export function problemsOf(
       case 'too_big':
         return problem(`expected at most ${String(issue.maximum)}, found ${quoted(issue.input)}`)
       case 'invalid_key':
-        return problemsOf(issue.issues, path).map((wrong) => ({ ...wrong, part: 'key' }))
+        return problemsOf(issue.issues, path, keys).map((wrong) => ({ ...wrong, part: 'key' }))
       case 'invalid_format':
         return problem(`${issue.message}; found ${quoted(issue.input)}`)
       case 'custom': {
@@ -313,6 +339,7 @@ function missing(key: string): { hint?: string } {
     site: 'site: NAME of the place behind this gateway',
     registry: 'registry: file:///DIRECTORY',
     underlay: 'underlay: NAME, one of those in the fabric document',
+    program: 'program: /usr/lib/linkspan/hooks/NAME',
   }
   const example = examples[key]
   return example === undefined ? {} : { hint: `write ${example}` }

@@ -9,6 +9,7 @@ import { formatAgo, formatBytes } from '../daemon/duration.ts'
 import type { PathView } from '../daemon/path-view.ts'
 import type { PeerView } from '../daemon/peer-view.ts'
 import type { RotationView } from '../daemon/rotation.ts'
+import type { SiteSideView } from '../daemon/site-side.ts'
 import type { Status } from '../daemon/status.ts'
 import type { CloudView } from '../daemon/surroundings.ts'
 import { ask, defaultRunDirectory } from './client.ts'
@@ -62,6 +63,7 @@ export function formatStatus(status: Status, nowSeconds: number): string {
   if (status.overlay.length > 0) lines.push(`overlay address ${status.overlay.join(', ')}`)
   if (status.keys !== undefined) lines.push(keysLine(status.keys))
   if (status.cloud !== undefined) lines.push(cloudLine(status.cloud))
+  if (status.siteSide !== undefined) lines.push(...siteSideLines(status.siteSide, gateway, nowSeconds))
   if (dataPlane !== 'kernel') {
     lines.push(
       '',
@@ -96,6 +98,28 @@ function cloudLine({ provider, region, zone, addresses, prefixes, trouble }: Clo
   const place = [provider, region, zone].filter((word) => word !== undefined && word !== '').join(' ')
   const list = (texts: readonly string[] = []): string => (texts.length === 0 ? 'none' : texts.join(', '))
   return `cloud ${place}: public address ${list(addresses)}, prefixes ${list(prefixes)}`
+}
+
+/** Who is active for the site's hosts, and what the hook did. */
+function siteSideLines(view: SiteSideView, own: string, nowSeconds: number): readonly string[] {
+  const { active, self, sinceMs, unseen, hook } = view
+  const who =
+    active === undefined
+      ? 'no gateway is active'
+      : active !== own
+        ? `${active} is active`
+        : self
+          ? 'this gateway is active'
+          : 'this gateway is about to be active'
+  const blind = unseen.length === 0 ? '' : `; no path to ${unseen.join(', ')}`
+  const lines = [`for the hosts of its site: ${who}, since ${formatAgo(nowSeconds - sinceMs / 1000)}${blind}`]
+  if (hook === undefined) return lines
+  const { name, program, running, last } = hook
+  const run =
+    last === undefined
+      ? 'never run'
+      : `${last.outcome} ${formatAgo(nowSeconds - last.atMs / 1000)} (${last.cause}, ${last.ms} ms)${last.said === '' ? '' : `: ${last.said}`}`
+  return [...lines, `hook ${name} ${program}: ${running ? 'running; before that ' : ''}${run}`]
 }
 
 /** One line a peer. */

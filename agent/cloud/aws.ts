@@ -5,7 +5,8 @@
  * The token comes back in a packet with the TTL that the operator chose, one by default: behind a container's bridge the
  * PUT is never answered.
  *
- * Only what is needed is read, path by path: user data and role credentials, which the same service hands out, are not.
+ * Only what is needed is read, path by path: user data, which the same service hands out, is not, and role credentials by the
+ * program alone that changes route tables (hook/aws-role.ts).
  */
 import type { Address } from '../model/prefix.ts'
 import type { MetadataClient } from './metadata-http.ts'
@@ -60,7 +61,7 @@ export const aws: CloudProvider = {
 }
 
 /** Requests under a token, which is renewed once when the service does not take it any more. */
-class Session {
+export class Session {
   readonly #client: MetadataClient
   #token = ''
   #renewal: Promise<void> | undefined

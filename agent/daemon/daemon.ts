@@ -17,7 +17,8 @@ import type { Reach } from './canary.ts'
 import { openControl } from './control.ts'
 import { Drain } from './drain.ts'
 import type { Events } from './event.ts'
-import { openHealth, unfitReason } from './health.ts'
+import { isolation, openHealth, ownStanding, unfitReason } from './health.ts'
+import type { RunHook } from './hook.ts'
 import type { KnownInput } from './inputs.ts'
 import { covered } from './kernel-cover.ts'
 import type { NameServers } from './name-server.ts'
@@ -32,6 +33,7 @@ import type { RegistryAddresses } from './registry-address.ts'
 import { Reconciler } from './reconciler.ts'
 import { Rotation } from './rotation.ts'
 import type { RotatingKeys } from './rotation.ts'
+import { SiteSide } from './site-side.ts'
 import { StatusView } from './status.ts'
 import type { Surroundings } from './surroundings.ts'
 import { backoffMs } from './trouble.ts'
@@ -59,6 +61,7 @@ export interface DaemonOptions {
   readonly notifier: Notifier
   readonly startProbes: StartProbes
   readonly reach: Reach
+  readonly runHook: RunHook
   readonly runDirectory: string
   /** systemd started us and would do so again. */
   readonly isService: boolean
@@ -105,6 +108,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
       notifier.alive()
       prober.look()
       void rotation.look()
+      siteSide.look()
     },
     onProgress: () => {
       notifier.progress()
@@ -117,9 +121,10 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     planned: () => reconciler.planned,
     setPaths: (paths) => {
       reconciler.setPaths(paths)
+      siteSide.look()
     },
     isDraining: () => drain.isOn,
-    isNotForwarding: () => canary.isFailed,
+    isNotForwarding: () => canary.isFailed || isCutOff(),
     handshakes: () => handshakeAges(kernel, signal),
     events,
   })
@@ -129,7 +134,23 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     reach: options.reach,
     onChange: () => {
       prober.look()
+      siteSide.look()
     },
+    events,
+  })
+  // The other gateways of the site cannot see it, and one that takes over for the site's hosts must know.
+  const isCutOff = (): boolean => {
+    const { planned } = reconciler
+    return config.hooks !== undefined && planned !== undefined && isolation(planned, prober) !== undefined
+  }
+  const settled = (): Reconciler['planned'] => (reconciler.settled ? reconciler.planned : undefined)
+  const siteSide: SiteSide = new SiteSide({
+    config,
+    planned: settled,
+    paths: () => prober.state,
+    own: () => ownStanding(settled(), prober, { isDraining: drain.isOn, isCanaryFailed: canary.isFailed }),
+    shares: () => reconciler.desired.shares,
+    run: options.runHook,
     events,
   })
   for (const source of [registryAddresses, nameServers, surroundings]) {
@@ -185,12 +206,14 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     hindrance: options.hindrance,
     unpublished: () => publisher.trouble,
     waiting: () => publisher.waiting,
+    siteSide,
   })
   const stopNow = (): void => {
     stop.abort()
   }
   const onDrain = (): void => {
     prober.look()
+    siteSide.look()
     publisher.look()
   }
   const control = await openControl({
@@ -240,6 +263,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     notifier.stopping()
     prober.close()
     canary.stop()
+    siteSide.close()
     for (const server of [control, await metrics, await health]) {
       server?.close()
       server?.closeAllConnections()

@@ -11,6 +11,7 @@ import { isInUse } from './peer-view.ts'
 import type { PeerView } from './peer-view.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { RotationView } from './rotation.ts'
+import type { SiteSideView } from './site-side.ts'
 import type { Status, StatusView } from './status.ts'
 import type { TrustView } from './trust-view.ts'
 import { durationBuckets } from './tally.ts'
@@ -41,6 +42,7 @@ export async function openMetrics(options: MetricsOptions): Promise<Server> {
           ...trust(view.trust()),
           ...source(view.registry()),
           ...keys(view.keys()),
+          ...siteSide(view.siteSide()),
           ...tunnels(await view.peers()),
           '',
         ].join('\n'),
@@ -158,6 +160,35 @@ function source({ ageSeconds, latencyMs, unreadable }: Status['registry']): stri
       latencyMs && latencyMs / 1000,
     ),
     ...gauge('linkspan_registry_unreadable', 'Parts of it that cannot be read.', unreadable.length),
+  ]
+}
+
+function siteSide(view: SiteSideView | undefined): string[] {
+  if (view === undefined) return []
+  const { self, hook } = view
+  const active = gauge(
+    'linkspan_site_active',
+    '1 where it is active for the hosts of its site.',
+    Number(self),
+  )
+  if (hook === undefined) return active
+  const { name, runs, last, lastSuccessMs } = hook
+  return [
+    ...active,
+    ...family(
+      'linkspan_hook_runs_total',
+      'counter',
+      'Runs of a hook that ended by themselves.',
+      Object.entries(runs).map(([outcome, count]) => [{ hook: name, outcome }, count]),
+    ),
+    ...family('linkspan_hook_failing', 'gauge', '1 where its last run failed.', [
+      [{ hook: name }, Number(last?.outcome === 'failed')],
+    ]),
+    ...(lastSuccessMs === undefined
+      ? []
+      : family('linkspan_hook_last_success_timestamp_seconds', 'gauge', 'When it last succeeded.', [
+          [{ hook: name }, lastSuccessMs / 1000],
+        ])),
   ]
 }
 

@@ -6,6 +6,7 @@ import type { Refusal } from '../trust/refusal.ts'
 import type { Reason } from '../errors.ts'
 import type { EntryOf, PeerView, Seen } from './peer-view.ts'
 import { isInUse, peerViews } from './peer-view.ts'
+import type { SiteSide, SiteSideView } from './site-side.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { CloudView, Surroundings } from './surroundings.ts'
 import type { Waiting } from './publisher.ts'
@@ -55,6 +56,8 @@ export interface Status {
   readonly keys?: RotationView
   /** What the cloud says of this VM; absent on premises. */
   readonly cloud?: CloudView
+  /** Who is active for the hosts of our site; absent where there is no hook and no second gateway. */
+  readonly siteSide?: SiteSideView
   readonly conflicts: readonly Reason[]
   readonly failures: readonly Trouble[]
   /** In order, the first thousand. */
@@ -85,6 +88,7 @@ export interface StatusOptions {
   /** What keeps us from saying of ourselves what we should. */
   readonly unpublished: () => Trouble | undefined
   readonly waiting?: () => Waiting | undefined
+  readonly siteSide?: Pick<SiteSide, 'view' | 'trouble'>
 }
 
 /** A view of the peers is used again for this long, so that scrapes and people together cost one dump. */
@@ -140,6 +144,10 @@ export class StatusView {
     return trustView(this.#options.reconciler.inputs, this.#options.gateway)
   }
 
+  siteSide(): SiteSideView | undefined {
+    return this.#options.siteSide?.view
+  }
+
   registry(): Status['registry'] {
     const { reconciler, registry: source, latencyMs } = this.#options
     const { readAtMs, unreadable, deferred } = reconciler.inputs
@@ -185,6 +193,7 @@ export class StatusView {
         : 'ok'
     const trust = this.trust()
     const cloud = this.#options.surroundings.view
+    const siteSide = this.siteSide()
     const state = isWaiting ? this.#waitingFor() : tunnels(up, used.length, problems)
     return {
       schema,
@@ -206,6 +215,7 @@ export class StatusView {
       trust,
       ...this.#keys(),
       ...(cloud === undefined ? {} : { cloud }),
+      ...(siteSide === undefined ? {} : { siteSide }),
       conflicts,
       failures,
       refusals,
@@ -240,8 +250,9 @@ export class StatusView {
         ...since,
       }
     }
-    const trouble = unpublished()
-    if (trouble !== undefined) yield trouble
+    for (const trouble of [unpublished(), this.#options.siteSide?.trouble]) {
+      if (trouble !== undefined) yield trouble
+    }
   }
 
   #overlay(): readonly string[] {

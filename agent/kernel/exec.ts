@@ -2,7 +2,7 @@
  * Running programs: `wg`, `nft`, `wireguard-go`. The only place that starts a process.
  *
  * No shell, ever: a program and its argument array. The environment is PATH and LC_ALL=C, so messages are in English and
- * nothing of ours leaks into a child. Every run has a deadline. Secrets go in by stdin; such a run is `quiet`, because
+ * nothing of ours leaks into a child, and what a hook is told. Every run has a deadline. Secrets go in by stdin; such a run is `quiet`, because
  * `wg` quotes a key it dislikes in its error text.
  *
  * Input is a file in memory that has no name: `wg` and `nft` open /dev/stdin, which fails (ENXIO) on the sockets that Node
@@ -13,7 +13,7 @@ import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { LinkspanError } from '../errors.ts'
+import { LinkspanError, errnoOf } from '../errors.ts'
 
 export interface RunOptions {
   /** Written to stdin, which is then closed. */
@@ -29,6 +29,10 @@ export interface RunOptions {
   readonly complaints?: 'stdout'
   /** Start a session of its own, for a program that daemonises. */
   readonly detached?: boolean
+  /** A session of its own, and whatever of it is left is killed with it, and at its end. */
+  readonly group?: boolean
+  /** Variables besides PATH and LC_ALL; no secrets. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface Exec {
@@ -61,13 +65,16 @@ async function* stream(
   signal?.throwIfAborted()
   const input = options.input === undefined ? undefined : await nameless(options.input)
   const child = spawn(file, args, {
-    env: { PATH: process.env['PATH'] ?? standardPath, LC_ALL: 'C' },
+    env: { ...options.environment, PATH: process.env['PATH'] ?? standardPath, LC_ALL: 'C' },
     cwd: '/',
     stdio: [input?.fd ?? 'ignore', 'pipe', 'pipe'],
-    detached: options.detached ?? false,
+    detached: options.detached ?? options.group ?? false,
   })
   const deadline = AbortSignal.timeout(timeoutMs)
-  const kill = (): void => void child.kill('SIGKILL')
+  const kill = (): void => {
+    if (options.group === true) killGroup(child)
+    else child.kill('SIGKILL')
+  }
   deadline.addEventListener('abort', kill, { once: true })
   signal?.addEventListener('abort', kill, { once: true })
   const end = ended(child)
@@ -77,9 +84,14 @@ async function* stream(
     let written = ''
     // Nothing is awaited between the spawn and this: at a child's end Node drains (child_process flushStdio) what nobody
     // reads yet, and a quick program's whole output would be gone.
-    for await (const piece of child.stdout?.setEncoding('utf8') ?? []) {
-      if (options.complaints === 'stdout') written += piece as string
-      yield piece as string
+    try {
+      for await (const piece of child.stdout?.setEncoding('utf8') ?? []) {
+        if (options.complaints === 'stdout') written += piece as string
+        yield piece as string
+      }
+    } catch (error) {
+      // What fled from its group held the pipe, and it was taken away.
+      if (!deadline.aborted && signal?.aborted !== true) throw error
     }
     const failure = await end
     complete = true
@@ -96,9 +108,28 @@ async function* stream(
   } finally {
     deadline.removeEventListener('abort', kill)
     signal?.removeEventListener('abort', kill)
-    if (!complete) kill() // the reader left early
+    if (!complete)
+      kill() // the reader left early
+    else if (options.group === true) killGroup(child)
     await input?.close()
   }
+}
+
+/** For how long, in ms, what left the group of a killed program may hold its pipes. */
+const fledMs = 500
+
+/** All that it began and that did not make a session of its own; what did loses its pipes, so that nobody waits for it. */
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return
+  try {
+    process.kill(-child.pid, 'SIGKILL')
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error // nothing is left of it
+  }
+  setTimeout(() => {
+    child.stdout?.destroy()
+    child.stderr?.destroy()
+  }, fledMs).unref()
 }
 
 /** O_TMPFILE: a file that never had a name; not among Node's constants. */

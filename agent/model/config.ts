@@ -55,6 +55,17 @@ export interface Config {
   readonly health?: { readonly address: Address; readonly port: number }
   /** Targets on this gateway's own side; while none can be reached it does not forward. */
   readonly canary?: readonly CanaryTarget[]
+  /** Programs of the operator's; absent: none. */
+  readonly hooks?: { readonly siteActive: HookConfig }
+}
+
+export interface HookConfig {
+  /** Absolute path. */
+  readonly program: string
+  /** A run that takes longer is killed. */
+  readonly limitSeconds: number
+  /** It is run again so often, whatever happens. */
+  readonly auditSeconds: number
 }
 
 /** A TCP port; without one, an address that answers echo requests. */

@@ -1,5 +1,5 @@
-/** The container and the scripts install the same programs for the agent to run. */
-import { readFileSync } from 'node:fs'
+/** The container and the scripts install the same programs for the agent to run, and all that comes with linkspan. */
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { repository } from '../support/repository.ts'
@@ -24,6 +24,23 @@ void t.test('the container holds what the agent runs', (t) => {
   const needed = neededByAgent(read('scripts/lib/prepare.sh'))
   t.ok(needed.includes('wireguard-tools') && needed.includes('nftables'), needed.join(' '))
   t.same(installed(read('Dockerfile')).toSorted(), needed.toSorted())
+  t.end()
+})
+
+void t.test('every program for hooks is installed, and comes with an example of its configuration', (t) => {
+  const sources = readdirSync(path.join(repository, 'agent/hook')).map((file) => path.basename(file, '.ts'))
+  const programs = sources.filter((name) => read(`agent/hook/${name}.ts`).startsWith('#!'))
+  t.ok(programs.includes('aws-route-table'), programs.join(' '))
+  const links = [
+    ...read('Dockerfile').matchAll(/ln -s \.\.\/dist\/agent\/hook\/([\w-]+)\.js hooks\/([\w-]+)/g),
+  ]
+  t.same(links.map(([, file]) => file).toSorted(), programs.toSorted())
+  t.same(
+    links.map(([, file]) => file),
+    links.map(([, , name]) => name),
+  )
+  const examples = readdirSync(path.join(repository, 'packaging/hooks'))
+  t.same(examples.toSorted(), programs.map((name) => `${name}.yml`).toSorted())
   t.end()
 })
 

@@ -55,6 +55,7 @@ services: [{ protocol: tcp, port: 22 }]
 metrics: "[::1]:9100"
 health: 10.1.0.1:9587
 canary: [10.1.0.10, "10.1.0.11:443", "[fd00:1::10]:22", "fd00:1::11"]
+hooks: { site-active: { program: /opt/hook, limitSeconds: 60 } }
 `)
   t.same(all.own.endpoints, [
     { underlay: 'dx', address: '10.200.0.1', port: 40000, interface: 'eth1', mtu: 8500 },
@@ -69,6 +70,10 @@ canary: [10.1.0.10, "10.1.0.11:443", "[fd00:1::10]:22", "fd00:1::11"]
     { address: 'fd00:1::10', port: 22 },
     { address: 'fd00:1::11' },
   ])
+  t.same(all.hooks, { siteActive: { program: '/opt/hook', limitSeconds: 60, auditSeconds: 300 } })
+  t.same(config(`${least}hooks: { site-active: /opt/hook }\n`).hooks, {
+    siteActive: { program: '/opt/hook', limitSeconds: 120, auditSeconds: 300 },
+  })
   t.same(all.registry, { kind: 'file', directory: '/srv/registry' })
   t.equal(config(`${least}metrics: false\n`).metrics, false)
   t.equal(config(`${least}voucher: /run/voucher\n`).voucher, '/run/voucher')
@@ -207,6 +212,33 @@ const cases: readonly Case[] = [
   },
   { name: 'canary', text: 'canary: [ web.example ]', says: /expected ADDRESS, which is sent echo requests/ },
   { name: 'canary port', text: 'canary: [ "10.1.0.1:0" ]', says: /expected ADDRESS, which is sent echo/ },
+  {
+    name: 'hook of another name',
+    text: 'hooks: { site-activ: /opt/hook }',
+    says: /unknown key "site-activ"[^]*did you mean "site-active"/,
+  },
+  {
+    name: 'no hook',
+    text: 'hooks: {}',
+    says: /site-active: expected a text or keys and values, found nothing/,
+  },
+  {
+    name: 'hook by a relative path',
+    text: 'hooks: { site-active: hooks/aws }',
+    at: '6:23',
+    says: /expected the absolute path of a program, found "hooks\/aws"[^]*\/usr\/lib\/linkspan\/hooks/,
+  },
+  {
+    name: 'key of a hook',
+    text: 'hooks: { site-active: { program: /opt/hook, limitSecond: 3 } }',
+    at: '6:45',
+    says: /did you mean "limitSeconds"/,
+  },
+  {
+    name: 'time of a hook',
+    text: 'hooks: { site-active: { program: /opt/hook, auditSeconds: 0 } }',
+    says: /at least 1/,
+  },
   { name: 'metrics port', text: 'metrics: "127.0.0.1:99999"', says: /expected ADDRESS:PORT/ },
   { name: 'authority twice', text: `authority: ${authority}`, at: '6:1', says: /this key is given twice/ },
   {

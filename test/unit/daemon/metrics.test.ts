@@ -80,6 +80,52 @@ void t.test('metrics', async (t) => {
   }
 })
 
+void t.test('who is active at the site, and its hook', async (t) => {
+  const rig = new Rig()
+  const { reconciler } = rig
+  const siteSide = {
+    trouble: { code: 'exec' as const, object: 'hook /opt/hook', reason: 'exit code 1', sinceMs: 1, times: 3 },
+    view: {
+      site: 's1',
+      active: 'g1',
+      self: true,
+      sinceMs: 1,
+      unseen: [],
+      hook: {
+        name: 'site-active',
+        program: '/opt/hook',
+        running: false,
+        runs: { ok: 2, failed: 3 },
+        lastSuccessMs: 1_763_700_000_500,
+        last: { outcome: 'failed' as const, cause: 'audit' as const, atMs: 5, ms: 7, said: 'exit code 1' },
+      },
+    },
+  }
+  const view = rig.view({ siteSide })
+  rig.deliver(documents(1))
+  await rig.turn()
+  const { health, failures, siteSide: shown } = await view.status()
+  t.equal(health, 'degraded')
+  t.match(failures, [{ object: 'hook /opt/hook', times: 3 }])
+  t.same(shown, siteSide.view)
+  const server = await openMetrics({ address: '127.0.0.1', port: 0, reconciler, view, version: '1.2.3' })
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const { port } = server.address() as AddressInfo
+  const body = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  for (const line of [
+    'linkspan_site_active 1\n',
+    'linkspan_hook_runs_total{hook="site-active",outcome="ok"} 2\n',
+    'linkspan_hook_runs_total{hook="site-active",outcome="failed"} 3\n',
+    'linkspan_hook_failing{hook="site-active"} 1\n',
+    'linkspan_hook_last_success_timestamp_seconds{hook="site-active"} 1763700000.5\n',
+  ]) {
+    t.match(body, line)
+  }
+})
+
 void t.test('a certificate that was revoked', async (t) => {
   const rig = new Rig()
   const { reconciler } = rig
