@@ -111,7 +111,9 @@ static void take_from(struct ls_probe *probe, struct ls_probe_device *device, bo
 						   : port == probe->port &&
 							     take_probe(probe, path, arrivals[i].bytes, length, at));
 
-			if (!known)
+			if (known)
+				ls_heap_move(&probe->heap, path);
+			else
 				ls_count(probe, LS_COUNT_UNMATCHED, 1);
 		}
 		if (count < LS_BATCH)

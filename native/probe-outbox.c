@@ -1,7 +1,8 @@
 /*
  * What lies between the thread and JavaScript. One unread row a path at most, the newest: however long the main thread
  * stands still, nothing grows and nothing that holds at the end is lost. A report waits to be taken; until then its
- * successor goes on collecting.
+ * successor goes on collecting. So it does while nothing is heard: who waits for gateways that are down is not woken each
+ * second to be told so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -59,13 +60,26 @@ void ls_box_publish(struct ls_probe *probe)
 		probe->tell(probe->teller);
 }
 
+/* A path is up, or answered since the last report. */
+static bool is_heard(const struct ls_probe *probe)
+{
+	for (size_t i = 0; i < probe->table.count; i++)
+		if (probe->table.paths[i]->state == LS_UP || probe->table.paths[i]->sample.answered)
+			return true;
+	return false;
+}
+
 void ls_box_report(struct ls_probe *probe)
 {
 	struct ls_probe_box *box = &probe->box;
-	bool tell = false;
+	bool tell = false, heard = is_heard(probe);
 
+	/* The first of silence still says that there is nothing to be measured any more. */
+	if (!heard && !probe->heard)
+		return;
 	pthread_mutex_lock(&box->lock);
 	if (!box->report_unread && probe->table.count > 0) {
+		probe->heard = heard;
 		box->report.count = 0;
 		for (size_t i = 0; i < probe->table.count; i++) {
 			struct ls_probe_path *path = probe->table.paths[i];

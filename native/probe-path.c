@@ -10,6 +10,10 @@
  * Back from down it takes `return_after` answers in a row, and `hold` since the first answer without so many misses that
  * the path would have been given up again. `hold` doubles each time a path goes down soon after it came back. A path that
  * never was up has nothing to prove: one answer will do.
+ *
+ * A path that is down and stays so costs little: one probe an interval, an echo request with every fifth, and what went
+ * unanswered is counted when the next one goes. It is not looked for answers in between, since all that follows from a first
+ * one is counted from when the kernel received it.
  */
 #include <string.h>
 
@@ -17,6 +21,8 @@
 
 /* Up for so long, a path starts with a clean sheet. */
 #define STEADY (60 * LS_SECOND)
+/* While it is down and its kernel is not heard either, an echo request goes with one probe of so many. */
+#define ECHO_EVERY 5
 
 static int64_t milliseconds(uint32_t ms)
 {
@@ -139,12 +145,20 @@ static bool hurries(const struct ls_probe_path *path)
 	return false;
 }
 
+/* Down, and nothing is heard of it. */
+static bool is_mute(const struct ls_probe_path *path)
+{
+	return path->state == LS_DOWN && path->probe.answers == 0 && path->echo.answers == 0;
+}
+
 bool ls_path_wants_echo(const struct ls_probe_path *path)
 {
+	if (is_mute(path))
+		return path->probe.next % ECHO_EVERY == 0;
 	return path->state == LS_SILENT || path->state == LS_DOWN || path->probe.misses >= path->wish.echo_after;
 }
 
-static void expire(struct ls_probe *probe, struct ls_probe_row *row, int64_t limit, uint32_t *unanswered)
+static void expire(struct ls_probe_row *row, int64_t limit, uint32_t *unanswered)
 {
 	for (; row->oldest != row->next; row->oldest++) {
 		struct ls_probe_sent *sent = &row->ring[row->oldest % LS_RING];
@@ -156,7 +170,6 @@ static void expire(struct ls_probe *probe, struct ls_probe_row *row, int64_t lim
 		sent->overdue = true;
 		row->misses += row->misses < UINT32_MAX;
 		row->answers = 0;
-		probe->waiting--;
 		++*unanswered;
 	}
 }
@@ -171,56 +184,87 @@ static bool is_full(const struct ls_probe_row *row)
 	return row->next - row->oldest >= LS_RING;
 }
 
+/* When the first of those not decided counts as unanswered. */
+static int64_t first_deadline(const struct ls_probe_path *path)
+{
+	int64_t wait = patience(path);
+
+	return earlier(deadline(&path->probe, wait), deadline(&path->echo, wait));
+}
+
+static void set_due(struct ls_probe_path *path)
+{
+	path->due = is_mute(path) ? path->next_send : earlier(path->next_send, first_deadline(path));
+}
+
+/* A tenth of an interval before its time, as far as a fifth less than an interval has passed. */
+int64_t ls_path_earliest(const struct ls_probe_path *path)
+{
+	int64_t interval = milliseconds(path->wish.interval_ms);
+
+	return earlier(path->next_send, later(path->next_send - interval / 10, path->last_send + interval - interval / 5));
+}
+
 bool ls_path_step(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
 {
 	int64_t wait = patience(path);
 	uint32_t probes = 0, echoes = 0;
 
-	expire(probe, &path->probe, now - wait, &probes);
-	expire(probe, &path->echo, now - wait, &echoes);
+	expire(&path->probe, now - wait, &probes);
+	expire(&path->echo, now - wait, &echoes);
 	path->sample.unanswered += probes;
 	if (probes || echoes) {
 		judge(probe, path, now);
 		if (hurries(path))
 			path->next_send = earlier(path->next_send, path->last_send + milliseconds(path->wish.retry_ms));
 	}
-	if (is_full(&path->probe) || is_full(&path->echo))
-		path->next_send = later(path->next_send, earlier(deadline(&path->probe, wait), deadline(&path->echo, wait)));
-	path->due = earlier(path->next_send, earlier(deadline(&path->probe, wait), deadline(&path->echo, wait)));
-	return path->next_send <= now;
+	if (is_full(&path->probe) || is_full(&path->echo)) {
+		path->next_send = later(path->next_send, first_deadline(path));
+		path->due = path->next_send;
+		return false;
+	}
+	set_due(path);
+	return ls_path_earliest(path) <= now;
 }
 
-uint32_t ls_path_sent(struct ls_probe *probe, struct ls_probe_row *row, int64_t now, uint64_t stamp)
+uint32_t ls_path_sent(struct ls_probe_row *row, int64_t now, uint64_t stamp)
 {
 	uint32_t seq = row->next++;
 
 	row->ring[seq % LS_RING] = (struct ls_probe_sent){ .at = now, .stamp = stamp, .seq = seq };
-	probe->waiting++;
 	return seq;
 }
 
 void ls_path_after_send(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
 {
-	int64_t interval = milliseconds(path->wish.interval_ms), wait = patience(path);
-	/* Up to a fifth earlier, so that paths do not march in step, and never later: detection begins with the next probe. */
-	int64_t varied = interval - (int64_t)(ls_random(probe) % (uint64_t)(interval / 5 + 1));
+	int64_t interval = milliseconds(path->wish.interval_ms);
 
 	path->last_send = now;
-	path->next_send = now + (hurries(path) ? milliseconds(path->wish.retry_ms) : varied);
-	path->due = earlier(path->next_send, now + wait);
-	path->due = earlier(path->due, earlier(deadline(&path->probe, wait), deadline(&path->echo, wait)));
+	if (hurries(path)) {
+		path->next_send = now + milliseconds(path->wish.retry_ms);
+	} else {
+		/*
+		 * Up to a fifth earlier, so that the host does not march in step with anything, and never later: detection
+		 * begins with the next probe. Who went together goes together again, a wakeup for all of them, and no group
+		 * grows where several meet in a tick.
+		 */
+		if (probe->in_step++ % probe->group == 0)
+			probe->varied = (uint32_t)(ls_random(probe) >> 48);
+		path->next_send = now + interval - interval / 5 / 65536 * probe->varied;
+	}
+	set_due(path);
 }
 
 /* The one that was asked, or NULL. */
-static struct ls_probe_sent *take(struct ls_probe *probe, struct ls_probe_row *row, uint32_t seq)
+static struct ls_probe_sent *take(struct ls_probe_row *row, uint32_t seq)
 {
 	struct ls_probe_sent *sent = &row->ring[seq % LS_RING];
 
 	if (row->next - seq - 1 >= LS_RING || sent->seq != seq || sent->at == 0 || sent->answered)
 		return NULL;
 	sent->answered = true;
-	if (!sent->overdue)
-		probe->waiting--;
+	while (row->oldest != row->next && row->ring[row->oldest % LS_RING].answered)
+		row->oldest++;
 	row->misses = 0;
 	row->answers += row->answers < UINT32_MAX;
 	return sent;
@@ -230,7 +274,7 @@ bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32
 {
 	struct ls_probe_sent *sent;
 
-	if (path->probe.ring[seq % LS_RING].stamp != stamp || !(sent = take(probe, &path->probe, seq)))
+	if (path->probe.ring[seq % LS_RING].stamp != stamp || !(sent = take(&path->probe, seq)))
 		return false;
 	path->sample.answered++;
 	path->sample.late += sent->overdue;
@@ -243,15 +287,17 @@ bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32
 	if (path->state == LS_DOWN && path->back_since == 0)
 		path->back_since = at;
 	judge(probe, path, at);
+	set_due(path);
 	return true;
 }
 
 bool ls_path_echoed(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, int64_t at)
 {
-	if (!take(probe, &path->echo, seq))
+	if (!take(&path->echo, seq))
 		return false;
 	path->echo_heard = true;
 	judge(probe, path, at);
+	set_due(path);
 	return true;
 }
 
@@ -265,20 +311,23 @@ void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const stru
 	mark(probe, path);
 }
 
+static void scatter(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
+{
+	path->next_send = now + (int64_t)(ls_random(probe) % (uint64_t)milliseconds(path->wish.interval_ms));
+}
+
 void ls_path_begin(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
 {
 	path->since = now;
 	path->hold = milliseconds(path->wish.hold_ms);
 	path->ssid = (uint16_t)(ls_random(probe) >> 48 | 1);
-	path->next_send = now + (int64_t)(ls_random(probe) % (uint64_t)milliseconds(path->wish.interval_ms));
-	path->due = path->next_send;
+	scatter(probe, path, now);
+	set_due(path);
 }
 
-void ls_path_forget(struct ls_probe *probe, struct ls_probe_path *path)
+void ls_path_retime(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
 {
-	struct ls_probe_row *rows[] = { &path->probe, &path->echo };
-
-	for (size_t i = 0; i < 2; i++)
-		for (uint32_t seq = rows[i]->oldest; seq != rows[i]->next; seq++)
-			probe->waiting -= !rows[i]->ring[seq % LS_RING].answered;
+	if (path->next_send > now + milliseconds(path->wish.interval_ms))
+		scatter(probe, path, now);
+	set_due(path);
 }

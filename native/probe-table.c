@@ -6,6 +6,10 @@
 
 #include "probe.h"
 
+/* Paths that are probed together, at most, while there are no more than FEW. */
+#define GROUP 16
+#define FEW 100
+
 static uint64_t mix(uint64_t value)
 {
 	value ^= value >> 33;
@@ -96,6 +100,12 @@ static void *anew(void *old, size_t count, size_t size)
 	return made;
 }
 
+/* Of 1,000 paths some are due in every tick: groups of them would save nothing, and be bursts. */
+static size_t group_of(size_t count)
+{
+	return count <= FEW ? GROUP : count >= FEW * GROUP ? 1 : FEW * GROUP / count;
+}
+
 static void rebuild(struct ls_probe *probe)
 {
 	struct ls_probe_table *table = &probe->table;
@@ -108,6 +118,7 @@ static void rebuild(struct ls_probe *probe)
 	table->by_peer = anew(table->by_peer, table->slots, sizeof *table->by_peer);
 	heap->list = anew(heap->list, table->count, sizeof *heap->list);
 	heap->count = 0;
+	probe->group = group_of(table->count);
 	for (size_t i = 0; i < table->count; i++) {
 		struct ls_probe_path *path = table->paths[i];
 
@@ -120,7 +131,6 @@ static void rebuild(struct ls_probe *probe)
 
 static void drop(struct ls_probe *probe, struct ls_probe_path *path)
 {
-	ls_path_forget(probe, path);
 	ls_device_leave(probe, path->device);
 	free(path);
 }
@@ -136,6 +146,7 @@ void ls_table_order(struct ls_probe *probe, const struct ls_probe_wish *wishes, 
 		if (path && path->wish.epoch == wishes[i].epoch) {
 			path->wish = wishes[i];
 			path->kept = true;
+			ls_path_retime(probe, path, now);
 		} else {
 			path = anew(NULL, 1, sizeof *path);
 			path->wish = wishes[i];

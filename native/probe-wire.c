@@ -14,9 +14,16 @@
  *   40                                             TTL or hop limit the packet came with, three zero octets
  *   44       TLVs                                  TLVs
  *
- * One TLV of the private range (252-254) carries a gateway's word, its own in either direction: flags (16 bits), weight
- * (16), zero (32), fabric serial (64). A sender sets the U flag of every TLV; whoever understands the TLV clears it. So a
- * reflector without TLVs, which returns them as they came, is not taken for a gateway that repeats our word.
+ * One TLV of the private range (252-254) carries a gateway's word, its own in either direction: enterprise code (32 bits),
+ * flags (16), weight (16), fabric serial (64). The code is what RFC 8972 section 4 wants first in that range, so that no
+ * two vendors mistake each other's; we have none, and IANA keeps 0 from everybody.
+ *
+ * The flags of a TLV, RFC 8972 section 4, from the highest bit: U (unrecognised), M (malformed), I (integrity), five that
+ * are zero. A sender sets U and clears the others. A reflector sets U where it does not understand the TLV, M where its
+ * length cannot be or it is cut off, and stops there, the rest as it came; I where an HMAC does not fit, and else clears
+ * them. What comes back with U is skipped, M ends the reading, and with I on one TLV none of them counts. So a reflector
+ * without TLVs, which returns them as they came, is not taken for a gateway that repeats our word. The HMAC TLV is not
+ * understood here: WireGuard has proved who speaks.
  */
 #include <string.h>
 
@@ -29,6 +36,8 @@
 #define TLV_PADDING 1
 #define TLV_WORD 252
 #define WORD_LENGTH 16
+#define ENTERPRISE 0
+#define ENTERPRISE_LENGTH 4
 
 static void put16(uint8_t *to, uint16_t value)
 {
@@ -65,16 +74,16 @@ static uint64_t get64(const uint8_t *from)
 
 static void put_word(uint8_t *value, const struct ls_word *word)
 {
-	put16(value, word->flags);
-	put16(value + 2, word->weight);
-	put32(value + 4, 0);
+	put32(value, ENTERPRISE);
+	put16(value + 4, word->flags);
+	put16(value + 6, word->weight);
 	put64(value + 8, word->serial);
 }
 
 static void get_word(const uint8_t *value, struct ls_word *word)
 {
-	word->flags = get16(value);
-	word->weight = get16(value + 2);
+	word->flags = get16(value + 4);
+	word->weight = get16(value + 6);
 	word->serial = get64(value + 8);
 }
 
@@ -99,6 +108,12 @@ void ls_stamp_set_time(uint8_t *packet, uint64_t stamp)
 	put64(packet + 4, stamp);
 }
 
+/* Of a vendor that is not us. */
+static bool is_foreign(const uint8_t *tlv, size_t length)
+{
+	return tlv[1] == TLV_WORD && length >= ENTERPRISE_LENGTH && get32(tlv + TLV_HEAD) != ENTERPRISE;
+}
+
 bool ls_stamp_read_answer(const uint8_t *packet, size_t length, struct ls_stamp_answer *answer)
 {
 	answer->word_known = false;
@@ -110,9 +125,13 @@ bool ls_stamp_read_answer(const uint8_t *packet, size_t length, struct ls_stamp_
 		const uint8_t *tlv = packet + at;
 		size_t value = get16(tlv + 2);
 
+		if (tlv[0] & TLV_INTEGRITY) {
+			answer->word_known = false;
+			break;
+		}
 		if (value > length - at - TLV_HEAD || tlv[0] & TLV_MALFORMED)
 			break;
-		if (tlv[1] == TLV_WORD && value == WORD_LENGTH && !(tlv[0] & (TLV_UNRECOGNISED | TLV_INTEGRITY))) {
+		if (tlv[1] == TLV_WORD && value == WORD_LENGTH && !is_foreign(tlv, value) && !(tlv[0] & TLV_UNRECOGNISED)) {
 			get_word(tlv + TLV_HEAD, &answer->word);
 			answer->word_known = true;
 		}
@@ -121,29 +140,38 @@ bool ls_stamp_read_answer(const uint8_t *packet, size_t length, struct ls_stamp_
 	return true;
 }
 
+/* The TLV at the head of `left` octets can be read, and what it says of its length is true of its type. */
+static bool is_sound(const uint8_t *tlv, size_t left)
+{
+	size_t value;
+
+	if (left < TLV_HEAD)
+		return false;
+	value = get16(tlv + 2);
+	if (value > left - TLV_HEAD)
+		return false;
+	return tlv[1] != TLV_WORD || value == WORD_LENGTH || is_foreign(tlv, value);
+}
+
 static void reflect_tlvs(uint8_t *packet, size_t length, struct ls_stamp_reflection *how)
 {
-	for (size_t at = LS_STAMP_BASE; length - at >= TLV_HEAD;) {
+	for (size_t at = LS_STAMP_BASE; at < length;) {
 		uint8_t *tlv = packet + at;
-		size_t value = get16(tlv + 2);
+		size_t left = length - at;
 
-		tlv[0] = 0;
-		if (value > length - at - TLV_HEAD) {
-			/* The rest cannot be read: it goes back as it came (RFC 8972 section 4). */
-			tlv[0] = TLV_MALFORMED;
+		tlv[0] = left > 1 && (tlv[1] == TLV_WORD || tlv[1] == TLV_PADDING) ? 0 : TLV_UNRECOGNISED;
+		if (!is_sound(tlv, left)) {
+			tlv[0] |= TLV_MALFORMED;
 			return;
 		}
-		if (tlv[1] == TLV_WORD && value == WORD_LENGTH) {
+		if (is_foreign(tlv, get16(tlv + 2))) {
+			tlv[0] = TLV_UNRECOGNISED;
+		} else if (tlv[1] == TLV_WORD) {
 			get_word(tlv + TLV_HEAD, &how->sender_word);
 			how->word_known = true;
 			put_word(tlv + TLV_HEAD, how->word);
-		} else if (tlv[1] == TLV_WORD) {
-			tlv[0] = TLV_MALFORMED;
-			return;
-		} else if (tlv[1] != TLV_PADDING) {
-			tlv[0] = TLV_UNRECOGNISED;
 		}
-		at += TLV_HEAD + value;
+		at += TLV_HEAD + get16(tlv + 2);
 	}
 }
 

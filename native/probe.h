@@ -260,8 +260,13 @@ struct ls_probe {
 	uint64_t random;
 	uint16_t error_estimate;
 	int64_t woken; /* when last */
-	size_t waiting; /* probes and echo requests not decided */
+	int64_t asked; /* when last by a question */
+	bool thick; /* questions come in wakeup after wakeup */
+	size_t group; /* so many paths are probed together, at most */
+	uint32_t varied; /* of 65536: how much earlier a group goes next time, of the fifth that it may */
+	size_t in_step; /* paths of this tick that were given their next time */
 	bool any_changed;
+	bool heard; /* by the last report: something was */
 	uint64_t counters[LS_COUNTERS];
 	struct ls_probe_inbound *reflections; /* buffers of probe-reflect.c */
 };
@@ -308,18 +313,21 @@ void ls_device_close(struct ls_probe *probe, struct ls_probe_device *device);
 
 /* probe-path.c */
 void ls_path_begin(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
+/* Its profile may be another: a shorter interval begins now. */
+void ls_path_retime(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
+/* From when on it may be probed together with others. */
+int64_t ls_path_earliest(const struct ls_probe_path *path);
 /* Counts what went unanswered; true: it is time to send. Sets path->due. */
 bool ls_path_step(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
 bool ls_path_wants_echo(const struct ls_probe_path *path);
 /* Notes one that leaves now; its sequence number. */
-uint32_t ls_path_sent(struct ls_probe *probe, struct ls_probe_row *row, int64_t now, uint64_t stamp);
+uint32_t ls_path_sent(struct ls_probe_row *row, int64_t now, uint64_t stamp);
 /* Sets when the next goes. */
 void ls_path_after_send(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
-/* False: it answers nothing we asked. */
+/* False: it answers nothing we asked. Sets path->due, too. */
 bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, uint64_t stamp, int64_t at);
 bool ls_path_echoed(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, int64_t at);
 void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const struct ls_word *word);
-void ls_path_forget(struct ls_probe *probe, struct ls_probe_path *path);
 
 /* probe-sample.c */
 void ls_sample_rtt(struct ls_probe_path *path, int64_t rtt);
@@ -336,7 +344,8 @@ socklen_t ls_path_address(const struct ls_probe_path *path, uint16_t port, struc
 
 /* probe-send.c */
 void ls_send_path(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
-void ls_send_flush(struct ls_probe *probe, struct ls_probe_device *device);
+/* `tick`: when it began, one moment for the schedules of all that it sends. */
+void ls_send_flush(struct ls_probe *probe, struct ls_probe_device *device, int64_t tick);
 
 /* probe-answer.c, probe-reflect.c */
 void ls_take_answers(struct ls_probe *probe);

@@ -35,6 +35,7 @@ import { Rotation } from './rotation.ts'
 import type { RotatingKeys } from './rotation.ts'
 import { SiteSide } from './site-side.ts'
 import { StatusView } from './status.ts'
+import { StatusTelling } from './status-telling.ts'
 import type { Surroundings } from './surroundings.ts'
 import { backoffMs } from './trouble.ts'
 
@@ -68,7 +69,6 @@ export interface DaemonOptions {
   readonly version: string
 }
 
-const statusEveryMs = 10_000
 /** How late a step of a rotation of keys may be. */
 const rotateEveryMs = 5000
 /** How late a document may begin or end. */
@@ -245,19 +245,12 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
   const rotating = setInterval(() => {
     void rotation.look()
   }, rotateEveryMs)
-  const telling = setInterval(() => {
-    view.status().then(
-      ({ summary }) => {
-        notifier.status(summary)
-      },
-      () => undefined, // whatever fails there fails in a turn, too, and is told
-    )
-  }, statusEveryMs)
+  const endTelling = new StatusTelling(view, notifier, events).start()
   try {
     await work
   } finally {
     stop.abort()
-    clearInterval(telling)
+    endTelling()
     clearInterval(ticking)
     clearInterval(rotating)
     notifier.stopping()

@@ -7,19 +7,19 @@
 import { Server } from 'node:http'
 import { closeSync, openSync } from 'node:fs'
 import { errnoOf } from '../errors.ts'
+import { onceASecond } from './once-a-second.ts'
 
-const lookMs = 1000
 /** Descriptors that must be free before it listens again: its own, and some to be of use with. */
 const enough = 8
 
 export class Listener extends Server {
-  #timer: NodeJS.Timeout | undefined
+  #end: (() => void) | undefined
 
   /** Listens by `bind`, and again by it after a pause. Rejects where the first one does. */
   async keepListening(bind: () => Promise<void>): Promise<void> {
     await bind()
     let isBusy = false
-    this.#timer = setInterval(() => {
+    this.#end = onceASecond(() => {
       if (isBusy) return
       if (this.listening) {
         if (!areFree(1)) super.close()
@@ -31,14 +31,14 @@ export class Listener extends Server {
         .catch(() => undefined) // the next look tries again
         .finally(() => {
           isBusy = false
-          if (this.#timer === undefined) super.close()
+          if (this.#end === undefined) super.close()
         })
-    }, lookMs).unref()
+    })
   }
 
   override close(callback?: (error?: Error) => void): this {
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    this.#end?.()
+    this.#end = undefined
     return super.close(callback)
   }
 }

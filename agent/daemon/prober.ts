@@ -26,13 +26,16 @@ export interface ProberOptions {
   readonly setPaths: (paths: PathState) => void
   readonly isDraining: () => boolean
   readonly isNotForwarding: () => boolean
-  /** ms since each tunnel last shook hands, by device and public key; asked only while a path was never heard. */
+  /** ms since each tunnel last shook hands, by device and public key; asked for only while a path was never heard. */
   readonly handshakes: () => Promise<ReadonlyMap<string, number>>
   readonly events: Events
 }
 
-/** How often the age of handshakes is looked at, in ms, while a path was never heard: ever less, since it runs `wg`. */
-const handshakeEveryMs = { least: 2000, most: 60_000 } as const
+/**
+ * How often it is looked whether a path was never heard, in ms, and if so at the age of handshakes: ever less, since that
+ * runs `wg`. By a timer: reports come only while something is heard.
+ */
+const lookEveryMs = { least: 2000, most: 60_000 } as const
 
 /** News may reach one gateway so much later than another, in ms. */
 const onItsWayMs = 60_000
@@ -46,8 +49,9 @@ export class Prober {
   #engine: { readonly port: number; readonly engine: ProbeEngine } | undefined
   #said = ''
   #isSettling = false
-  #askedAtMs = 0
-  #askEveryMs: number = handshakeEveryMs.least
+  #lookEveryMs: number = lookEveryMs.least
+  #looking: NodeJS.Timeout | undefined
+  #isAsking = false
   /** A fabric document that another gateway goes by and we have not seen, and since when. */
   #ahead = { serial: 0, gateway: '', sinceMs: 0, isTold: false }
   /** What the reconciler goes by. */
@@ -84,7 +88,8 @@ export class Prober {
     const probes = this.#plan.of(input)
     if (probes === this.#probes) return
     this.#probes = probes
-    this.#askEveryMs = handshakeEveryMs.least
+    this.#lookEveryMs = lookEveryMs.least
+    this.#lookLater()
     this.#table.name(probes, performance.now())
     this.#publish()
     this.#engine?.engine.setPaths(
@@ -100,6 +105,7 @@ export class Prober {
   close(): void {
     this.#engine?.engine.stop()
     this.#engine = undefined
+    clearTimeout(this.#looking)
   }
 
   #restart(port: number, word: Word): void {
@@ -114,7 +120,6 @@ export class Prober {
         this.#table.report(report)
         this.#settle()
         this.#tellWithheld()
-        void this.#askHandshakes()
       },
     })
     this.#engine = { port, engine }
@@ -217,16 +222,24 @@ export class Prober {
     })
   }
 
+  #lookLater(): void {
+    clearTimeout(this.#looking)
+    this.#looking = setTimeout(() => {
+      this.#lookEveryMs = Math.min(lookEveryMs.most, 2 * this.#lookEveryMs)
+      this.#tellWithheld()
+      void this.#askHandshakes().then(() => {
+        if (this.#engine !== undefined) this.#lookLater()
+      })
+    }, this.#lookEveryMs).unref()
+  }
+
   async #askHandshakes(): Promise<void> {
-    const atMs = performance.now()
-    if (atMs - this.#askedAtMs < this.#askEveryMs) return
     const unheard = (this.#probes ?? []).filter(({ gateway, underlay, lane }) => {
       const entry = this.#table.entryOf(gateway, underlay, lane)
       return entry !== undefined && entry.state !== 'unknown' && entry.lastSeenMs === 0
     })
-    if (unheard.length === 0) return
-    this.#askedAtMs = Infinity // one at a time
-    this.#askEveryMs = Math.min(handshakeEveryMs.most, 2 * this.#askEveryMs)
+    if (unheard.length === 0 || this.#isAsking) return
+    this.#isAsking = true
     try {
       const ages = await this.#options.handshakes()
       const nowMs = performance.now()
@@ -238,7 +251,7 @@ export class Prober {
       const { object, reason } = reasonOf(error, 'handshakes')
       this.#options.events.emit('debug', 'handshakes-unknown', { object, reason })
     } finally {
-      this.#askedAtMs = performance.now()
+      this.#isAsking = false
     }
   }
 }

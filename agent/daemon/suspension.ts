@@ -2,8 +2,8 @@
  * Was this process stopped? After SIGSTOP, a paused VM or a starved host, a plan made before may be hours old although no
  * news of it has been read yet. A timer beats; a beat that is long overdue tells of the gap before anything else can.
  */
+import { onceASecond } from './once-a-second.ts'
 
-const beatMs = 500
 const overdueMs = 3000
 
 export class Suspension {
@@ -12,12 +12,11 @@ export class Suspension {
   /** Begins to beat; answers what ends it. */
   start(): () => void {
     this.#beatAt = performance.now()
-    const timer = setInterval(() => {
+    const end = onceASecond(() => {
       this.#beatAt = performance.now()
-    }, beatMs)
-    timer.unref()
+    })
     return () => {
-      clearInterval(timer)
+      end()
       this.#beatAt = undefined
     }
   }

@@ -85,7 +85,7 @@ export const reportColumn = {
 } as const
 export type ReportColumn = keyof typeof reportColumn
 
-/** All paths, once a second. Rows are read in place: nothing is made per path. */
+/** All paths. Rows are read in place: nothing is made per path. */
 export interface Report {
   readonly rows: number
   /** Undefined: no longer asked for. */
@@ -129,6 +129,9 @@ export interface ProbeEngine {
 export interface ProbeEvents {
   /** State or word of a path changed. Of several changes while the main thread was busy the last one is told. */
   onChange(news: PathNews): void
-  /** Once a second; less often, and covering more, while the main thread is busy. */
+  /**
+   * Once a second while a path is up or answers, and once after; less often, and covering more, while the main thread is
+   * busy.
+   */
   onReport(report: Report): void
 }

@@ -139,10 +139,33 @@ await isolated(import.meta.url, async () => {
     t.equal(malformed?.[baseLength], flag.unrecognised)
     t.equal(malformed?.[baseLength + 8], flag.malformed)
     t.same(malformed?.subarray(baseLength + 9), cutOff.subarray(baseLength + 9), 'the rest as it came')
-    const wrongLength = { flags: flag.unrecognised, type: 252, value: Buffer.alloc(12, 5) }
+    const wrongLength = { ...wordTlv(1, 5, 12, flag.unrecognised), value: Buffer.alloc(12) }
     const wrong = await ask(question([wrongLength, wordTlv(0, 0, 0, 0)]))
     t.equal(wrong?.[baseLength], flag.malformed)
     t.same(wrong?.subarray(baseLength + 1, baseLength + 16).subarray(3), wrongLength.value)
+    t.equal(wrong?.[baseLength + 16], 0, 'nothing behind it is read')
+    t.same(readTlvs(wrong?.subarray(baseLength + 16) ?? Buffer.alloc(0)), [wordTlv(0, 0, 0, 0)])
+    const unknownCutOff = await ask(question([{ ...other, value: Buffer.alloc(9) }]).subarray(0, -1))
+    t.equal(unknownCutOff?.[baseLength], flag.unrecognised | flag.malformed)
+    const tail = await ask(Buffer.concat([question([]), Buffer.from([0xff])]))
+    t.equal(tail?.[baseLength], flag.unrecognised | flag.malformed, 'not even a head')
+
+    const before = far.news.length
+    const foreign = wordTlv(1, 8, 13, flag.unrecognised, 32_473)
+    const flagged = wordTlv(1, 8, 14, 0xff)
+    const others = await ask(question([foreign, flagged]))
+    t.same(readTlvs(others?.subarray(baseLength) ?? Buffer.alloc(0)), [
+      foreign,
+      wordTlv(0, quiet.weight, quiet.serial, 0),
+    ])
+    t.ok(
+      await until(() => far.news.slice(before).some(({ word }) => word?.serial === 14)),
+      'flags say nothing',
+    )
+    t.notOk(
+      far.news.some(({ word }) => word?.serial === 13),
+      'another vendor’s is not ours',
+    )
   })
 
   await t.test('no answer is longer than its question, and what is too short gets none', async (t) => {
@@ -271,6 +294,22 @@ await isolated(import.meta.url, async () => {
     const told = (): boolean => isUp() && far.news.at(-1)?.word?.serial === 99
     t.ok(await reflect((asked) => reflection(asked, word), told), 'one with a word')
     t.match(far.news.at(-1)?.word, { draining: false, notForwarding: true, weight: 5 })
+    const others = wordTlv(0, 5, 98, 0, 32_473)
+    const nothing = (): boolean => isUp() && far.roundTripsMs.length > 0
+    for (const [what, tlvs] of [
+      ['not understood', [wordTlv(0, 5, 98, flag.unrecognised)]],
+      ['malformed', [wordTlv(0, 5, 98, flag.malformed)]],
+      ['behind what is malformed', [{ ...others, flags: flag.malformed }, wordTlv(0, 5, 98, 0)]],
+      ['of another vendor', [others]],
+      ['before one that failed verification', [wordTlv(0, 5, 98, 0), { ...others, flags: flag.integrity }]],
+    ] as const) {
+      far.roundTripsMs.length = 0
+      t.ok(await reflect((asked) => reflection(asked, tlvs), nothing), what)
+      t.ok(
+        far.news.every(({ word: heard }) => heard === undefined),
+        what,
+      )
+    }
     const huge = wordTlv(0, 0, 0, 0)
     huge.value.fill(0xff, 8)
     const largest = (): boolean => far.news.at(-1)?.word?.serial === Number.MAX_SAFE_INTEGER

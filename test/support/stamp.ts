@@ -97,11 +97,18 @@ export function readReflected(bytes: Buffer): ReflectedPacket {
   }
 }
 
-/** The in-band word of linkspan: type 252, 16 octets. */
-export function wordTlv(flags: number, weight: number, serial: number, tlvFlags: number): Tlv {
+/** The in-band word of linkspan: type 252 (private use: an enterprise code first), 16 octets. */
+export function wordTlv(
+  flags: number,
+  weight: number,
+  serial: number,
+  tlvFlags: number,
+  enterprise = 0,
+): Tlv {
   const value = Buffer.alloc(16)
-  value.writeUInt16BE(flags, 0)
-  value.writeUInt16BE(weight, 2)
+  value.writeUInt32BE(enterprise, 0)
+  value.writeUInt16BE(flags, 4)
+  value.writeUInt16BE(weight, 6)
   value.writeBigUInt64BE(BigInt(serial), 8)
   return { flags: tlvFlags, type: 252, value }
 }

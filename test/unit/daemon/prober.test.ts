@@ -1,4 +1,5 @@
 /** The prober against an engine that only notes what it is told. */
+import { mock } from 'node:test'
 import t from 'tap'
 import { Events } from '../../../agent/daemon/event.ts'
 import { PathMemory } from '../../../agent/daemon/path-memory.ts'
@@ -61,7 +62,13 @@ function begin(directory: string, first = inputOf()) {
   const engines: FakeEngine[] = []
   const states: PathState[] = []
   const events = new Events()
-  const state = { input: first, draining: false, notForwarding: false, handshakes: new Map<string, number>() }
+  const state = {
+    input: first,
+    draining: false,
+    notForwarding: false,
+    handshakes: new Map<string, number>(),
+    asked: 0,
+  }
   const prober = new Prober({
     start: (port, word, listeners) => {
       const engine = new FakeEngine(port, word, listeners)
@@ -73,7 +80,10 @@ function begin(directory: string, first = inputOf()) {
     setPaths: (paths) => states.push(paths),
     isDraining: () => state.draining,
     isNotForwarding: () => state.notForwarding,
-    handshakes: () => Promise.resolve(state.handshakes),
+    handshakes: () => {
+      state.asked++
+      return Promise.resolve(state.handshakes)
+    },
     events,
   })
   const told = (): string[] => events.since(0).map(({ event }) => event)
@@ -185,18 +195,53 @@ void t.test('a newer fabric document elsewhere is told after a while', async (t)
   t.same(told(), ['registry-behind'], 'once')
 })
 
-void t.test('handshakes are asked for while a path was never heard', async (t) => {
+void t.test('handshakes are asked for while a path was never heard, ever less', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => {
+    mock.timers.reset()
+  })
   const { prober, engines, state, told } = begin(t.testdir())
   prober.look()
-  const nothing = { rows: 0, idOf: () => undefined, value: () => 0, newsOf: () => undefined }
   engines[0]?.events.onChange(news('gcp-a internet', 'silent'))
   await tick()
   const key = state.input.snapshot.gateways.get('gcp-a')?.tunnelKeys['0'] ?? ''
   state.handshakes.set(`ls-wg0 ${key}`, 10_000)
-  const now = performance.now.bind(performance)
-  t.intercept(performance, 'now', { value: () => now() + 10_000 })
-  engines[0]?.events.onReport(nothing)
+  mock.timers.tick(1999)
+  await tick()
+  t.same(told(), ['path-unfit'])
+  t.equal(state.asked, 0)
+  mock.timers.tick(1)
   await tick()
   t.same(told(), ['path-unfit', 'probes-blocked'])
   t.equal(prober.state.standingOf('gcp-a', 'internet', 0), 'fit')
+  for (const ms of [4000, 8000, 16_000, 32_000, 60_000, 60_000]) {
+    const { asked } = state
+    mock.timers.tick(ms - 1)
+    await tick()
+    t.equal(state.asked, asked, `${ms} ms`)
+    mock.timers.tick(1)
+    await tick()
+    t.equal(state.asked, asked + 1, `${ms} ms`)
+  }
+  const { asked } = state
+  prober.close()
+  mock.timers.tick(600_000)
+  await tick()
+  t.equal(state.asked, asked, 'not after the end')
+})
+
+void t.test('of paths that were heard no handshakes are asked for', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => {
+    mock.timers.reset()
+  })
+  const { prober, engines, state } = begin(t.testdir())
+  prober.look()
+  const row = { idOf: () => 'gcp-a dx', value: () => 7, newsOf: () => undefined }
+  engines[0]?.events.onChange(news('gcp-a dx', 'up'))
+  engines[0]?.events.onReport({ rows: 1, ...row })
+  mock.timers.tick(60_000)
+  await tick()
+  t.equal(state.asked, 0)
+  prober.close()
 })
