@@ -18,7 +18,9 @@ COPY --from=build /src/node_modules node_modules
 COPY --from=build /src/native/build/linkspan.node native/build/linkspan.node
 COPY --from=build /src/dist/agent dist/agent
 RUN ln -s /usr/lib/linkspan/dist/agent/main.js /usr/bin/linkspan && mkdir hooks && \
-  ln -s ../dist/agent/hook/aws-route-table.js hooks/aws-route-table
+  ln -s ../dist/agent/hook/aws-route-table.js hooks/aws-route-table && \
+  ln -s ../dist/agent/hook/azure-routes.js hooks/azure-routes && \
+  ln -s ../dist/agent/hook/gcp-routes.js hooks/gcp-routes
 VOLUME ["/etc/linkspan", "/var/lib/linkspan"]
 ENTRYPOINT ["linkspan"]
 CMD ["agent"]

@@ -102,7 +102,7 @@ export class Api {
 }
 
 /** RFC 9110, 10.2.3: seconds or a date. */
-export function retryAfterMs(answer: ApiAnswer | undefined): number | undefined {
+export function retryAfterMs(answer: Pick<ApiAnswer, 'header'> | undefined): number | undefined {
   const value = answer?.header('retry-after')
   if (value === undefined) return undefined
   if (/^[0-9]{1,6}$/.test(value)) return Number(value) * 1000

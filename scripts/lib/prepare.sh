@@ -7,7 +7,7 @@
 packages=(
   iproute2 nftables wireguard-tools wireguard-go
   gcc libc6-dev linux-libc-dev
-  iputils-ping traceroute tcpdump curl procps kmod openssl
+  iputils-ping traceroute tcpdump curl procps kmod openssl keepalived
 )
 
 # use_node: a Node that is new enough, Debian's 18 is not. Node 24 comes inside an npm package, with an npm to go with it.
