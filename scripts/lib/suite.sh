@@ -64,6 +64,8 @@ run() {
   node=$!
   sleep $((limit - 15)) &
   watch=$!
+  # timeout(1) leads a group of its own, which the end of ours does not reach.
+  trap 'kill -KILL -- "-$node" 2>/dev/null; kill "$watch" 2>/dev/null; exit 143' TERM INT
   wait -n -p ended "$node" "$watch" || code=$?
   if [[ $ended == "$watch" ]]; then
     below "$node" >"$report.ps"
@@ -73,6 +75,7 @@ run() {
   else
     kill "$watch"
   fi
+  trap - TERM INT
   if [[ $code == 124 || $code == 137 ]]; then
     printf 'no end in %s s; what ran then:\n' "$limit" >>"$report"
     cat "$report.ps" >>"$report"
