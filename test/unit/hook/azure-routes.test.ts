@@ -202,7 +202,7 @@ void t.test('taken over by the name that is there; what is over goes; a dry run 
 void t.test('throttled, it asks again', async (t) => {
   const cloud = new Cloud()
   cloud.first.push(
-    { method: 'GET', said: refused(429, 'TooManyRequests', 'later') },
+    { method: 'GET', said: { status: 429, headers: { 'retry-after': '0' }, body: 'slow down' } },
     { method: 'PUT', said: refused(409, 'AnotherOperationInProgress', 'later') },
     { method: 'PUT', said: { status: 503, headers: { 'retry-after': '0' }, body: 'unavailable' } },
   )
