@@ -10,7 +10,11 @@ import { isolated } from '../support/isolate.ts'
 import { keyFiles, keysOf, recorded, RotatingPair, until } from '../support/rotating.ts'
 
 const guest = process.env['LINKSPAN_GUEST'] !== undefined
-const perSecond = guest ? 100 : 1000
+/**
+ * The bench does it with 1,000. Beside other tests a userspace tunnel gets no processor for longer than the 500 packets of its
+ * device's queue last, which has nothing to do with keys.
+ */
+const perSecond = guest ? 100 : 200
 const patienceSeconds = guest ? 300 : 60
 
 await isolated(import.meta.url, async (directory) => {
