@@ -11,9 +11,9 @@
  * the path would have been given up again. `hold` doubles each time a path goes down soon after it came back. A path that
  * never was up has nothing to prove: one answer will do.
  *
- * A path that is down and stays so costs little: one probe an interval, an echo request with every fifth, and what went
- * unanswered is counted when the next one goes. It is not looked for answers in between, since all that follows from a first
- * one is counted from when the kernel received it.
+ * A path that has been down for some time costs little: one probe an interval, an echo request with every fifth, and what
+ * went unanswered is counted when the next one goes. It is not looked for answers in between, since all that follows from a
+ * first one is counted from when the kernel received it.
  */
 #include <string.h>
 
@@ -21,7 +21,9 @@
 
 /* Up for so long, a path starts with a clean sheet. */
 #define STEADY (60 * LS_SECOND)
-/* While it is down and its kernel is not heard either, an echo request goes with one probe of so many. */
+/* Down for so long, with nothing heard of it, it is asked for as cheaply as may be... */
+#define GONE (10 * LS_SECOND)
+/* ...and an echo request goes with one probe of so many. */
 #define ECHO_EVERY 5
 
 static int64_t milliseconds(uint32_t ms)
@@ -145,15 +147,15 @@ static bool hurries(const struct ls_probe_path *path)
 	return false;
 }
 
-/* Down, and nothing is heard of it. */
-static bool is_mute(const struct ls_probe_path *path)
+static bool is_gone(const struct ls_probe_path *path)
 {
-	return path->state == LS_DOWN && path->probe.answers == 0 && path->echo.answers == 0;
+	return path->state == LS_DOWN && path->probe.answers == 0 && path->echo.answers == 0 &&
+	       path->last_send - path->since > GONE;
 }
 
 bool ls_path_wants_echo(const struct ls_probe_path *path)
 {
-	if (is_mute(path))
+	if (is_gone(path))
 		return path->probe.next % ECHO_EVERY == 0;
 	return path->state == LS_SILENT || path->state == LS_DOWN || path->probe.misses >= path->wish.echo_after;
 }
@@ -194,7 +196,7 @@ static int64_t first_deadline(const struct ls_probe_path *path)
 
 static void set_due(struct ls_probe_path *path)
 {
-	path->due = is_mute(path) ? path->next_send : earlier(path->next_send, first_deadline(path));
+	path->due = is_gone(path) ? path->next_send : earlier(path->next_send, first_deadline(path));
 }
 
 /* A tenth of an interval before its time, as far as a fifth less than an interval has passed. */
