@@ -16,8 +16,8 @@ export async function followKernel(
   signal: AbortSignal,
 ): Promise<void> {
   const note = (change: Change): void => {
-    if (change !== 'objects') schedule.hostChanged()
-    if (change !== 'facts') schedule.drifted()
+    if (change === 'facts' || change === 'overflow') schedule.hostChanged()
+    if (change !== 'facts') schedule.drifted(change === 'overflow' ? 'objects' : change)
     if (change !== 'overflow') return
     events.emit('warning', 'kernel-events-overflow')
     tally.error('events')

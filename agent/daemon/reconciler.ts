@@ -14,7 +14,6 @@ import { isAborted } from '../pause.ts'
 import { reasonOf } from '../errors.ts'
 import { diffSteps } from '../diff/diff.ts'
 import type { Diff } from '../diff/diff.ts'
-import { Match } from '../diff/match.ts'
 import type { Bag } from '../model/document.ts'
 import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { PathState } from '../model/path-state.ts'
@@ -24,12 +23,13 @@ import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { preparation, share } from '../plan/share.ts'
 import { inTurns } from './breath.ts'
+import { Calm } from './calm.ts'
 import { Desired } from './desired.ts'
 import { Inputs } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
 import { Leftovers } from './leftover.ts'
 import { MovedPeers } from './moved-peer.ts'
-import { firewallKinds, flat, listOf, noKinds, observeBut, remakesLink } from './pass.ts'
+import { flat, leftOut, listOf, noKinds, observeBut, reachesBeyond, remakesLink } from './pass.ts'
 import type { ReconcilerOptions } from './reconciler-option.ts'
 import { recoverGroupIds } from './recovery.ts'
 import { Schedule } from './schedule.ts'
@@ -66,13 +66,12 @@ export class Reconciler {
     this.schedule.rouse()
   })
   readonly #writer: Writer
+  readonly #calm = new Calm()
   #ids: GroupIds
   /** The input that `desired` was planned from. */
   #planned: PlanInput | undefined
   /** The first audit is done: kernel state is as desired, failures excepted. */
   #settled = false
-  /** What stands around and is not ours; undefined since diff judged it. */
-  #strangers: string | undefined
   #audit: { readonly abandon: AbortController } | undefined
   #abandoned = 0
   #discarded = 0
@@ -237,16 +236,19 @@ export class Reconciler {
     this.#tell('pass', [...changes.keys()], ops, failed, startedAt)
   }
 
-  /** Everything against everything. */
+  /** Everything against everything; for drift, what may have drifted. */
   async #auditAll(input: PlanInput, signal: AbortSignal): Promise<readonly Op[]> {
-    const { events, kernel } = this.#options
+    const { events } = this.#options
     const startedAt = performance.now()
     this.schedule.auditBegins()
     const isChange = input !== this.#planned
     const trusted = this.#settled && !isChange && this.troubles.isNone
-    const without = trusted && (await kernel.firewallUnchanged(signal)) ? firewallKinds : noKinds
-    if (trusted && !this.schedule.isDrift && (await this.#isAsDesired(without, signal))) {
-      return this.#confirmed(startedAt)
+    const without = trusted ? await this.#leftOut(signal) : noKinds
+    if (trusted && !this.schedule.isDrift) {
+      const wanted = this.desired.objects(without)
+      const stands = this.#observe(undefined, without, signal)
+      if (await this.#calm.isAsDesired(wanted, stands, this.#nowSeconds(), signal))
+        return this.#confirmed(startedAt)
     }
     if (isChange) await inTurns(preparation(input), signal)
     const host = isChange ? share(input, 'host') : undefined
@@ -259,7 +261,11 @@ export class Reconciler {
     }
     const changes = await inTurns(this.#replan(planned), signal)
     const found = await this.#diff(this.desired.objects(without, changes), observed, signal)
-    this.#strangers = undefined
+    this.#calm.judged()
+    if (reachesBeyond(found.ops, without)) {
+      this.schedule.auditNow()
+      return []
+    }
     if (this.#isStale(this.#abandoned < patience)) {
       this.#abandoned++
       if (this.#settled) this.schedule.retryIn(100)
@@ -280,18 +286,6 @@ export class Reconciler {
     if (failed.length > 0 || found.conflicts.length > 0) this.#retry()
     this.#tell(first ? 'first-audit' : 'audit', [...changes.keys()], ops, failed, startedAt)
     return ops
-  }
-
-  /** The cheap half of an audit: nothing of what is observed is kept. */
-  async #isAsDesired(without: ReadonlySet<Kind>, signal: AbortSignal): Promise<boolean> {
-    const match = new Match({ nowSeconds: Math.floor(this.#now() / 1000) })
-    await inTurns(match.want(this.desired.objects(without)), signal)
-    const parts = this.#observe(undefined, without, signal)
-    for await (const part of parts) await inTurns(match.see(part), signal)
-    const { strangers } = match
-    const isKnown = this.#strangers === undefined || strangers === this.#strangers
-    this.#strangers = strangers
-    return isKnown && !match.isDrifted
   }
 
   #confirmed(startedAt: number): readonly Op[] {
@@ -382,8 +376,17 @@ export class Reconciler {
     observed: readonly (readonly KernelObject[])[],
     signal: AbortSignal,
   ): Promise<Diff> {
-    const nowSeconds = Math.floor(this.#now() / 1000)
-    return inTurns(diffSteps(desired, flat(observed), { nowSeconds }), signal)
+    return inTurns(diffSteps(desired, flat(observed), { nowSeconds: this.#nowSeconds() }), signal)
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#now() / 1000)
+  }
+
+  /** Leftovers are known by all that stands, so that while some are held nothing is left out but the firewall. */
+  async #leftOut(signal: AbortSignal): Promise<ReadonlySet<Kind>> {
+    const scope = this.#leftovers.released ? this.schedule.scope : 'objects'
+    return leftOut(scope, await this.#options.kernel.firewallUnchanged(signal))
   }
 
   #tell(

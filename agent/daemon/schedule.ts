@@ -5,8 +5,10 @@
  * (50 ms later, so that a burst is one audit), and again after failures. What somebody touches once or twice is looked at at
  * once; from then on max(500 ms, 3 × duration) passes between two such audits, so that two daemons that fight over an object
  * cost little. Facts: 30 ms after the host changed, at least 100 ms apart. And a turn every 10 s whatever happens, because
- * the watchdog is fed by turns.
+ * the watchdog is fed by turns. An audit for drift looks at what may have drifted; it stands for no other.
  */
+import { drifts } from '../kernel/port.ts'
+import type { Drift } from '../kernel/port.ts'
 
 const periodMs = 30_000
 const debounceMs = 50
@@ -20,6 +22,10 @@ export class Schedule {
   #periodAt = 0
   #driftAt = Infinity
   #isDrift = false
+  /** Of the audit that is due. */
+  #drift: Drift = 'rules'
+  /** Of the audit that runs. */
+  #scope: Drift = 'objects'
   /** When the audits for drift so far, each worth its pause, are forgotten. */
   #restedAt = -Infinity
   #pauseMs = apartMs
@@ -43,7 +49,8 @@ export class Schedule {
   }
 
   /** Somebody else changed an object of ours. */
-  drifted(): void {
+  drifted(drift: Drift = 'objects'): void {
+    if (drifts.indexOf(drift) > drifts.indexOf(this.#drift)) this.#drift = drift
     if (this.#driftAt !== Infinity) return
     this.#driftAt = Math.max(performance.now() + debounceMs, this.#restedAt - this.#pauseMs)
     this.#wake?.()
@@ -76,9 +83,17 @@ export class Schedule {
     return this.#isDrift
   }
 
+  /** What the audit that runs is to look at. */
+  get scope(): Drift {
+    return this.#scope
+  }
+
   /** Takes the marks that the audit about to begin answers. */
   auditBegins(): void {
-    this.#isDrift = performance.now() >= this.#driftAt
+    const now = performance.now()
+    this.#isDrift = now >= this.#driftAt
+    this.#scope = this.#isDrift && now < Math.min(this.#periodAt, this.#retryAt) ? this.#drift : 'objects'
+    this.#drift = 'rules'
     this.#driftAt = Infinity
     this.#retryAt = Infinity
   }
@@ -88,6 +103,7 @@ export class Schedule {
     const now = performance.now()
     this.#pauseMs = Math.max(apartMs, 3 * ms)
     if (this.#isDrift) this.#restedAt = Math.max(now, this.#restedAt) + this.#pauseMs
+    if (this.#scope !== 'objects') return
     // A tenth of jitter, so that a fleet restarted together does not stay in step.
     this.#periodAt = now + Math.max(periodMs, 100 * ms) * (0.95 + this.#random() / 10)
   }

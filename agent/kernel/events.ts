@@ -52,24 +52,24 @@ export function subscribeToKernel(options: EventOptions): Subscription {
   const take = (chunk: Uint8Array): void => {
     const news = links.take(chunk)
     // A port of a bridge of ours is a link of the host.
-    const seen = { objects: news.foreign, facts: news.foreign, sysctl: false }
+    const seen = { rules: false, routes: false, objects: news.foreign, facts: news.foreign, sysctl: false }
     forEachMessage(chunk, (type, _flags, _seq, _pid, start, end) => {
       switch (type) {
         case message.newRoute:
         case message.delRoute:
-          if (isOverlay(tableOf(chunk, start, end))) seen.objects = true
+          if (isOverlay(tableOf(chunk, start, end))) seen.routes = true
           else seen.facts ||= isFact(chunk, start, end, links)
           return
         case message.newNexthop:
         case message.delNexthop: {
           const at = findAttribute(chunk, start + 8, end, attribute.nexthopId)
-          if (at >= 0 && isOwnedNexthop(u32At(chunk, at))) seen.objects = true
+          if (at >= 0 && isOwnedNexthop(u32At(chunk, at))) seen.routes = true
           return
         }
         case message.newRule:
         case message.delRule: {
           const at = findAttribute(chunk, start + 12, end, attribute.priority)
-          if (at >= 0 && priorities.has(u32At(chunk, at))) seen.objects = true
+          if (at >= 0 && priorities.has(u32At(chunk, at))) seen.rules = true
           return
         }
         case message.newAddress:
@@ -95,6 +95,8 @@ export function subscribeToKernel(options: EventOptions): Subscription {
     })
     if (news.own.size > 0) onOwnLinks(news.own)
     if (seen.objects) onChange('objects')
+    else if (seen.routes) onChange('routes')
+    else if (seen.rules) onChange('rules')
     if (seen.facts) onChange('facts')
     if (seen.sysctl) onSysctl()
   }

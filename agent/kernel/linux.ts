@@ -189,7 +189,7 @@ export async function openLinux(options: LinuxOptions): Promise<Kernel> {
     try {
       for await (const hint of queue) {
         if (!(await drifted(hint, ownLinks))) continue
-        yield hint === 'facts' || hint === 'overflow' ? hint : 'objects'
+        yield hint === 'firewall' || hint === 'links' || hint === 'sysctl' ? 'objects' : hint
       }
     } finally {
       tell = nothing

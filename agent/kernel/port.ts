@@ -8,10 +8,17 @@ import type { Kind, KernelObject } from '../model/kernel-object.ts'
 import type { Op, OpResult } from '../model/op.ts'
 
 /**
- * A hint that somebody else changed something: never data. `objects`: owned state may have drifted, audit it.
- * `facts`: links, addresses or routes of the host changed, gather facts anew. `overflow`: events were lost, do both.
+ * What of the owned state somebody else may have changed, from little to all: policy rules; these, routes and nexthops; any
+ * of it.
  */
-export type Change = 'objects' | 'facts' | 'overflow'
+export const drifts = ['rules', 'routes', 'objects'] as const
+export type Drift = (typeof drifts)[number]
+
+/**
+ * A hint that somebody else changed something: never data. A Drift: owned state may have drifted, audit it. `facts`: links,
+ * addresses or routes of the host changed, gather facts anew. `overflow`: events were lost, do both.
+ */
+export type Change = Drift | 'facts' | 'overflow'
 
 export interface Kernel {
   /** Host facts; `routesOf`: links whose routes of table main are wanted (bound underlays). */

@@ -108,19 +108,16 @@ function addGateway(
     touched.add(`site ${gateway.site.name}`)
     touched.add(`groups ${gateway.site.name}`)
   }
-  if (before !== undefined && after !== undefined && sameButPrefixes(before, after)) return
+  if (before !== undefined && after !== undefined && rest(before) === rest(after)) return
   touched.add('host')
   for (const gateway of [before, after]) {
     for (const { name } of gateway?.networks ?? []) if (networks.has(name)) touched.add(`network ${name}`)
   }
 }
 
-function sameButPrefixes(before: Gateway, after: Gateway): boolean {
-  return withoutPrefixes(before) === withoutPrefixes(after)
-}
-
-function withoutPrefixes(gateway: Gateway): string {
-  return JSON.stringify({ ...gateway, prefixes: undefined, certified: undefined })
+/** All but what only its site's groups and routes come from. */
+function rest(gateway: Gateway): string {
+  return JSON.stringify({ ...gateway, prefixes: undefined, certified: undefined, weight: undefined })
 }
 
 /** The firewall has one set for each prefix length in use. Lengths are remembered by gateway, so asking is quick. */

@@ -21,7 +21,10 @@ export interface Throw {
 
 export interface Local {
   readonly input: PlanInput
-  /** The same object while nothing but the state of paths is different: what does not depend on it is remembered by this. */
+  /**
+   * The same object while we ourselves, the fabric document, our configuration and our host are the same: what follows from
+   * these and one other gateway is remembered by this, so that a changed record costs what that gateway costs.
+   */
   readonly ground: object
   readonly fabric: Fabric
   readonly self: Gateway
@@ -51,7 +54,8 @@ export function localOf(input: PlanInput): Local | undefined {
   if (before !== undefined) return before
   const self = input.snapshot.gateways.get(input.own.gateway)
   if (self === undefined) return undefined
-  const local = last !== undefined && isOnlyPaths(last.input, input) ? { ...last, input } : build(input, self)
+  const local =
+    last !== undefined && isOnlyPaths(last.input, input) ? { ...last, input } : build(input, self, last)
   last = local
   known.set(input, local)
   return local
@@ -60,6 +64,16 @@ export function localOf(input: PlanInput): Local | undefined {
 /** True where nothing of what Local is made from is different. */
 function isOnlyPaths(before: PlanInput, { snapshot, own, facts }: PlanInput): boolean {
   return before.snapshot === snapshot && before.own === own && before.facts === facts
+}
+
+/** True where what we are is the same, whatever other gateways are. */
+function isSameGround(before: Local, { snapshot, own, facts }: PlanInput, self: Gateway): boolean {
+  return (
+    before.self === self &&
+    before.fabric === snapshot.fabric &&
+    before.input.own === own &&
+    before.input.facts === facts
+  )
 }
 
 /** True where the gateway is of our own site. */
@@ -72,7 +86,7 @@ export function overlayAddresses({ fabric, families }: Local, gateway: Gateway):
   return families.flatMap((family) => overlayAddress(fabric, gateway.number, family) ?? [])
 }
 
-function build(input: PlanInput, self: Gateway): Local {
+function build(input: PlanInput, self: Gateway, before: Local | undefined): Local {
   const { snapshot, own, facts } = input
   const { fabric } = snapshot
   const families: readonly Family[] = facts.ipv6 ? [4, 6] : [4]
@@ -112,14 +126,15 @@ function build(input: PlanInput, self: Gateway): Local {
   }
 
   const sources = sourcesOf(input, site)
+  const kept = before !== undefined && isSameGround(before, input, self) ? before : undefined
   return {
     input,
-    ground: {},
+    ground: kept?.ground ?? {},
     fabric,
     self,
     site,
     families,
-    sides: sidesOf(own, fabric, facts),
+    sides: kept?.sides ?? sidesOf(own, fabric, facts),
     overlay: overlay.filter((range) => families.includes(familyOf(range))),
     throws,
     source: sources.source,

@@ -40,15 +40,15 @@ export interface Paths {
   readonly missing: readonly { readonly underlay: Name; readonly reason: string }[]
 }
 
-/** Shares of site, gateway and host ask for the same paths. */
-const known = new WeakMap<Local['ground'], Map<Gateway, Paths>>()
+/** Shares of site, gateway and host ask for the same paths, and the next plan for those of all other gateways. */
+const known = new WeakMap<Local['ground'], WeakMap<Gateway, Paths>>()
 
 /** All paths to a gateway, whatever their state. */
 export function pathsTo(local: Local, gateway: Gateway): Paths {
-  const ofLocal = known.get(local.ground) ?? new Map<Gateway, Paths>()
-  known.set(local.ground, ofLocal)
-  const paths = ofLocal.get(gateway) ?? findPaths(local, gateway)
-  ofLocal.set(gateway, paths)
+  let ofGround = known.get(local.ground)
+  if (ofGround === undefined) known.set(local.ground, (ofGround = new WeakMap()))
+  let paths = ofGround.get(gateway)
+  if (paths === undefined) ofGround.set(gateway, (paths = findPaths(local, gateway)))
   return paths
 }
 

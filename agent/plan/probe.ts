@@ -37,13 +37,18 @@ interface Planned {
   readonly idle?: (state: PathState) => ReadonlySet<string>
 }
 
+interface Known extends Planned {
+  readonly gateway: Gateway
+}
+
 /**
  * What was planned before is kept, gateway by gateway, while nothing of ourselves is different: of ten thousand gateways one
- * changes at a time.
+ * changes at a time. And what comes out the same stays the same object, so that a gateway that advertises another prefix costs
+ * the engine nothing.
  */
 export class ProbePlan {
   #ground: readonly unknown[] = []
-  #ofGateway = new WeakMap<Gateway, Planned>()
+  #byName = new Map<Name, Known>()
   #probes: readonly PlannedProbe[] = []
 
   /** The same array while it says the same. Empty while the snapshot does not hold us, and when our own certificate ended. */
@@ -52,19 +57,28 @@ export class ProbePlan {
     const probes: PlannedProbe[] = []
     if (local !== undefined && local.self.barred !== true) {
       const ground = [local.self, local.fabric, input.own, input.facts]
-      if (!sameItems(ground, this.#ground)) this.#ofGateway = new WeakMap()
+      const isOther = !sameItems(ground, this.#ground)
       this.#ground = ground
+      const byName = new Map<Name, Known>()
       for (const gateway of input.snapshot.gateways.values()) {
-        const known = this.#ofGateway.get(gateway) ?? probesOf(local, gateway)
-        this.#ofGateway.set(gateway, known)
+        const before = this.#byName.get(gateway.name)
+        const known =
+          before?.gateway === gateway && !isOther ? before : again(before, probesOf(local, gateway), gateway)
+        byName.set(gateway.name, known)
         const { idle } = known
         const resting = idle === undefined ? undefined : idle(input.paths)
         for (const probe of known.probes) if (resting?.has(probe.device) !== true) probes.push(probe)
       }
+      this.#byName = byName
     }
     if (!sameItems(probes, this.#probes)) this.#probes = probes
     return this.#probes
   }
+}
+
+function again(before: Known | undefined, planned: Planned, gateway: Gateway): Known {
+  const isSame = before !== undefined && JSON.stringify(before.probes) === JSON.stringify(planned.probes)
+  return { ...planned, gateway, ...(isSame ? { probes: before.probes } : {}) }
 }
 
 function probesOf(local: Local, gateway: Gateway): Planned {

@@ -136,27 +136,29 @@ await isolated(import.meta.url, async (stateDirectory) => {
   })
 
   await t.test('what others do to ours', async (t) => {
-    const cases: readonly (readonly [string, string])[] = [
-      ['a route goes', `route del 10.1.1.0/24 table ${overlayTable}`],
-      ['a route comes', `route add 10.250.0.0/16 dev under0 table ${overlayTable}`],
-      ['a route is replaced', `route replace 10.1.2.0/24 dev under0 table ${overlayTable}`],
-      ['a rule goes', `rule del priority ${rulePriority.overlay}`],
-      ['a rule of IPv6 goes', `-6 rule del priority ${rulePriority.overlay}`],
-      ['an address goes', 'address del 100.127.0.1/32 dev ls-br1'],
-      ['an address of IPv6 goes', 'address del fd4c::1/128 dev ls-br1'],
-      ['an address comes', 'address add 10.66.0.1/24 dev ls-br1'],
+    const cases: readonly (readonly [string, string, Change])[] = [
+      ['a route goes', `route del 10.1.1.0/24 table ${overlayTable}`, 'routes'],
+      ['a route comes', `route add 10.250.0.0/16 dev under0 table ${overlayTable}`, 'routes'],
+      ['a route is replaced', `route replace 10.1.2.0/24 dev under0 table ${overlayTable}`, 'routes'],
+      ['a rule goes', `rule del priority ${rulePriority.overlay}`, 'rules'],
+      ['a rule of IPv6 goes', `-6 rule del priority ${rulePriority.overlay}`, 'rules'],
+      ['an address goes', 'address del 100.127.0.1/32 dev ls-br1', 'objects'],
+      ['an address of IPv6 goes', 'address del fd4c::1/128 dev ls-br1', 'objects'],
+      ['an address comes', 'address add 10.66.0.1/24 dev ls-br1', 'objects'],
       [
         'a group is changed',
         `nexthop replace id ${nexthopId.firstGroup} group ${nexthopId.device(0)} type resilient buckets 64 proto kernel`,
+        'routes',
       ],
-      ['a nexthop goes', `nexthop del id ${nexthopId.device(0)}`],
-      ['a link goes down', 'link set dev ls-br1 down'],
-      ['a link gets another MTU', 'link set dev ls-vx2 mtu 1300'],
-      ['a link goes', 'link del dev ls-vx2'],
+      ['a nexthop goes', `nexthop del id ${nexthopId.device(0)}`, 'routes'],
+      ['a link goes down', 'link set dev ls-br1 down', 'objects'],
+      ['a link gets another MTU', 'link set dev ls-vx2 mtu 1300', 'objects'],
+      ['a link goes', 'link del dev ls-vx2', 'objects'],
     ]
-    for (const [name, command] of cases) {
+    for (const [name, command, least] of cases) {
       run('ip', ...command.split(' '))
-      t.same(await hints(), ['objects'], name)
+      // Its events may come in two parts.
+      t.equal((await hints()).at(-1), least, name)
       await look(kernel)
     }
     t.same(await hints(), [], 'looking causes no hint')

@@ -6,11 +6,12 @@
 import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import type { KernelObject } from '../../agent/model/kernel-object.ts'
 import { formatOp } from '../../agent/model/op-text.ts'
 import { GroupIds } from '../../agent/plan/group-id.ts'
 import type { PlanInput } from '../../agent/plan/input.ts'
 import { historyArbitrary, parameters } from '../support/arbitraries.ts'
-import { FakeKernel } from '../support/fake-kernel.ts'
+import { driftOf, FakeKernel } from '../support/fake-kernel.ts'
 import { bystanders } from '../support/foreign.ts'
 import { assertConverged, foreignText } from '../support/pass.ts'
 import { Rig } from '../support/rig.ts'
@@ -61,11 +62,11 @@ class Life {
     })
   }
 
-  async meet(world: World): Promise<void> {
+  async meet(world: World, serial = 1): Promise<void> {
     this.#input = inputOf(world, this.#input)
     this.kernel.meetHost(this.#input.facts)
     this.rig.reconciler.schedule.hostChanged()
-    this.rig.deliver(documentsOf(world))
+    this.rig.deliver(documentsOf(world, serial))
     // Facts are looked at a little after the host changed; on a busy machine a timer is late.
     do await new Promise((resolve) => setTimeout(resolve, 5))
     while (!this.rig.reconciler.schedule.factsDue)
@@ -75,6 +76,16 @@ class Life {
   restart(forgets: boolean): void {
     if (forgets) this.#ids = undefined
     this.rig = this.#born()
+  }
+
+  /** Somebody removes an object of ours, and the kernel says so. */
+  async lose(victim: KernelObject): Promise<void> {
+    this.kernel.lose(victim)
+    const { schedule } = this.rig.reconciler
+    schedule.drifted(driftOf(victim))
+    do await new Promise((resolve) => setTimeout(resolve, 5))
+    while (!schedule.auditDue)
+    assert.equal(await this.rig.turn(), true)
   }
 
   /** Turns until there is nothing left to do. */
@@ -110,7 +121,7 @@ void t.test('it converges, whatever happens', async () => {
         if (victim !== undefined) life.kernel.lose(victim)
         if (fault !== undefined)
           life.kernel.faults.push({ at: life.kernel.applied + fault.after, errno: fault.errno })
-        await life.meet(world)
+        await life.meet(world, i + 1)
         if (audits === true) await life.rig.audit().catch(() => undefined)
         last = world
       }
@@ -122,15 +133,34 @@ void t.test('it converges, whatever happens', async () => {
       assert.deepEqual(life.rig.reconciler.troubles.failures, [])
 
       life.restart(false)
-      await life.meet(last)
+      await life.meet(last, worlds.length)
       await life.settle()
       const seen: string[] = []
       life.kernel.afterOp = (op) => void seen.push(formatOp(op))
       life.restart(false)
-      await life.meet(last)
+      await life.meet(last, worlds.length)
       await life.settle()
       assert.deepEqual(seen, [], 'a start over a settled kernel')
     },
   )
   await fc.assert(property, parameters(60, 25))
+})
+
+void t.test('an audit for drift looks at little, and misses nothing of what drifted', async () => {
+  const victims = fc.array(fc.nat(500), { minLength: 1, maxLength: 2 })
+  const property = fc.asyncProperty(historyArbitrary, victims, async ([world], positions) => {
+    if (world === undefined) return
+    const life = new Life(world)
+    await life.meet(world)
+    await life.settle()
+    if (life.rig.reconciler.planned === undefined) return
+    for (const position of positions) {
+      const routing = life.kernel.owned.filter((object) => driftOf(object) !== 'objects')
+      const victim = routing[position % routing.length]
+      if (victim === undefined) return
+      await life.lose(victim)
+      assertConverged(life.kernel, life.rig.desired)
+    }
+  })
+  await fc.assert(property, parameters(40, 15))
 })

@@ -4,7 +4,7 @@
  * each prefix of an op list is a valid state.
  */
 import { Gate } from '../../agent/kernel/gate.ts'
-import type { Carried, Change, Kernel, ObserveOptions } from '../../agent/kernel/port.ts'
+import type { Carried, Change, Kernel, ObserveOptions, Drift } from '../../agent/kernel/port.ts'
 import { isOurs, carrierOf } from '../../agent/diff/ownership.ts'
 import { formatObject } from '../../agent/model/op-text.ts'
 import type { HostFacts } from '../../agent/model/host.ts'
@@ -126,7 +126,7 @@ export class FakeKernel implements Kernel {
   lose(object: KernelObject): void {
     this.state.remove(object)
     if (isFirewall(object)) this.#firewallAltered = true
-    this.emit('objects')
+    this.emit(driftOf(object))
   }
 
   close(): Promise<void> {
@@ -169,4 +169,10 @@ export class FakeKernel implements Kernel {
 
 function isFirewall({ kind }: KernelObject): boolean {
   return kind === 'ruleset' || kind === 'element'
+}
+
+/** What the kernel's own events would say of it. */
+export function driftOf({ kind }: KernelObject): Drift {
+  if (kind === 'rule') return 'rules'
+  return kind === 'route' || kind === 'nexthop' || kind === 'group' ? 'routes' : 'objects'
 }

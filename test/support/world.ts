@@ -14,7 +14,16 @@ import type { Own, OwnEndpoint } from '../../agent/model/own.ts'
 import { address, prefix } from '../../agent/model/prefix.ts'
 import type { Prefix } from '../../agent/model/prefix.ts'
 import { verify } from '../../agent/trust/verify.ts'
-import { certificateOf, delivered, fabricOf, ground, moment, recordOf, tunnelKeyOf } from './documents.ts'
+import {
+  certificateOf,
+  delivered,
+  fabricOf,
+  ground,
+  identityOf,
+  moment,
+  recordOf,
+  tunnelKeyOf,
+} from './documents.ts'
 
 export const underlayNames = ['internet', 'dx', 'peering'] as const
 export const networkNames = ['blue', 'lan'] as const
@@ -93,12 +102,12 @@ export function gatewayName(site: number, plane: number): string {
   return `s${site}-${'abcd'.charAt(plane)}`
 }
 
-/** Fabric, certificates and records. */
-export function documentsOf(world: World): readonly Document[] {
-  const documents: Document[] = [{ type: 'fabric', payload: fabric(world) }]
+/** Fabric, certificates and records. What comes later has a greater `serial`. */
+export function documentsOf(world: World, serial = 1): readonly Document[] {
+  const documents: Document[] = [{ type: 'fabric', payload: { ...fabric(world), serial } }]
   for (const [site, gateways] of world.sites.entries()) {
     for (const [plane, gateway] of gateways.entries()) {
-      if (gateway.present) documents.push(...gatewayDocuments(world, site, plane, gateway))
+      if (gateway.present) documents.push(...gatewayDocuments(world, serial, site, plane, gateway))
     }
   }
   return documents
@@ -126,6 +135,7 @@ function fabric(world: World): Fabric {
 
 function gatewayDocuments(
   world: World,
+  serial: number,
   site: number,
   plane: number,
   gateway: WorldGateway,
@@ -145,9 +155,11 @@ function gatewayDocuments(
     {
       type: 'certificate',
       payload: certificateOf(number, {
+        serial,
         gateway: name,
         site: { name: `s${site}`, provider: 'test', region: '', labels: { side } },
         plane,
+        identity: identityOf(name),
         notAfter: 4102444800000,
         prefixes: prefixes.map((one) => ({ prefix: one })),
         networks,
@@ -156,6 +168,7 @@ function gatewayDocuments(
     {
       type: 'record',
       payload: recordOf(number, {
+        serial,
         gateway: name,
         generation: gateway.generation,
         tunnelKeys: tunnelKeys(name, gateway.generation),
@@ -215,8 +228,11 @@ export function inputFrom(
   before: PlanInput | undefined,
   ids: GroupIds,
 ): PlanInput {
-  const { snapshot } = verify(documents, { ...ground, moment })
+  const { snapshot, refusals } = verify(documents, { ...ground, moment })
   if (snapshot === undefined) throw new Error('a world always has a fabric document')
+  // A world whose gateways are all refused proves nothing of what comes after.
+  const amiss = refusals.find(({ rule }) => rule === 'signer' || rule === 'signature' || rule === 'document')
+  if (amiss !== undefined) throw new Error(`the world is made wrongly: ${amiss.object}: ${amiss.reason}`)
   const input = { own: own(world), facts: facts(world), paths: new Paths(pathWords(world.down)) }
   return {
     snapshot: before === undefined ? snapshot : sameParts(before.snapshot, snapshot),

@@ -89,7 +89,6 @@ void t.test('affected: prefixes of a remote gateway', (t) => {
 
 void t.test('affected: anything else of a remote gateway', (t) => {
   t.same(affected(input, changed('azure-a', { weight: 2 })), [
-    'host',
     'groups azure',
     'site azure',
     'gateway azure-a',
