@@ -1,38 +1,16 @@
 #!/usr/bin/env -S node --max-semi-space-size=4
 /**
- * The process entry: from arguments to an exit code.
- *
- * Results go to stdout, messages to stderr, one line each.
+ * The process entry.
  *
  * The flag in the first line (MiB) is V8's bound for young objects. Its own, 16, lets an agent of 100,000 routes keep 30 MB
  * more, and a collection copies for longer than a changed record should take; only a process that begins can set it.
  */
 import { existsSync } from 'node:fs'
 import * as nodeModule from 'node:module'
-import { runAgent } from './cli/agent.ts'
-import { exitCodeOf } from './cli/exit-code.ts'
-import { plainAgent, plainStatus } from './cli/plain.ts'
-import { formatReason, reasonOf } from './errors.ts'
+import { enter } from './cli/entry.ts'
 
 /** Made by the package for the service; bytecode is read only from where nobody else can put any. */
 const compileCache = '/var/cache/linkspan'
-
-async function main(line: readonly string[]): Promise<void> {
-  if (process.getuid?.() === 0 && 'enableCompileCache' in nodeModule && existsSync(compileCache)) {
-    nodeModule.enableCompileCache(compileCache)
-  }
-  const status = plainStatus(line)
-  if (status !== undefined) {
-    await (await import('./cli/status.ts')).showStatus(status)
-    return
-  }
-  const agent = plainAgent(line)
-  if (agent !== undefined) {
-    await runAgent(agent)
-    return
-  }
-  await (await import('./cli/command-line.ts')).runCommandLine(line)
-}
 
 // `linkspan routes | head`: the reader has what it wanted.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -42,9 +20,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // Nobody reads our messages: that stops nothing, an agent least of all.
 process.stderr.on('error', () => undefined)
 
-try {
-  await main(process.argv.slice(2))
-} catch (error) {
-  process.stderr.write(`linkspan: ${formatReason(reasonOf(error, 'linkspan'))}\n`)
-  process.exitCode = exitCodeOf(error)
+if (process.getuid?.() === 0 && 'enableCompileCache' in nodeModule && existsSync(compileCache)) {
+  nodeModule.enableCompileCache(compileCache)
 }
+await enter(process.argv.slice(2))

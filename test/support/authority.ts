@@ -9,17 +9,16 @@ import type { Document, DocumentType, Signed } from '../../agent/model/document.
 import { documentPath } from '../../agent/registry/file.ts'
 import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import { requestDocument, sealed, signed, signerOf } from './documents.ts'
+import { isWarmBusy, warm } from './warm.ts'
+import type { Said } from './warm.ts'
 
 const main = fileURLToPath(new URL('../../agent/main.js', import.meta.url))
 
-export interface Said {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
+export type { Said }
 
-/** Runs `linkspan`. `input`: its stdin. No terminal is in its reach. */
-export async function linkspan(line: readonly string[], input = ''): Promise<Said> {
+/** Runs `linkspan`: in a process of its own where it has an input or others run, else in one that stays. No terminal is in its reach. */
+export async function linkspan(line: readonly string[], input?: string): Promise<Said> {
+  if (input === undefined && !isWarmBusy()) return warm(line)
   // In a session of its own: else it would ask the developer's terminal for passphrases.
   const child = spawn(process.execPath, [main, ...line], { detached: true })
   const tooLong = setTimeout(() => child.kill('SIGKILL'), 180_000)
