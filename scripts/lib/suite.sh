@@ -60,6 +60,11 @@ run() {
   local code=0
   local node watch ended
   shift
+  # What isolates itself does so by a process that has to load as much as the test; this one loads nothing.
+  if [[ $(id -u) == 0 ]] && grep -q 'isolated(' "$1"; then
+    export LINKSPAN_TEST_FILE=$1
+    set -- dist/test/support/inside.js
+  fi
   timeout --kill-after 10 "$limit" node --test --test-concurrency=2 --test-reporter=spec "$@" >"$report" 2>&1 &
   node=$!
   sleep $((limit - 15)) &

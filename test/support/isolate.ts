@@ -1,23 +1,16 @@
 /**
- * A test file that runs in a network and mount namespace of its own: what it makes of links, rules, mounts and files below
- * /run is gone when it ends, however it ends.
+ * A test file that runs in namespaces of its own (namespace.ts).
  *
- * The outer process starts the same file again under unshare(1); the inner one runs the tests.
+ * Run by itself it starts itself again in there, and the inner process runs the tests. The suite begins with the inner one
+ * (inside.ts).
  */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { run } from './command.ts'
+import { inside, runInside } from './namespace.ts'
 
-const inside = 'LINKSPAN_TEST_INSIDE'
-
-/**
- * Calls `tests` in the inner process, with a directory that is removed afterwards. The inner process is the first of a PID
- * namespace: when it, the outer one or unshare(1) dies of anything, the kernel ends all that is in there.
- */
+/** Calls `tests` in the inner process, with a directory that is removed afterwards. */
 export async function isolated(url: string, tests: (directory: string) => Promise<void>): Promise<void> {
   const file = fileURLToPath(url)
   const directory = process.env[inside]
@@ -30,19 +23,7 @@ export async function isolated(url: string, tests: (directory: string) => Promis
     // Under `node --test`, tap reports to the runner, once, and takes the word out of the environment; it is the inner's.
     const underRunner =
       process.env['NODE_TEST_CONTEXT'] === undefined ? {} : { NODE_TEST_CONTEXT: 'child-v8' }
-    const made = mkdtempSync(path.join(tmpdir(), 'linkspan-test-'))
-    const namespaces = ['--net', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child']
-    try {
-      const { status, error } = spawnSync(
-        'setpriv',
-        ['--pdeathsig', 'KILL', 'unshare', ...namespaces, '--mount-proc', process.execPath, file],
-        { env: { ...process.env, ...underRunner, [inside]: made, TAP_TIMEOUT: '600' }, stdio: 'inherit' },
-      )
-      if (error !== undefined) throw error
-      process.exitCode = status ?? 1
-    } finally {
-      rmSync(made, { recursive: true, force: true })
-    }
+    process.exitCode = runInside(file, { ...process.env, ...underRunner })
     return
   }
   t.setTimeout(600_000) // an emulated machine is twenty times slower
