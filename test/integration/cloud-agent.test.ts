@@ -72,7 +72,7 @@ await isolated(import.meta.url, async (directory) => {
     `registry: file://${lab.registry}`,
     'endpoints: [ { underlay: internet, address: 198.51.100.2 } ]',
   ])
-  lab.writeFabric([
+  await lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: dx }, { name: internet } ]',
     rareProbes,
@@ -164,8 +164,8 @@ await isolated(import.meta.url, async (directory) => {
   await t.test(
     'the record names the public address, on the internet, and peers reach it there',
     async (t) => {
-      lab.ca('issue', 'aws-a')
-      lab.ca('issue', 'dc-a')
+      await lab.ca('issue', 'aws-a')
+      await lab.ca('issue', 'dc-a')
       await onPremises.untilUp(1, seconds)
       const status = await cloud.untilUp(1, seconds)
       const [endpoint, ...others] = JSON.parse(endpoints() ?? '[]') as unknown[]

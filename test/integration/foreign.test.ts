@@ -127,7 +127,7 @@ await isolated(import.meta.url, async (directory) => {
       t.strictSame(gone(await until(machine, has(/^route4\t.*10\.51\.0\.0\/16/))), [], 'a gateway comes')
       await publish(lab.registry, paperGateway('b', 2))
       t.strictSame(gone(await until(machine, has(/^route4\t.*10\.52\.0\.0\/16/))), [], 'it changes')
-      lab.writeFabric([...wanFabric, 'removed: [ g50 ]', ...lanFabric])
+      await lab.writeFabric([...wanFabric, 'removed: [ g50 ]', ...lanFabric])
       const without = (now: readonly string[]): boolean => !has(/10\.5[02]\.0\.0/)(now)
       t.strictSame(gone(await until(machine, without)), [], 'it goes')
     })

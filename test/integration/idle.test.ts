@@ -91,7 +91,7 @@ await isolated(import.meta.url, async (directory) => {
 
   await t.test('an agent with ten peers that are down', async (t) => {
     const { lab, left, until } = await makePaper(directory, count)
-    lab.writeFabric(wanFabric.filter((line) => line !== rareProbes))
+    await lab.writeFabric(wanFabric.filter((line) => line !== rareProbes))
     const isDown = ({ path }: { readonly path?: { readonly condition: string } }): boolean =>
       path?.condition === 'down'
     await until('ten that are down', (status) => status.peers.filter(isDown).length === count)

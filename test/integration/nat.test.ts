@@ -43,7 +43,7 @@ await isolated(import.meta.url, async (directory) => {
   const three = await hidden(3)
   const host1 = await lab.siteHost(1)
   const host2 = await lab.siteHost(2)
-  lab.writeFabric([
+  await lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: wan } ]',
   ])

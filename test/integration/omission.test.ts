@@ -96,7 +96,7 @@ await isolated(import.meta.url, async (directory) => {
     rmSync(record)
     for (const document of paper) rmSync(documentPath(lab.registry, signed(document)))
     left.machine.run('rm', '-r', '/var/lib/linkspan/known') // else none is missing
-    lab.writeFabric([...wanFabric, 'removed: [ g50 ]'])
+    await lab.writeFabric([...wanFabric, 'removed: [ g50 ]'])
     left.log = ''
     left.start()
     await left.untilLogged('first-audit', guest ? 120 : 30)

@@ -31,7 +31,7 @@ await isolated(import.meta.url, async (directory) => {
       config: [`endpoints: [ { underlay: wan, address: 192.0.2.${n} } ]`],
     })
   const first = await join(1)
-  lab.writeFabric(wanFabric)
+  await lab.writeFabric(wanFabric)
   await lab.enrol()
   const url = server.url('/lab', '192.0.2.254')
   const registry = `registry: { url: "${url}", ca: ${tls.pair.certificateFile} }`
@@ -83,7 +83,7 @@ await isolated(import.meta.url, async (directory) => {
   })
 
   await t.test('certified by hand, it lays its record down', async (t) => {
-    lab.ca('issue', request)
+    await lab.ca('issue', request)
     publish()
     await until('a record', ({ registry }) => registry.outbox?.document === 'record')
     const laid = readFileSync(record)
@@ -106,7 +106,7 @@ await isolated(import.meta.url, async (directory) => {
 
   await t.test('one with a voucher lays its claim down', async (t) => {
     const secret = path.join(directory, 'gw-3.voucher')
-    lab.ca('voucher', 'gw-3', '--site', 'site-3', '--prefix', '10.3.0.0/16', '--out', secret)
+    await lab.ca('voucher', 'gw-3', '--site', 'site-3', '--prefix', '10.3.0.0/16', '--out', secret)
     publish()
     const third = await joinBehind(3)
     copyFileSync(secret, third.machine.path('/etc/linkspan/voucher'))

@@ -211,7 +211,7 @@ await isolated(import.meta.url, async (directory) => {
 
   await t.test('fault 38: a certificate that is revoked', async (t) => {
     const n = firstPaper + 1
-    lab.writeFabric([
+    await lab.writeFabric([
       'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
       'underlays: [ { name: wan } ]',
       rareProbes,

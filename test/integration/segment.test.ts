@@ -123,7 +123,7 @@ await isolated(import.meta.url, async (directory) => {
   })
 
   await t.test('a network that leaves the fabric document leaves the gateways', async (t) => {
-    lab.writeFabric([...wanFabric, networks(`{ name: blue, vni: ${blue}, kind: l2 }`)])
+    await lab.writeFabric([...wanFabric, networks(`{ name: blue, vni: ${blue}, kind: l2 }`)])
     for (const gateway of [one, two, three]) {
       await until(
         `${gateway.name} has removed it`,
@@ -140,7 +140,7 @@ await isolated(import.meta.url, async (directory) => {
     t.notMatch(one.machine.ip('link show dev lan0'), /master/, 'the site link is free again')
     t.notOk(lans[0].pings('192.168.50.2'))
     t.ok(blues[0].pings('192.168.60.2'), 'the other network stays')
-    lab.writeFabric([...wanFabric])
+    await lab.writeFabric([...wanFabric])
     for (const gateway of [one, two, three]) {
       await until(
         `${gateway.name} has none`,

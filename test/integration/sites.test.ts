@@ -34,7 +34,7 @@ await isolated(import.meta.url, async (directory) => {
   const a2 = await gateway('gw-a2', 'a', 1, 2, ['192.0.2.2'])
   const b = await gateway('gw-b', 'b', 2, 1, ['192.0.2.3', '2001:db8::3'])
   const c = await gateway('gw-c', 'c', 3, 1, ['2001:db8::4'])
-  lab.writeFabric(wanFabric)
+  await lab.writeFabric(wanFabric)
   const hostA = await lab.siteHost(1, 'a')
   const hostB = await lab.siteHost(2, 'b')
   const hostC = await lab.siteHost(3, 'c')

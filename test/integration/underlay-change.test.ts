@@ -38,7 +38,7 @@ await isolated(import.meta.url, async (directory) => {
   left.machine.ip('route add default via 192.0.2.254')
   const host1 = await lab.siteHost(1)
   const host2 = await lab.siteHost(2)
-  lab.writeFabric([
+  await lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: internet, mtu: 1500 } ]',
   ])

@@ -65,7 +65,7 @@ await isolated(import.meta.url, async (directory) => {
     prefixes: ['10.3.0.0/16'],
     config: ['endpoints: [ { underlay: internet } ]'],
   })
-  lab.writeFabric(fabric('internet', 'dx'))
+  await lab.writeFabric(fabric('internet', 'dx'))
   const host = (site: string, n: number): Promise<Machine> =>
     lab.host(`host-${site}`, `site-${site}`, [`10.${n}.0.10/24`], [`10.${n}.0.1`])
   const [hostL, hostR, hostN] = [await host('l', 1), await host('r', 2), await host('n', 3)]
@@ -146,14 +146,14 @@ await isolated(import.meta.url, async (directory) => {
   await t.test('the preferred underlay carries', async (t) => {
     t.match(left.machine.ip('route get 10.2.0.10'), /dev ls-wg0/)
     t.equal(await carrier(hostL, '10.2.0.10', left), 'inet0')
-    lab.writeFabric(fabric('dx', 'internet'))
+    await lab.writeFabric(fabric('dx', 'internet'))
     for (const gateway of [left, right]) {
       const to = gateway === left ? '10.2.0.10' : '10.1.0.10'
       await until('the group moves', () => gateway.machine.ip(`route get ${to}`).includes('dev ls-wg8'))
     }
     t.equal(await carrier(hostL, '10.2.0.10', left), 'dx0', 'after the document said otherwise')
     t.ok(hostL.pings('10.3.0.10'), 'who has no dx is reached as before')
-    lab.writeFabric(fabric('internet', 'dx'))
+    await lab.writeFabric(fabric('internet', 'dx'))
     await until('and back', () => left.machine.ip('route get 10.2.0.10').includes('dev ls-wg0'))
     await until('at both ends', () => right.machine.ip('route get 10.1.0.10').includes('dev ls-wg0'))
   })

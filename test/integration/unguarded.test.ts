@@ -115,7 +115,7 @@ await isolated(import.meta.url, async (directory) => {
     t.strictSame(come(), [])
 
     // What is taken away is taken away.
-    lab.writeFabric([...fabric, 'removed: [ g52, g50 ]'])
+    await lab.writeFabric([...fabric, 'removed: [ g52, g50 ]'])
     await untilTrue(() => !dump(machine).some((line) => /^(route|wg).*10\.50\.0\.0/.test(line)))
     t.strictSame(come(), [])
     const { sent, lost: missing } = await meter.stop()

@@ -34,7 +34,7 @@ await isolated(import.meta.url, async (directory) => {
     })
   }
   const first = await join('gw-1', 1, 1)
-  lab.writeFabric(wanFabric)
+  await lab.writeFabric(wanFabric)
   await lab.enrol()
   const until = async (of: Gateway, what: string, holds: (status: Status) => boolean): Promise<Status> => {
     let status: Status | undefined
@@ -61,7 +61,7 @@ await isolated(import.meta.url, async (directory) => {
   }
 
   await t.test('a gateway that comes with a voucher needs nobody', async (t) => {
-    const told = lab.ca(
+    const told = await lab.ca(
       'voucher',
       'gw-2',
       ...['--site', 'site-2', '--prefix', '10.2.0.0/16', '--prefix', 'fd00:2::/48', '--out', secret],
@@ -132,11 +132,11 @@ await isolated(import.meta.url, async (directory) => {
   await t.test('the operator confirms it, and ends it', async (t) => {
     // The one that came later asked, too, in the same name: which of them is meant has to be said.
     const { identity } = JSON.parse(second.cli('keys', 'show', '--json').stdout) as { identity: string }
-    const told = lab.ca('issue', 'gw-2', '--identity', identity)
+    const told = await lab.ca('issue', 'gw-2', '--identity', identity)
     t.match(told, /gateway gw-2, number 2, site site-2, plane 0, prefixes 10\.2\.0\.0\/16, fd00:2::\/48/)
     await until(second, 'its certificate', ({ refusals }) => refusals.length === 0)
     t.ok(await flows())
-    lab.ca('revoke', 'gw-2')
+    await lab.ca('revoke', 'gw-2')
     await until(first, 'no peer', ({ peers }) => peers.length === 0)
     t.notOk(hosts[0].pings('10.2.0.10'))
   })

@@ -108,7 +108,7 @@ async function play(): Promise<number> {
   const view = gateways.get('paris-a')
   const [dying, leaving] = [gateways.get('tokyo-a'), gateways.get('tokyo-b')]
   if (view === undefined || dying === undefined || leaving === undefined) throw new Error('no gateway')
-  lab.writeFabric([
+  await lab.writeFabric([
     "overlay: { ipv4: 100.127.0.0/16, ipv6: 'fd4c:53aa:bb00::/48' }",
     'underlays: [ { name: dx }, { name: internet } ]',
     'prefer: [ dx, internet ]',

@@ -157,7 +157,7 @@ async function play(): Promise<number> {
   writeFileSync(`${directory}/machines`, machinesOf(ground))
 
   step('Signing the fabric document: linkspan ca fabric fabric.yml')
-  lab.writeFabric([
+  await lab.writeFabric([
     "overlay: { ipv4: 100.127.0.0/16, ipv6: 'fd4c:53aa:bb00::/48' }",
     'underlays: [ { name: internet } ]',
     'networks: [ { name: lan, vni: 7001, kind: l2 } ]',

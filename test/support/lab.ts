@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { makeAuthority } from './authority-directory.ts'
+import { linkspan } from './authority.ts'
 import { Gateway } from './gateway.ts'
 import { ip } from './command.ts'
 import { authority as testAuthority } from './documents.ts'
@@ -153,17 +154,23 @@ export class Lab {
   }
 
   /** `linkspan ca fabric`, with these lines. */
-  writeFabric(lines: readonly string[]): void {
+  async writeFabric(lines: readonly string[]): Promise<void> {
     const file = path.join(this.#directory, 'fabric.yml')
     writeFileSync(file, `${[`fabric: ${this.fabric}`, ...lines].join('\n')}\n`)
-    this.ca('fabric', file)
+    await this.ca('fabric', file)
   }
 
-  /** `linkspan ca`, with the key that documents.ts signs with, so that a test can sign what no command would. */
-  ca(...args: readonly string[]): string {
+  /**
+   * `linkspan ca`, with the key that documents.ts signs with, so that a test can sign what no command would; what it says.
+   * Throws where it fails.
+   */
+  async ca(...args: readonly string[]): Promise<string> {
     const directory = path.join(this.#directory, 'ca')
     if (!existsSync(directory)) makeAuthority(directory, this.fabric)
-    return this.must('ca', ...args, '--ca', directory, '--registry', this.registry)
+    const line = ['ca', ...args, '--ca', directory, '--registry', this.registry]
+    const { code, stdout, stderr } = await linkspan(line)
+    if (code !== 0) throw new Error(`linkspan ${line.join(' ')}: exit ${code}\n${stdout}${stderr}`)
+    return stdout
   }
 
   /** Starts the agents and certifies each as soon as it has asked; `options` of `ca issue` by gateway. */
@@ -176,7 +183,7 @@ export class Lab {
     const request = path.join(this.registry, 'requests', `${gateway.name}.jws`)
     for (let i = 0; i < 2400 && !existsSync(request); i++) await pause(25)
     if (!existsSync(request)) throw new Error(`${gateway.name} has not asked:\n${gateway.log}`)
-    this.ca('issue', gateway.name, ...options)
+    await this.ca('issue', gateway.name, ...options)
   }
 
   /** Runs the CLI where the registry is kept; throws where it fails. */

@@ -45,7 +45,7 @@ export async function makePair(directory: string, options: PairOptions = {}): Pr
   const pair = { lab, left, right, leftHost, rightHost }
   await options.before?.(pair)
   const fabric = options.isProbed === true ? wanFabric.filter((line) => line !== rareProbes) : wanFabric
-  lab.writeFabric([...fabric, ...(options.fabric ?? [])])
+  await lab.writeFabric([...fabric, ...(options.fabric ?? [])])
   await lab.enrol()
   await left.untilUp(1)
   await right.untilUp(1)

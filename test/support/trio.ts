@@ -42,7 +42,7 @@ export async function makeTrio(directory: string, options: TrioOptions = {}): Pr
     return { gateway, host: await lab.siteHost(n) }
   }
   const sites = [await site(1), await site(2), await site(3)] as const
-  lab.writeFabric([...wanFabric, ...(options.fabric ?? [])])
+  await lab.writeFabric([...wanFabric, ...(options.fabric ?? [])])
   await lab.enrol(options.add)
   for (const { gateway } of sites) await gateway.untilUp(2)
   return { lab, sites }

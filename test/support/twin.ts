@@ -47,7 +47,7 @@ export async function makeTwin(
   const b = await gateway('gw-2b', 2, 2)
   const oneHost = await lab.host('host-1', 'site-1', ['10.1.0.10/24'], ['10.1.0.1'])
   const twoHost = await lab.host('host-2', 'site-2', ['10.2.0.10/24'], ['10.2.0.1'])
-  lab.writeFabric([
+  await lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: dx }, { name: wan } ]',
     'prefer: [ dx, wan ]',
