@@ -2,7 +2,7 @@
 # Runs one suite of the built tests and closes with a line of counts: suite.sh NAME [WORD...]
 # WORD: only files whose path contains one. The full report is kept in .cache/test/NAME.log.
 #
-# Suites of whole agents run file by file, three at a time. A file that fails is run a second time, alone, since a pause of the
+# Suites of whole agents run file by file, four at a time. A file that fails is run a second time, alone, since a pause of the
 # machine can starve a userspace tunnel of packets that a test counts, or a timer that it waits for: what it said the first
 # time is printed, and the closing lines name it. What is broken fails twice.
 set -uo pipefail
@@ -137,7 +137,7 @@ case $name in
   integration | vm)
     printf '%s\n' "${files[@]}" >"$reports/list"
     # Most of an agent's test is waiting. An emulated guest has no time to spare.
-    lanes=3
+    lanes=4
     [[ -n ${LINKSPAN_GUEST-} ]] && lanes=1
     for ((i = 0; i < lanes; i++)); do lane & done
     wait
