@@ -59,9 +59,10 @@ export async function run(): Promise<Figure[]> {
   return figures
 }
 
-type Cut = (twin: Twin, carrier: Gateway) => () => void
+export type Cut = (twin: Twin, carrier: Gateway) => () => void
 
-const killGateway: Cut = (_twin, { machine }) => {
+/** Without a word: none of its links carries anything. */
+export const killGateway: Cut = (_twin, { machine }) => {
   machine.run('sh', '-c', 'ip link set dev dx0 down; ip link set dev wan0 down')
   return () => {
     machine.run('sh', '-c', 'ip link set dev dx0 up; ip link set dev wan0 up')
@@ -76,7 +77,8 @@ const cutUnderlay: Cut = () => {
   }
 }
 
-async function oneFailure(twin: Twin, cut: Cut): Promise<number> {
+/** How long nothing arrived, in ms. */
+export async function oneFailure(twin: Twin, cut: Cut): Promise<number> {
   const { one, oneHost, twoHost } = twin
   await one.stop()
   one.log = ''
