@@ -1,7 +1,7 @@
 /**
  * Failover among 100,000 prefixes: as failover.ts measures it, with 2,000 prefixes behind the site whose gateway dies and as
  * many behind each of 49 more sites of two gateways, which exist on paper: documents in the registry, and nobody at the
- * addresses. Every agent has all routes, elements and AllowedIPs in its kernel. `--long`: 30 deaths.
+ * addresses. Every agent has all routes, elements and AllowedIPs in its kernel. `--long`: 30 of each.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,8 @@ import { certificateDocument, recordDocument, sealed, signed } from '../support/
 import type { Gateway } from '../support/gateway.ts'
 import { makeTwin } from '../support/twin.ts'
 import type { Twin } from '../support/twin.ts'
-import { killGateway, oneFailure } from './failover.ts'
+import { cutUnderlay, killGateway, oneFailure } from './failover.ts'
+import type { Cut } from './failover.ts'
 import { figure, median, percentile } from './figure.ts'
 import type { Figure } from './figure.ts'
 import type { BenchOptions } from './main.ts'
@@ -37,18 +38,26 @@ export async function run({ isLong }: BenchOptions): Promise<Figure[]> {
     }
     for (const gateway of [one, a, b]) await untilRoutes(gateway, (sites - 1) * prefixesEach)
     await untilRoutes(one, sites * prefixesEach)
-    const gaps: number[] = []
-    for (let round = 0; round < (isLong ? 30 : 10); round++) gaps.push(await settledFailure(twin))
-    return [
-      figure('failover-many', { figure: 'gateway dies, median', value: median(gaps), unit: 'ms' }),
-      figure('failover-many', {
-        figure: `gateway dies, p99 of ${gaps.length}`,
-        value: percentile(gaps, 99),
-        unit: 'ms',
-        atMost: 1000,
-        baseline: `${((await one.status())?.routes ?? 0).toLocaleString('en-US')} routes; ${gaps.map((ms) => ms.toFixed()).join(' ')}`,
-      }),
-    ]
+    const figures: Figure[] = []
+    for (const [what, cut] of [
+      ['gateway dies', killGateway],
+      ['underlay cut', cutUnderlay],
+    ] as const) {
+      const gaps: number[] = []
+      for (let round = 0; round < (isLong ? 30 : 10); round++) gaps.push(await settledFailure(twin, cut))
+      const routes = ((await one.status())?.routes ?? 0).toLocaleString('en-US')
+      figures.push(
+        figure('failover-many', { figure: `${what}, median`, value: median(gaps), unit: 'ms' }),
+        figure('failover-many', {
+          figure: `${what}, p99 of ${gaps.length}`,
+          value: percentile(gaps, 99),
+          unit: 'ms',
+          atMost: 1000,
+          baseline: `${routes} routes; ${gaps.map((ms) => ms.toFixed()).join(' ')}`,
+        }),
+      )
+    }
+    return figures
   } finally {
     await twin.lab.end()
     rmSync(directory, { recursive: true, force: true })
@@ -113,8 +122,8 @@ async function untilRoutes(gateway: Gateway, count: number): Promise<void> {
   throw new Error(`${gateway.name} has no ${count} routes:\n${gateway.log.slice(-4000)}`)
 }
 
-async function settledFailure(twin: Twin): Promise<number> {
-  const gapMs = await oneFailure(twin, killGateway)
+async function settledFailure(twin: Twin, cut: Cut): Promise<number> {
+  const gapMs = await oneFailure(twin, cut)
   await untilRoutes(twin.one, sites * prefixesEach)
   return gapMs
 }

@@ -71,7 +71,7 @@ export const killGateway: Cut = (_twin, { machine }) => {
 }
 
 /** The bridge itself: no gateway sees its own link go. */
-const cutUnderlay: Cut = () => {
+export const cutUnderlay: Cut = () => {
   ip('link set dev dx down')
   return () => {
     ip('link set dev dx up')
