@@ -19,6 +19,8 @@ interface DrainArguments extends JsonOption, RunDirectoryOption {
 const everyMs = 500
 /** Nothing for so long, and nobody uses it: longer than peers take to hear of it, and than a slow flow pauses. */
 const quietMs = 5000
+/** Where nobody takes over, what is carried now will be. */
+const aloneMs = quietMs + 2000
 
 export const drainCommand: CommandModule<object, DrainArguments> = {
   command: 'drain',
@@ -49,11 +51,13 @@ async function runDrain(options: DrainArguments): Promise<void> {
     tell(options, { ...first, quiet: false }, text)
     return
   }
-  const until = performance.now() + options.timeout * 1000
+  const beganAt = performance.now()
+  const isOver = ({ others }: DrainView): boolean =>
+    performance.now() - beganAt >= Math.min(options.timeout * 1000, others === 0 ? aloneMs : Infinity)
   let last = first
   let changedAt = performance.now()
   let rate = 0
-  while (performance.now() < until) {
+  while (!isOver(last)) {
     await pause(everyMs)
     const now = (await ask(at, '/drain')) as DrainView
     if (!now.draining) {
@@ -75,8 +79,10 @@ async function runDrain(options: DrainArguments): Promise<void> {
   tell(
     options,
     { ...last, quiet: false },
-    `draining, and after ${options.timeout} s it still carries ${count(rate, 'packet')} a second: ` +
-      'see that the site has another gateway that is up, and that its hosts do not send by this one',
+    `draining, and after ${((performance.now() - beganAt) / 1000).toFixed()} s it still carries ${count(rate, 'packet')} a second: ` +
+      (last.others === 0
+        ? 'no other gateway of the site is up'
+        : 'see that the hosts of the site do not send by this one'),
   )
 }
 

@@ -133,7 +133,7 @@ export function formatPeers(peers: readonly PeerView[], nowSeconds: number): str
     'STATE',
     'ENDPOINT',
     'HANDSHAKE',
-    ...(probed ? ['RTT', 'LOSS'] : []),
+    ...(probed ? ['RTT', 'JITTER', 'LOSS'] : []),
     'RX/TX',
     'PREFIXES',
   ]
@@ -152,28 +152,34 @@ export function formatPeers(peers: readonly PeerView[], nowSeconds: number): str
 }
 
 function pathCells(path: PathView | undefined): readonly string[] {
-  if (path === undefined) return ['-', '-']
-  const rtt = path.rttMs === undefined ? '-' : `${path.rttMs.toPrecision(3)} ms`
-  return [rtt, `${Math.round(path.loss * 100)} %`]
+  if (path === undefined) return ['-', '-', '-']
+  const ms = (value: number | undefined): string => (value === undefined ? '-' : `${value.toPrecision(3)} ms`)
+  return [ms(path.rttMs), ms(path.jitterMs), `${Math.round(path.loss * 100)} %`]
 }
 
-function pathLines(path: PathView | undefined): readonly string[] {
+/** `first`: the underlay that traffic to this gateway takes. */
+function pathLines(path: PathView | undefined, first: string | undefined): readonly string[] {
   if (path === undefined) return []
   const { used, rttMs, rttMinMs = 0, rttMeanMs = 0, rttP95Ms = 0, jitterMs = 0, loss } = path
   const rtt =
     rttMs === undefined
       ? 'nothing measured'
       : `round trip ${rttMs} ms (last second: least ${rttMinMs}, mean ${rttMeanMs}, 95 % within ${rttP95Ms}), jitter ${jitterMs} ms`
-  return [`  path: ${used ? 'in use' : 'not in use'}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`]
+  // Whatever else keeps it out of use is the peer's `reason`.
+  const isBehind = !used && path.standing === 'fit' && first !== undefined
+  const use = used ? 'in use' : `not in use${isBehind ? `: ${first} goes first` : ''}`
+  return [`  path: ${use}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`]
 }
 
-function formatGateway(
+/** `linkspan status GATEWAY`. */
+export function formatGateway(
   gateway: string,
   peers: readonly PeerView[],
   status: Status,
   nowSeconds: number,
 ): string {
   const site = peers[0]?.site
+  const first = peers.find(({ path }) => path?.used === true)?.underlay
   const lines = [`gateway ${gateway}${site === undefined ? '' : `, site ${site}`}`]
   for (const peer of peers) {
     lines.push(
@@ -183,7 +189,7 @@ function formatGateway(
       `  public key: ${peer.publicKey}`,
       `  endpoint: ${peer.endpoint ?? 'none; it calls us'}`,
       `  latest handshake: ${handshakeOf(peer, nowSeconds)}`,
-      ...pathLines(peer.path),
+      ...pathLines(peer.path, first),
       `  transfer: ${formatBytes(peer.receivedBytes)} received, ${formatBytes(peer.sentBytes)} sent`,
       `  prefixes: ${peer.prefixes}; see them with \`linkspan routes\``,
       ...(peer.reason === undefined ? [] : [`  reason: ${peer.reason}`]),

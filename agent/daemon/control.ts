@@ -33,6 +33,8 @@ export interface ControlOptions {
   readonly events: Events
   readonly kernel: Kernel
   readonly drain: Drain
+  /** Gateways of the site that could take over. */
+  readonly others: () => number
   readonly rotation: Pick<Rotation, 'begin' | 'view'>
   /** What is probed. */
   readonly paths: () => Iterable<PathEntry>
@@ -54,6 +56,8 @@ export interface DrainView {
   readonly draining: boolean
   /** What hosts sent by this gateway so far, both ways. */
   readonly packets: number
+  /** Gateways of the site that could take over from this one. */
+  readonly others: number
 }
 
 /** Items turned into JSON at once. */
@@ -61,10 +65,10 @@ const pieceSize = 1000
 
 /** Call it with the lock of the namespace held: a socket that is there is then a dead agent's. */
 export async function openControl(options: ControlOptions): Promise<Server> {
-  const { runDirectory, reconciler, view, events, kernel, drain, rotation, paths, stop } = options
+  const { runDirectory, reconciler, view, events, kernel, drain, others, rotation, paths, stop } = options
   const drainView = async (signal: AbortSignal): Promise<DrainView> => {
     const { packets } = await kernel.carried(signal)
-    return { schema, draining: drain.isOn, packets }
+    return { schema, draining: drain.isOn, packets, others: others() }
   }
   const server = httpServer({
     'GET /status': async () => json(await view.status()),

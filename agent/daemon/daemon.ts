@@ -223,6 +223,7 @@ export async function runDaemon(options: DaemonOptions, stop: AbortController): 
     events,
     kernel,
     drain,
+    others: () => siteSide.others,
     rotation,
     paths: () => prober.entries(),
     onDrain,

@@ -7,7 +7,7 @@ import type { Name } from '../model/fabric.ts'
 import { deviceName } from '../model/device.ts'
 import { generationsOf } from '../model/gateway.ts'
 import type { PlanInput } from '../plan/input.ts'
-import { currentPaths } from '../plan/lane.ts'
+import { currentPaths, isDown } from '../plan/lane.ts'
 import { localOf } from '../plan/local.ts'
 import { pathsTo } from '../plan/path.ts'
 import { isPeer } from '../plan/wireguard.ts'
@@ -243,12 +243,18 @@ export class Rotation {
     const input = this.#options.planned()
     if (input === undefined) return
     const peers = new Map<Name, boolean>()
+    let isAnyDown = false
     for (const { name, path, isCurrent } of this.#paths()) {
       if (!isCurrent) continue
+      if (isDown(path, name, input.paths)) {
+        // It carries nothing, by whatever keys. Should all be, more is amiss than keys.
+        isAnyDown = true
+        continue
+      }
       const isNew = ((path.device >> 5) & 1) === (number & 1)
       peers.set(name, isNew && peers.get(name) !== false)
     }
-    if ([...peers.values()].includes(false)) return
+    if ([...peers.values()].includes(false) || (isAnyDown && peers.size === 0)) return
     this.#movedTold = number
     events.emit('notice', 'keys-moved', { generation: number, peers: peers.size })
   }

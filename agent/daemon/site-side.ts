@@ -102,6 +102,14 @@ export class SiteSide {
     }
   }
 
+  /** How many gateways of the site could take over from us, as far as paths tell. */
+  get others(): number {
+    const { gateway } = this.#options.config.own
+    const isOther = ({ name, seen, standing }: Candidate): boolean =>
+      name !== gateway && seen && rankOf(standing) !== Infinity
+    return this.#candidates.filter(isOther).length
+  }
+
   get trouble(): Trouble | undefined {
     return this.#hook?.trouble
   }

@@ -66,7 +66,7 @@ function equalRoutes(desired: Route, observed: Route): boolean {
 }
 
 function equalGroups(desired: NexthopGroup, observed: NexthopGroup): boolean {
-  if (desired.members.length !== observed.members.length) return false
+  if (observed.otherTimers === true || desired.members.length !== observed.members.length) return false
   return desired.members.every((member, i) => {
     const other = observed.members[i]
     return other?.id === member.id && other.weight === member.weight

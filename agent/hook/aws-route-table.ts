@@ -3,15 +3,18 @@
  * Hook for a VPC: leads the routes of remote prefixes, in the route tables that its configuration names, to this instance.
  *
  *   DescribeNetworkInterfaces: would it forward?  DescribeRouteTables: what differs?  ReplaceRoute, CreateRoute: that alone
+ *   DeleteRoute: what this gateway made (made-routes.ts), nobody wants any more, and nobody led elsewhere since
  *
  * A route that leads to something else than a network interface (a peering, a transit gateway, the VPC itself) is somebody's
- * who knows why, and is not touched. Routes carry no mark, so that those which are not wanted any more stay, and are said.
+ * who knows why, and is not touched. Routes carry no mark: others that lead here and are not wanted stay, and are said.
  */
 import { z } from 'zod'
 import { LinkspanError } from '../errors.ts'
 import { familyOf, isMalformed, parsePrefix } from '../model/prefix.ts'
 import type { Prefix } from '../model/prefix.ts'
 import { each } from './api.ts'
+import { MadeRoutes } from './made-routes.ts'
+import type { MadeRoute } from './made-routes.ts'
 import { Ec2, Ec2Refusal, instanceOf } from './ec2.ts'
 import { metadataClient } from './metadata.ts'
 import { commonFields, runProgram } from './program.ts'
@@ -26,6 +29,8 @@ const fields = z.strictObject({
   tables: z.array(id('rtb', 'rtb-0a1b2c3d4e5f60718')).min(1).max(100),
   /** Absent: the primary one of this instance. */
   interface: id('eni', 'eni-0a1b2c3d4e5f60718').optional(),
+  /** Where it is kept which routes are ours. */
+  memory: z.string().startsWith('/').default('/var/lib/linkspan/hooks/aws-route-table.json'),
   // The quota that every VPC begins with; it can be raised to 1,000.
   ...commonFields(50),
 })
@@ -34,7 +39,7 @@ const fields = z.strictObject({
 const atOnce = 4
 
 interface Change {
-  readonly verb: 'ReplaceRoute' | 'CreateRoute'
+  readonly verb: 'ReplaceRoute' | 'CreateRoute' | 'DeleteRoute'
   readonly table: string
   readonly prefix: Prefix
   /** Where it led. */
@@ -48,17 +53,34 @@ async function run({ config, input, dryRun, say, signal }: Run<z.output<typeof f
   const own = instance.networkInterface
   const ec2 = new Ec2(instance, config.endpoint, signal)
   await mustForward(ec2, own)
-  const { changes, foreign } = await compare(ec2, config.tables, wanted, own, say)
+  const memory = await MadeRoutes.read(config.memory, say)
+  const { changes, foreign, forgotten } = await compare(ec2, config.tables, wanted, own, memory.routes, say)
+  const isNew = ({ verb }: Change): boolean => verb !== 'DeleteRoute'
+  const [added, over] = [changes.filter(isNew), changes.filter((change) => !isNew(change))]
   for (const { verb, table, prefix, before } of dryRun ? changes : []) {
-    say(`would ${verb} ${prefix} in ${table}: ${before ?? 'none'} -> ${own}`)
+    say(
+      `would ${verb} ${prefix} in ${table}: ${before ?? 'none'} -> ${verb === 'DeleteRoute' ? 'none' : own}`,
+    )
   }
-  if (!dryRun) await each(changes, atOnce, (change) => carryOut(ec2, change, own))
+  if (!dryRun) {
+    const made = added.map(({ table, prefix }): MadeRoute => ({ table, prefix, target: own }))
+    await memory.change(made, forgotten)
+    await each(added, atOnce, (change) => carryOut(ec2, change, own))
+    await each(over, atOnce, (change) => carryOut(ec2, change, own))
+    await memory.change(
+      [],
+      over.map(({ table, prefix }) => ({ table, prefix, target: own })),
+    )
+  }
   const all = `${wanted.length} routes in ${config.tables.length} tables to ${own}`
   const count = (verb: Change['verb']): number => changes.filter((change) => change.verb === verb).length
   if (changes.length === 0) say(`${all}: nothing to change`)
   else {
     const would = dryRun ? 'would be ' : ''
-    say(`${all}: ${would}${count('ReplaceRoute')} replaced, ${would}${count('CreateRoute')} created`)
+    const deleted = over.length === 0 ? '' : `, ${would}${over.length} deleted`
+    say(
+      `${all}: ${would}${count('ReplaceRoute')} replaced, ${would}${count('CreateRoute')} created${deleted}`,
+    )
   }
   const [first] = foreign
   if (first === undefined) return
@@ -84,18 +106,28 @@ async function mustForward(ec2: Ec2, own: string): Promise<void> {
   })
 }
 
+interface Comparison {
+  readonly changes: readonly Change[]
+  /** Wanted ones that lead elsewhere, in words. */
+  readonly foreign: readonly string[]
+  /** Ours once, and led elsewhere or deleted by another hand. */
+  readonly forgotten: readonly MadeRoute[]
+}
+
 async function compare(
   ec2: Ec2,
   tables: readonly string[],
   wanted: readonly Prefix[],
   own: string,
+  made: readonly MadeRoute[],
   say: (line: string) => void,
-): Promise<{ readonly changes: readonly Change[]; readonly foreign: readonly string[] }> {
+): Promise<Comparison> {
   const named = Object.fromEntries(tables.map((table, i) => [`RouteTableId.${i + 1}`, table]))
   const answer = await ec2.call('DescribeRouteTables', named)
   const found = new Map(answer.items('routeTableSet').map((item) => [item.value('routeTableId'), item]))
   const changes: Change[] = []
   const foreign: string[] = []
+  const forgotten: MadeRoute[] = []
   let stale = 0
   for (const table of tables) {
     const item = found.get(table)
@@ -110,17 +142,44 @@ async function compare(
         else foreign.push(`${prefix} in ${table} leads to ${before}`)
       }
     }
+    const isWanted = (prefix: string): boolean => wanted.some((one) => one === prefix)
+    const deleted = new Set<string>()
+    for (const one of made) {
+      const prefix = wantedNoMore(one, table, isWanted)
+      if (prefix === undefined) continue
+      const route = routes.get(prefix)
+      if (route?.value('networkInterfaceId') !== one.target) forgotten.push(one)
+      else {
+        changes.push({ verb: 'DeleteRoute', table, prefix, before: one.target })
+        deleted.add(prefix)
+      }
+    }
     const isStale = ([prefix, route]: readonly [string, Element]): boolean =>
-      route.value('networkInterfaceId') === own && !wanted.some((one) => one === prefix)
+      route.value('networkInterfaceId') === own && !isWanted(prefix) && !deleted.has(prefix)
     stale += [...routes].filter(isStale).length
   }
   if (stale > 0) say(`${stale} other routes lead to ${own}: remove those that are not wanted any more`)
-  return { changes, foreign }
+  return { changes, foreign, forgotten }
+}
+
+/** The prefix of a route of ours in this table that is not wanted any more. */
+function wantedNoMore(
+  made: MadeRoute,
+  table: string,
+  isWanted: (prefix: string) => boolean,
+): Prefix | undefined {
+  const prefix = parsePrefix(made.prefix)
+  return made.table !== table || isMalformed(prefix) || isWanted(prefix) ? undefined : prefix
 }
 
 async function carryOut(ec2: Ec2, { verb, table, prefix }: Change, own: string): Promise<void> {
   const key = familyOf(prefix) === 4 ? 'DestinationCidrBlock' : 'DestinationIpv6CidrBlock'
-  const parameters = { RouteTableId: table, [key]: prefix, NetworkInterfaceId: own }
+  const place = { RouteTableId: table, [key]: prefix }
+  if (verb === 'DeleteRoute') {
+    await deleteRoute(ec2, place)
+    return
+  }
+  const parameters = { ...place, NetworkInterfaceId: own }
   try {
     await ec2.call(verb, parameters)
   } catch (error) {
@@ -128,6 +187,15 @@ async function carryOut(ec2: Ec2, { verb, table, prefix }: Change, own: string):
     if (!(error instanceof Ec2Refusal) || verb !== 'CreateRoute' || error.ec2Code !== 'RouteAlreadyExists')
       throw error
     await ec2.call('ReplaceRoute', parameters)
+  }
+}
+
+async function deleteRoute(ec2: Ec2, place: Readonly<Record<string, string>>): Promise<void> {
+  try {
+    await ec2.call('DeleteRoute', place)
+  } catch (error) {
+    // Our own request whose answer was lost, or another hand.
+    if (!(error instanceof Ec2Refusal) || error.ec2Code !== 'InvalidRoute.NotFound') throw error
   }
 }
 

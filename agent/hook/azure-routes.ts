@@ -1,23 +1,17 @@
 #!/usr/bin/env node
 /**
  * Hook for a VNet: leads the user-defined routes of remote prefixes, in the route tables that its configuration names, to
- * this VM's private address.
- *
- *   GET table: what differs?  PUT route, and wait for the operation: that alone  DELETE: routes of ours that nobody wants
- *
- * A table takes one change at a time, and each takes seconds: few routes (`routes:`) are a quick takeover. Ours are known by
- * their name. A route that leads to something else than an appliance is somebody's who knows why, and is not touched.
+ * this VM's private address, and removes routes of ours that nobody wants any more (azure-table.ts).
  */
 import { z } from 'zod'
 import { azure } from '../cloud/azure.ts'
 import type { MetadataClient } from '../cloud/metadata-http.ts'
 import { fieldOf, jsonOf } from '../cloud/reading.ts'
 import { LinkspanError } from '../errors.ts'
-import { familyOf, isMalformed, parseAddress, parsePrefix } from '../model/prefix.ts'
-import type { Address, Prefix } from '../model/prefix.ts'
-import { each, retryAfterMs } from './api.ts'
-import { JsonApi, textOf } from './json-api.ts'
-import type { JsonAnswer } from './json-api.ts'
+import { each } from './api.ts'
+import { RouteTable, textOfChange } from './azure-table.ts'
+import type { Change } from './azure-table.ts'
+import { JsonApi } from './json-api.ts'
 import { metadataClient } from './metadata.ts'
 import { commonFields, runProgram } from './program.ts'
 import type { Run } from './program.ts'
@@ -48,25 +42,8 @@ const fields = z.strictObject({
 type Config = z.output<typeof fields>
 
 const version = '2023-09-01'
-const ours = 'linkspan-'
-const appliance = 'VirtualAppliance'
-const pollMs = 1000
-
-interface Route {
-  readonly name: string
-  readonly prefix: string
-  readonly type: string
-  readonly address: string
-}
-
-interface Change {
-  readonly verb: 'PUT' | 'DELETE'
-  readonly table: string
-  readonly name: string
-  readonly prefix: string
-  readonly before?: string
-  readonly address?: Address
-}
+/** Tables at once. */
+const atOnce = 4
 
 async function run({ config, input, dryRun, say, signal }: Run<Config>): Promise<void> {
   const wanted = wantedRoutes(input.prefixes, config, say)
@@ -79,44 +56,21 @@ async function run({ config, input, dryRun, say, signal }: Run<Config>): Promise
     query: { 'api-version': version },
     throttled: /^(AnotherOperationInProgress|RetryableError|TooManyRequests|.*Throttled.*|ServerBusy)$/,
     allow:
-      "give the VM's managed identity Microsoft.Network/routeTables/read and routes/write, routes/delete",
+      "give the VM's managed identity Microsoft.Network/routeTables/read and write, routes/write, routes/delete",
     signal,
   })
   if (config.interface !== undefined) await mustForward(api, config.interface)
-  const changes: Change[] = []
-  const foreign: string[] = []
-  for (const table of config.tables) {
-    const routes = await routesOf(api, table)
-    for (const prefix of wanted) {
-      const address = addresses.find((each) => familyOf(each) === familyOf(prefix))
-      if (address === undefined)
-        throw api.failure(`this VM has no private address that ${prefix} could lead to`)
-      const route = routes.find((each) => each.prefix === prefix)
-      const name = route?.name ?? nameOf(prefix)
-      if (route?.type === appliance && route.address === address) continue
-      if (route !== undefined && route.type !== appliance)
-        foreign.push(`${prefix} in ${table} leads to ${route.type}`)
-      else changes.push({ verb: 'PUT', table, name, prefix, address, before: route?.address ?? 'none' })
-    }
-    for (const { name, prefix } of routes) {
-      if (name.startsWith(ours) && !wanted.some((one) => one === prefix)) {
-        changes.push({ verb: 'DELETE', table, name, prefix })
-      }
-    }
-  }
-  for (const { verb, table, name, prefix, before, address } of dryRun ? changes : []) {
-    say(
-      `would ${verb} ${name} (${prefix}) in ${table}${verb === 'PUT' ? `: ${before ?? ''} -> ${address ?? ''}` : ''}`,
-    )
-  }
-  // What is new goes before what is old, in each table one after the other.
-  const inTables = config.tables.map((table) => changes.filter((change) => change.table === table))
-  if (!dryRun) await each(inTables, 4, (list) => each(list, 1, (change) => carryOut(api, change)))
+  const all = config.tables.map((id) => new RouteTable(api, id, wanted, addresses))
+  for (const table of all) await table.read()
+  const changes = all.flatMap((table) => table.changes)
+  const foreign = all.flatMap((table) => table.foreign)
+  for (const change of dryRun ? changes : []) say(`would ${textOfChange(change)}`)
+  if (!dryRun) await each(all, atOnce, (table) => table.change(say))
   const count = (verb: Change['verb']): number => changes.filter((change) => change.verb === verb).length
   const would = dryRun ? 'would be ' : ''
-  const all = `${wanted.length} routes in ${config.tables.length} tables to ${addresses.join(', ')}`
-  if (changes.length === 0) say(`${all}: nothing to change`)
-  else say(`${all}: ${would}${count('PUT')} put, ${would}${count('DELETE')} deleted`)
+  const whole = `${wanted.length} routes in ${config.tables.length} tables to ${addresses.join(', ')}`
+  if (changes.length === 0) say(`${whole}: nothing to change`)
+  else say(`${whole}: ${would}${count('PUT')} put, ${would}${count('DELETE')} deleted`)
   const [first] = foreign
   if (first === undefined) return
   throw new LinkspanError({
@@ -152,55 +106,6 @@ async function mustForward(api: JsonApi, nic: string): Promise<void> {
     reason: 'IP forwarding is off, so the VM forwards nothing; no route was changed',
     next: `az network nic update --ids ${nic} --ip-forwarding true`,
   })
-}
-
-async function routesOf(api: JsonApi, table: string): Promise<readonly Route[]> {
-  const { value } = await api.call('GET', table)
-  const routes = fieldOf(value, 'properties', 'routes')
-  if (!Array.isArray(routes)) throw api.failure(`its answer holds no routes of ${table}`)
-  return routes.map((route): Route => {
-    const of = (key: string): string => textOf(fieldOf(route, 'properties', key)) ?? ''
-    const [prefix, address] = [parsePrefix(of('addressPrefix')), parseAddress(of('nextHopIpAddress'))]
-    return {
-      name: textOf(fieldOf(route, 'name')) ?? '',
-      prefix: isMalformed(prefix) ? of('addressPrefix') : prefix,
-      type: of('nextHopType'),
-      address: isMalformed(address) ? '' : address,
-    }
-  })
-}
-
-async function carryOut(api: JsonApi, { verb, table, name, prefix, address }: Change): Promise<void> {
-  const path = `${table}/routes/${name}`
-  const properties = { addressPrefix: prefix, nextHopType: appliance, nextHopIpAddress: address }
-  await finished(api, path, await api.call(verb, path, verb === 'PUT' ? { body: { properties } } : {}))
-}
-
-/** A change is accepted first and made later; the next one must not come before. */
-async function finished(api: JsonApi, path: string, begun: JsonAnswer): Promise<void> {
-  const operation = begun.header('azure-asyncoperation')
-  let answer = begun
-  let state = operation === undefined ? stateOf(begun) : 'InProgress'
-  while (state !== 'Succeeded') {
-    if (state === 'Failed' || state === 'Canceled') {
-      const of = (key: string): string => textOf(fieldOf(answer.value, 'error', key)) ?? ''
-      const reason = `${state} ${of('code')} ${of('message')}`.trim()
-      throw new LinkspanError({ code: 'exec', object: `azure, ${path}`, reason })
-    }
-    await api.wait(retryAfterMs(answer) ?? pollMs)
-    answer = operation === undefined ? await api.call('GET', path) : await api.follow(operation)
-    state = operation === undefined ? stateOf(answer) : (textOf(fieldOf(answer.value, 'status')) ?? 'Failed')
-  }
-}
-
-/** Of a route itself. */
-function stateOf({ value }: JsonAnswer): string {
-  return textOf(fieldOf(value, 'properties', 'provisioningState')) ?? 'Succeeded'
-}
-
-/** Letters, digits, `_`, `.` and `-`. */
-function nameOf(prefix: Prefix): string {
-  return `${ours}${prefix.replaceAll(':', '-').replace('/', '_')}`
 }
 
 await runProgram({ name: 'azure-routes', fields, run })

@@ -18,6 +18,13 @@ export interface JsonApiOptions {
   readonly signal: AbortSignal
 }
 
+export interface CallOptions {
+  readonly query?: Readonly<Record<string, string>>
+  readonly body?: unknown
+  /** The entity tag that it must still have. */
+  readonly ifMatch?: string
+}
+
 export interface JsonAnswer {
   readonly status: number
   readonly value: unknown
@@ -49,22 +56,18 @@ export class JsonApi {
   }
 
   /** Throws ApiRefusal, or another LinkspanError where the answer is none. */
-  async call(
-    method: ApiRequest['method'],
-    path: string,
-    more: { readonly query?: Readonly<Record<string, string>>; readonly body?: unknown } = {},
-  ): Promise<JsonAnswer> {
+  async call(method: ApiRequest['method'], path: string, more: CallOptions = {}): Promise<JsonAnswer> {
     const { endpoint, query } = this.#options
     const url = new URL(path, endpoint)
     for (const [key, value] of Object.entries({ ...query, ...more.query })) url.searchParams.set(key, value)
-    return this.#ask(method, url, more.body)
+    return this.#ask(method, url, more)
   }
 
   /** An address that the service gave: its path, at the place that we trust with the token. */
   follow(address: string): Promise<JsonAnswer> {
     if (!URL.canParse(address)) throw this.failure('gave an address of an operation that is none')
     const { pathname, search } = new URL(address)
-    return this.#ask('GET', new URL(pathname + search, this.#options.endpoint), undefined)
+    return this.#ask('GET', new URL(pathname + search, this.#options.endpoint), {})
   }
 
   failure(reason: string): LinkspanError {
@@ -75,7 +78,7 @@ export class JsonApi {
     return this.#api.wait(ms)
   }
 
-  async #ask(method: ApiRequest['method'], url: URL, body: unknown): Promise<JsonAnswer> {
+  async #ask(method: ApiRequest['method'], url: URL, { body, ifMatch }: CallOptions): Promise<JsonAnswer> {
     const { token, object, allow } = this.#options
     const text = body === undefined ? undefined : JSON.stringify(body)
     const answer = await this.#api.ask(() => ({
@@ -84,6 +87,7 @@ export class JsonApi {
       headers: {
         authorization: `Bearer ${token}`,
         ...(text === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }),
       },
       ...(text === undefined ? {} : { body: text }),
     }))

@@ -2,13 +2,20 @@
  * Nexthops and groups over rtnetlink (linux/nexthop.h, net/ipv4/nexthop.c). Groups are resilient: a replaced group keeps
  * the flows of the members that stay. Both carry protocol `kernel`, see kernel-number.ts.
  */
-import { groupBuckets, isOwnedNexthop, nexthopProtocol } from '../model/kernel-number.ts'
+import { groupBuckets, groupTimers, isOwnedNexthop, nexthopProtocol } from '../model/kernel-number.ts'
 import type { Nexthop, NexthopGroup } from '../model/kernel-object.ts'
 import { findAttribute, flag, u16At, u32At, valueLength } from './message.ts'
 import type { MessageWriter } from './message.ts'
 import { family, message } from './rtnetlink.ts'
 
-const nha = { id: 1, group: 2, type: 3, blackhole: 4, oif: 5, resilient: 12, buckets: 1 } as const
+const nha = { id: 1, group: 2, type: 3, blackhole: 4, oif: 5, resilient: 12 } as const
+/** Inside nha.resilient. */
+const nhaRes = { buckets: 1, idleTimer: 2, unbalancedTimer: 3 } as const
+/** Kernel times are clock_t: hundredths of a second (USER_HZ). */
+const timers = [
+  [nhaRes.idleTimer, 100 * groupTimers.idle],
+  [nhaRes.unbalancedTimer, 100 * groupTimers.unbalanced],
+] as const
 const resilientType = 1
 const header = 8
 
@@ -54,7 +61,8 @@ export function encodeGroup(
     writer.attr(nha.group, members)
     writer.attrU16(nha.type, resilientType)
     writer.nest(nha.resilient)
-    writer.attrU16(nha.buckets, groupBuckets)
+    writer.attrU16(nhaRes.buckets, groupBuckets)
+    for (const [attribute, value] of timers) writer.attrU32(attribute, value)
     writer.endNest()
   }
   writer.end()
@@ -88,7 +96,14 @@ export function decodeNexthop(
       members.push({ id: u32At(bytes, i), weight: (bytes[i + 4] ?? 0) + 1 })
     }
     members.sort((a, b) => a.id - b.id)
-    return { kind: 'group', id, members, ...(isResilient ? {} : { otherType: true }), ...foreign }
+    return {
+      kind: 'group',
+      id,
+      members,
+      ...(isResilient ? {} : { otherType: true }),
+      ...(isResilient && !hasTimers(bytes, at, end) ? { otherTimers: true } : {}),
+      ...foreign,
+    }
   }
   const oifAt = findAttribute(bytes, at, end, nha.oif)
   const device = oifAt < 0 ? undefined : nameOf(u32At(bytes, oifAt))
@@ -100,4 +115,14 @@ export function decodeNexthop(
     ...(device === undefined ? {} : { device }),
     ...foreign,
   }
+}
+
+function hasTimers(bytes: Uint8Array, at: number, end: number): boolean {
+  const nest = findAttribute(bytes, at, end, nha.resilient)
+  if (nest < 0) return false
+  const nestEnd = nest + valueLength(bytes, nest)
+  return timers.every(([attribute, value]) => {
+    const found = findAttribute(bytes, nest, nestEnd, attribute)
+    return found >= 0 && u32At(bytes, found) === value
+  })
 }

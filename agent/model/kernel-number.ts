@@ -45,6 +45,12 @@ export function isOwnedNexthop(id: number): boolean {
 }
 
 export const groupBuckets = 64
+/**
+ * Of resilient groups, in seconds. A gateway that comes back is given buckets that were idle for so long at once; after the
+ * second time the busy ones as well. With the kernel's 120 and never, the third of a busy site comes back and carries nothing.
+ * (Beside a single one it has its half at once: the kernel keeps no account of buckets where there is no choice.)
+ */
+export const groupTimers = { idle: 10, unbalanced: 30 } as const
 
 /** What hosts sent through tunnels by way of this gateway, in either direction. */
 export const carriedCounter = 'carried'

@@ -119,6 +119,8 @@ export interface NexthopGroup {
   readonly of?: string
   /** Observed: not resilient, so none of ours can replace it. The object is somebody else's, whatever its protocol. */
   readonly otherType?: true
+  /** Observed: timers that are not ours. */
+  readonly otherTimers?: true
   /** Observed, and only where it is not ours: rtnetlink protocol. The object is somebody else's. */
   readonly protocol?: number
 }

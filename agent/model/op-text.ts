@@ -3,7 +3,7 @@
  * driver speaks netlink and never runs them. Most can be pasted as they are: what cannot is said behind a `#`. No line
  * can hold a secret, because no object does.
  */
-import { groupBuckets, nexthopProtocol, routeProtocol } from './kernel-number.ts'
+import { groupBuckets, groupTimers, nexthopProtocol, routeProtocol } from './kernel-number.ts'
 import type {
   KernelObject,
   Link,
@@ -149,7 +149,8 @@ function formatGroupOp(verb: Verb, group: NexthopGroup): string {
   const of = group.of === undefined ? '' : ` # ${group.of}`
   if (verb === 'remove') return `ip nexthop delete id ${hex(group.id)}${of}`
   const members = group.members.map(({ id, weight }) => (weight === 1 ? hex(id) : `${hex(id)},${weight}`))
-  return `ip nexthop ${verb} id ${hex(group.id)} group ${members.join('/')} type resilient buckets ${groupBuckets} protocol ${nexthopProtocol}${of}`
+  const type = `type resilient buckets ${groupBuckets} idle_timer ${groupTimers.idle} unbalanced_timer ${groupTimers.unbalanced}`
+  return `ip nexthop ${verb} id ${hex(group.id)} group ${members.join('/')} ${type} protocol ${nexthopProtocol}${of}`
 }
 
 function formatRouteOp(verb: Verb, route: Route): string {

@@ -81,6 +81,6 @@ export function isContested(paths: readonly Path[]): boolean {
 
 const none: ReadonlySet<Path> = new Set()
 
-function isDown({ underlay, device }: Path, gateway: Name, state: PathState): boolean {
+export function isDown({ underlay, device }: Path, gateway: Name, state: PathState): boolean {
   return state.standingOf(gateway, underlay, laneOf(device)) === 'down'
 }

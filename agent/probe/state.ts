@@ -25,8 +25,13 @@ export function thresholdsOf({ lossPercent = 10, latencyMs }: PathDemands = {}):
 export const reportsUntil = { degraded: 3, well: 10 } as const
 /** Back below these parts of the threshold it is well. */
 const relief = { loss: 0.5, latency: 0.9 } as const
-/** Probes that the smoothed loss looks back on: some ten seconds of the default profile. */
-const memory = 50
+/**
+ * Probes that smoothed loss looks back on: some ten seconds of the default profile, and a minute. Ten seconds of a path that
+ * loses 5 % look like 10 % every few minutes, which is no reason to leave it and to come back.
+ */
+const memory = { quick: 50, steady: 300 } as const
+/** Ten seconds so much above the threshold are no accident. */
+const beyondAccident = 0.1
 /** A handshake younger than this proves both ends (WireGuard rejects after 180 s: REJECT_AFTER_TIME). */
 export const handshakeFreshMs = 180_000
 
@@ -45,15 +50,17 @@ interface Fault {
 }
 
 export interface Quality {
-  /** Smoothed: 0-1. */
+  /** Smoothed over ten seconds or so: 0-1. */
   readonly loss: number
+  /** Over a minute or so. */
+  readonly steadyLoss: number
   readonly rttMs: number
   readonly lossy: Fault
   readonly slow: Fault
 }
 
 const none: Fault = { present: false, against: 0 }
-export const unmeasured: Quality = { loss: 0, rttMs: 0, lossy: none, slow: none }
+export const unmeasured: Quality = { loss: 0, steadyLoss: 0, rttMs: 0, lossy: none, slow: none }
 
 /** The quality after one more report. A report without a decided probe changes nothing. */
 export function measure(quality: Quality, report: Measurement, thresholds: Thresholds): Quality {
@@ -61,20 +68,25 @@ export function measure(quality: Quality, report: Measurement, thresholds: Thres
   const lost = Math.max(0, report.unanswered - report.late)
   const decided = report.answered + lost
   if (decided === 0) return quality
-  const weight = 1 - Math.exp(-decided / memory)
-  const loss = quality.loss + (lost / decided - quality.loss) * weight
+  const smoothed = (before: number, over: number): number =>
+    before + (lost / decided - before) * (1 - Math.exp(-decided / over))
+  const loss = smoothed(quality.loss, memory.quick)
+  const steadyLoss = smoothed(quality.steadyLoss, memory.steady)
   const rttMs = report.answered > 0 ? report.rttMs : quality.rttMs
   const limitMs = thresholds.latencyMs ?? Number.POSITIVE_INFINITY
+  const isLossy = steadyLoss > thresholds.loss || loss > thresholds.loss + beyondAccident
+  const isWhole = Math.max(loss, steadyLoss) <= thresholds.loss * relief.loss
   return {
     loss,
+    steadyLoss,
     rttMs,
-    lossy: follow(quality.lossy, loss, thresholds.loss, relief.loss),
-    slow: follow(quality.slow, rttMs, limitMs, relief.latency),
+    lossy: follow(quality.lossy, isLossy, isWhole),
+    slow: follow(quality.slow, rttMs > limitMs, rttMs <= limitMs * relief.latency),
   }
 }
 
-function follow(fault: Fault, value: number, limit: number, part: number): Fault {
-  const contrary = fault.present ? value <= limit * part : value > limit
+function follow(fault: Fault, isBad: boolean, isWell: boolean): Fault {
+  const contrary = fault.present ? isWell : isBad
   const against = contrary ? fault.against + 1 : 0
   const turns = against >= (fault.present ? reportsUntil.well : reportsUntil.degraded)
   return turns ? { present: !fault.present, against: 0 } : { present: fault.present, against }
@@ -112,7 +124,8 @@ export function judge(evidence: Evidence, quality: Quality): Verdict {
   if (word?.notForwarding === true) note('not-forwarding', 'it says that it does not forward')
   if (word?.draining === true) note('draining', 'it is being drained')
   if (probe === 'silent' && !blocked) note('silent', 'its agent is silent, its kernel answers')
-  if (quality.lossy.present) note('degraded', `${(quality.loss * 100).toFixed()} % of probes are lost`)
+  const loss = Math.max(quality.loss, quality.steadyLoss)
+  if (quality.lossy.present) note('degraded', `${(loss * 100).toFixed()} % of probes are lost`)
   if (quality.slow.present) note('degraded', `round trips take ${quality.rttMs.toFixed()} ms`)
   if (blocked) {
     const age = ((evidence.handshakeAgeMs ?? 0) / 1000).toFixed()

@@ -1,7 +1,7 @@
 /**
  * Failover end to end: one host's packets to a host behind a site of two gateways, over two underlays, 1,000 a second. How
  * long none arrives when the gateway that carries them dies without a word, and when the underlay that carries them is cut.
- * And what is lost when that gateway drains and comes back, 20 times.
+ * And what is lost when that gateway drains and comes back, 20 times, and how flows spread (spread.ts).
  *
  * Before each failure the agent that has to notice is restarted, since it trusts a path that failed a moment ago less each
  * time.
@@ -16,6 +16,7 @@ import { Meter } from '../support/meter.ts'
 import { untilFit } from '../support/path-row.ts'
 import { makeTwin } from '../support/twin.ts'
 import type { Twin } from '../support/twin.ts'
+import { spreadFigures } from './spread.ts'
 import { figure, median, percentile } from './figure.ts'
 import type { Figure } from './figure.ts'
 
@@ -50,7 +51,7 @@ export async function run(): Promise<Figure[]> {
           }),
         )
       }
-      if (name === 'default') figures.push(await drained(twin))
+      if (name === 'default') figures.push(await drained(twin), ...(await spreadFigures(twin)))
     } finally {
       await twin.lab.end()
       rmSync(directory, { recursive: true, force: true })
@@ -59,9 +60,10 @@ export async function run(): Promise<Figure[]> {
   return figures
 }
 
-type Cut = (twin: Twin, carrier: Gateway) => () => void
+export type Cut = (twin: Twin, carrier: Gateway) => () => void
 
-const killGateway: Cut = (_twin, { machine }) => {
+/** Without a word: none of its links carries anything. */
+export const killGateway: Cut = (_twin, { machine }) => {
   machine.run('sh', '-c', 'ip link set dev dx0 down; ip link set dev wan0 down')
   return () => {
     machine.run('sh', '-c', 'ip link set dev dx0 up; ip link set dev wan0 up')
@@ -69,14 +71,15 @@ const killGateway: Cut = (_twin, { machine }) => {
 }
 
 /** The bridge itself: no gateway sees its own link go. */
-const cutUnderlay: Cut = () => {
+export const cutUnderlay: Cut = () => {
   ip('link set dev dx down')
   return () => {
     ip('link set dev dx up')
   }
 }
 
-async function oneFailure(twin: Twin, cut: Cut): Promise<number> {
+/** How long nothing arrived, in ms. */
+export async function oneFailure(twin: Twin, cut: Cut): Promise<number> {
   const { one, oneHost, twoHost } = twin
   await one.stop()
   one.log = ''

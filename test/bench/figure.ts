@@ -25,7 +25,11 @@ export interface FigureInput {
 
 export function figure(bench: string, input: FigureInput): Figure {
   const { value, atMost, atLeast } = input
-  const bound = atMost !== undefined ? `<= ${atMost}` : atLeast !== undefined ? `>= ${atLeast}` : ''
+  const bounds = [
+    ...(atLeast === undefined ? [] : [`>= ${atLeast}`]),
+    ...(atMost === undefined ? [] : [`<= ${atMost}`]),
+  ]
+  const bound = bounds.join(', ')
   const ok =
     Number.isFinite(value) &&
     (atMost === undefined || value <= atMost) &&

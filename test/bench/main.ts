@@ -1,5 +1,6 @@
 /**
- * scripts/bench [NAME...] [--json]: measures, prints a table, exits 1 where a bound is missed.
+ * scripts/bench [NAME...] [--json] [--long]: measures, prints a table, exits 1 where a bound is missed. `--long`: as often and
+ * for as long as the demands on it say, where that takes too long for every day.
  *
  * Every bench is a module with `run(): Promise<Figure[]>`. Benches make their own namespaces and remove them. Bounds that
  * compare are ratios within one run; the median of five unless a bench says otherwise.
@@ -7,7 +8,13 @@
 import { figure, formatTable } from './figure.ts'
 import type { Figure } from './figure.ts'
 
-const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure[]> }>>> = {
+export interface BenchOptions {
+  readonly isLong: boolean
+}
+
+type Run = (options: BenchOptions) => Promise<Figure[]>
+
+const benches: Readonly<Record<string, () => Promise<{ run: Run }>>> = {
   routes: () => import('./routes.ts'),
   audit: () => import('./audit.ts'),
   change: () => import('./change.ts'),
@@ -18,22 +25,24 @@ const benches: Readonly<Record<string, () => Promise<{ run: () => Promise<Figure
   trust: () => import('./trust.ts'),
   paths: () => import('./paths.ts'),
   failover: () => import('./failover.ts'),
+  'failover-many': () => import('./failover-many.ts'),
   rotation: () => import('./rotation.ts'),
 }
 
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
 const unknown = [
-  ...options.filter((option) => option !== '--json'),
+  ...options.filter((option) => !['--json', '--long'].includes(option)),
   ...names.filter((name) => !Object.hasOwn(benches, name)),
 ]
 if (unknown.length > 0) {
   console.error(
-    `bench: unknown ${unknown.join(', ')}; usage: scripts/bench [--json] [${Object.keys(benches).join('|')}]...`,
+    `bench: unknown ${unknown.join(', ')}; usage: scripts/bench [--json] [--long] [${Object.keys(benches).join('|')}]...`,
   )
   process.exit(2)
 }
 const json = options.includes('--json')
+const isLong = options.includes('--long')
 
 const figures: Figure[] = []
 for (const [name, load] of Object.entries(benches)) {
@@ -41,7 +50,7 @@ for (const [name, load] of Object.entries(benches)) {
   if (!json) console.error(`${name} ...`)
   try {
     const { run } = await load()
-    figures.push(...(await run()))
+    figures.push(...(await run({ isLong })))
   } catch (error) {
     // The others are measured all the same.
     console.error(error)

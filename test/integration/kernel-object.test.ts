@@ -267,8 +267,15 @@ await isolated(import.meta.url, async (stateDirectory) => {
     t.same(difference(wanted, found), [], 'no difference is left')
     t.match(
       run('ip', '-details', 'nexthop', 'show', 'id', String(nexthopId.firstGroup)),
-      /type resilient buckets 64 .*proto kernel/,
+      /type resilient buckets 64 idle_timer 10 unbalanced_timer 30 .*proto kernel/,
     )
+    const wantedGroup = wanted.find((object) => object.kind === 'group')
+    const ids = wantedGroup?.kind === 'group' ? wantedGroup.members.map(({ id }) => id) : []
+    ip(`nexthop replace id ${nexthopId.firstGroup} group ${ids.join('/')} type resilient idle_timer 120`)
+    const repair = difference(wanted, await observed(kernel))
+    t.match(repair, [{ verb: 'replace', object: { kind: 'group' } }], 'another timer is seen')
+    t.same(await errors(kernel, repair), [])
+    t.same(difference(wanted, await observed(kernel)), [], 'and set again')
     t.match(run('ip', 'route', 'get', '10.2.3.4'), /src 100.127.0.1/)
     t.match(run('ip', '-details', 'link', 'show', 'dev', 'ls-vx7001'), /addrgenmode none/)
   })

@@ -5,7 +5,8 @@
  *
  *   FAILPOINT_KILL=N    the process kills itself (SIGKILL) when N writes are done; a batch is cut short for that
  *   FAILPOINT_ARM=signal   counting begins with SIGUSR2, not with the start
- *   FAILPOINT_BLOCK=MS  SIGUSR2 makes the event loop stand still for so long
+ *   FAILPOINT_BLOCK=MS  SIGUSR2 makes the event loop stand still for so long; before it `failpoint blocks`, after it
+ *                       `failpoint blocked from=UNIX-MS to=UNIX-MS`
  *   FAILPOINT_HANG=MS   SIGUSR2 makes netlink give no answer for so long, while the event loop goes on
  *
  * At its exit it prints `failpoint writes=N`.
@@ -45,13 +46,21 @@ function end(count = 1): void {
   if (writes >= limit) die()
 }
 
+function block(): void {
+  if (blockMs === 0) return
+  writeSync(2, 'failpoint blocks\n')
+  const from = Date.now()
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs)
+  writeSync(2, `failpoint blocked from=${from} to=${Date.now()}\n`)
+}
+
 wrapAddon()
 wrapPrograms()
 wrapWireGuardGo()
 wrapSysctls()
 syncBuiltinESMExports()
 process.on('SIGUSR2', () => {
-  if (blockMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs)
+  block()
   hangsUntil = performance.now() + hangMs
   armed = true
 })

@@ -32,8 +32,12 @@ export interface Serving {
   readonly asked: Asked[]
 }
 
-/** Gone with the test. */
-export async function serve(t: Test, service: Service): Promise<Serving> {
+/** Gone with the test. On a free port of this host, unless told where. */
+export async function serve(
+  t: Test,
+  service: Service,
+  { host, port } = { host: '127.0.0.1', port: 0 },
+): Promise<Serving> {
   const asked: Asked[] = []
   const server = createServer((request, response) => {
     const chunks: Buffer[] = []
@@ -53,13 +57,13 @@ export async function serve(t: Test, service: Service): Promise<Serving> {
       response.writeHead(status, { 'content-type': 'text/plain', ...more })
       response.end(body)
     })
-  }).listen(0, '127.0.0.1')
+  }).listen(port, host)
   await once(server, 'listening')
   t.teardown(() => {
     server.close()
     server.closeAllConnections()
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked }
+  return { url: `http://${host}:${(server.address() as AddressInfo).port}`, asked }
 }
 
 export interface Ran {

@@ -1,16 +1,13 @@
 /** A pair of gateways whose keys rotate, and traffic through it: both ways, IPv4, IPv6 and a stretched network. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { KeysView } from '../../agent/daemon/control.ts'
+import { AgentTime } from './agent-time.ts'
 import type { Gateway } from './gateway.ts'
 import type { Machine } from './machine.ts'
 import { Meter } from './meter.ts'
 import { addLan, lanConfig, lanFabric, makePair } from './pair.ts'
 import type { Pair } from './pair.ts'
-
-const preload = fileURLToPath(new URL('./time-passes.js', import.meta.url))
-const aheadFile = '/run/ahead-ms'
 
 export interface Lost {
   readonly flow: string
@@ -22,12 +19,13 @@ export interface Lost {
 export class RotatingPair {
   readonly pair: Pair
   readonly #lan: readonly [Machine, Machine]
-  readonly #ahead = new Map<Gateway, number>()
+  readonly #time: AgentTime
   #meters: readonly (readonly [string, Meter])[] = []
 
-  private constructor(pair: Pair, lan: readonly [Machine, Machine]) {
+  private constructor(pair: Pair, lan: readonly [Machine, Machine], time: AgentTime) {
     this.pair = pair
     this.#lan = lan
+    this.#time = time
   }
 
   /** `fabric`: more lines of the fabric document; `before`: called before the agents start. */
@@ -36,11 +34,10 @@ export class RotatingPair {
     fabric: readonly string[] = [],
     before: (pair: Pair) => void = () => undefined,
   ): Promise<RotatingPair> {
+    const time = new AgentTime()
     let lan: readonly [Machine, Machine] | undefined
-    process.env['NODE_OPTIONS'] = `--import=${preload}`
-    process.env['LINKSPAN_TEST_AHEAD'] = aheadFile
-    try {
-      const pair = await makePair(directory, {
+    const pair = await time.around(() =>
+      makePair(directory, {
         isProbed: true,
         fabric: [...lanFabric, ...fabric],
         config: lanConfig,
@@ -48,26 +45,20 @@ export class RotatingPair {
           lan = await addLan(made)
           before(made)
         },
-      })
-      if (lan === undefined) throw new Error('no lan')
-      return new RotatingPair(pair, lan)
-    } finally {
-      Reflect.deleteProperty(process.env, 'NODE_OPTIONS')
-    }
+      }),
+    )
+    if (lan === undefined) throw new Error('no lan')
+    return new RotatingPair(pair, lan, time)
   }
 
   /** Starts an agent again, on the same clocks. */
   start(gateway: Gateway): void {
-    withTime(() => {
-      gateway.start()
-    })
+    this.#time.start(gateway)
   }
 
   /** Three minutes and more pass for a gateway's agent. */
-  passTime(gateway: Gateway, ms = 200_000): void {
-    const ahead = (this.#ahead.get(gateway) ?? 0) + ms
-    this.#ahead.set(gateway, ahead)
-    writeFileSync(gateway.machine.path(aheadFile), String(ahead))
+  passTime(gateway: Gateway): void {
+    this.#time.pass(gateway)
   }
 
   /** `perSecond`: packets of each flow of the default network over IPv4; a fifth of it over each of the others. */
@@ -102,16 +93,6 @@ export class RotatingPair {
   }
 }
 
-function withTime(work: () => void): void {
-  process.env['NODE_OPTIONS'] = `--import=${preload}`
-  process.env['LINKSPAN_TEST_AHEAD'] = aheadFile
-  try {
-    work()
-  } finally {
-    Reflect.deleteProperty(process.env, 'NODE_OPTIONS')
-  }
-}
-
 /** Key files but the identity's. */
 export function keyFiles({ machine }: Gateway): readonly string[] {
   return readdirSync(machine.path('/var/lib/linkspan/keys'))
@@ -120,8 +101,13 @@ export function keyFiles({ machine }: Gateway): readonly string[] {
 }
 
 /** Generation and number of keys of a gateway's record, as it lies in the registry. */
-export function recorded({ pair: { lab } }: RotatingPair, { name }: Gateway): string {
-  const [, payload = ''] = readFileSync(`${lab.registry}/records/${name}.jws`, 'utf8').split('.')
+export function recorded({ pair }: Pick<RotatingPair, 'pair'>, gateway: Gateway): string {
+  return recordedIn(pair.lab.registry, gateway)
+}
+
+/** The same of any registry's directory. */
+export function recordedIn(registry: string, { name }: Gateway): string {
+  const [, payload = ''] = readFileSync(`${registry}/records/${name}.jws`, 'utf8').split('.')
   const { generation, tunnelKeys } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as {
     generation: number
     tunnelKeys: Record<string, string>

@@ -29,6 +29,7 @@ const library = '/usr/lib/linkspan'
 /** Node under a name of its own: it may have come with the repository. */
 const node = '/usr/lib/linkspan-node'
 const unit = '/etc/systemd/system/linkspan.service'
+const drainUnit = '/etc/systemd/system/linkspan-drain.service'
 
 /** This machine, where a test takes one of the lab. */
 export const here: Pick<Machine, 'name' | 'run' | 'spawn'> = {
@@ -82,6 +83,7 @@ export function install(): void {
   run('mount', '--bind', process.execPath, node)
   writeFileSync(program, `#!/bin/sh\nexec ${node} ${library}/dist/agent/main.js "$@"\n`, { mode: 0o755 })
   copyFileSync(path.join(packaging, 'linkspan.service'), unit)
+  copyFileSync(path.join(packaging, 'linkspan-drain.service'), drainUnit)
   run('systemd-sysusers', path.join(packaging, 'sysusers.d/linkspan.conf'))
   run('systemd-tmpfiles', '--create', path.join(packaging, 'tmpfiles.d/linkspan.conf'))
   // A gateway that publishes to a directory must be let there.
@@ -120,7 +122,15 @@ function uninstall(): void {
   cli('down')
   for (const mount of [node, library]) run('umount', mount)
   const state = readdirSync('/var/lib/linkspan').map((name) => `/var/lib/linkspan/${name}`) // it may be a mount
-  for (const file of [unit, `${unit}.d`, registry, authorityDirectory, '/run/linkspan', ...state]) {
+  for (const file of [
+    unit,
+    drainUnit,
+    `${unit}.d`,
+    registry,
+    authorityDirectory,
+    '/run/linkspan',
+    ...state,
+  ]) {
     rmSync(file, { recursive: true, force: true })
   }
   for (const link of ['wan0', 'site0']) spawnSync('ip', ['link', 'delete', 'dev', link])

@@ -19,11 +19,15 @@ export interface Twin {
 
 const underlays = ['dx', 'wan'] as const
 
-/** Enrolled and up. `fabric`: more lines of the fabric document; `prepare`: called before the agents start. */
+/**
+ * Enrolled and up. `fabric`: more lines of the fabric document; `prepare`: called before the agents start; `issue`: options
+ * of `ca issue` by gateway.
+ */
 export async function makeTwin(
   directory: string,
   fabric: readonly string[] = [],
   prepare: (gateway: Gateway) => void = () => undefined,
+  issue: Readonly<Record<string, readonly string[]>> = {},
 ): Promise<Twin> {
   const lab = new Lab(directory)
   for (const name of underlays) lab.underlay(name)
@@ -54,7 +58,7 @@ export async function makeTwin(
     ...fabric,
   ])
   for (const each of [one, a, b]) prepare(each)
-  await lab.enrol()
+  await lab.enrol(issue)
   for (const each of [one, a, b]) await each.untilUp(4)
   return { lab, one, a, b, oneHost, twoHost }
 }

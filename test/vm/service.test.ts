@@ -77,6 +77,33 @@ if (!inGuest) {
     t.strictSame(dumpDiff(whole, dump(here)), [], 'the kernel state is the same')
   })
 
+  await t.test(
+    'before the machine goes down it drains, and at a restart of the agent it does not',
+    async (t) => {
+      const isDraining = (): boolean => existsSync('/run/linkspan/draining')
+      run('systemctl', 'start', 'linkspan-drain')
+      run('systemctl', 'restart', 'linkspan')
+      t.notOk(isDraining())
+      const orderOf = run('systemctl', 'show', '--value', '-p', 'After', '-p', 'Conflicts', 'linkspan-drain')
+      for (const after of ['linkspan.service', 'network.target', 'shutdown.target']) {
+        t.ok(orderOf.split(/\s+/).includes(after), after)
+      }
+      // As at a shutdown, which stops it before what it comes after.
+      const beganAt = performance.now()
+      run('systemctl', 'stop', 'linkspan-drain')
+      const result = run('systemctl', 'show', '--value', '-p', 'Result', 'linkspan-drain').trim()
+      t.equal(result, 'success', `${Math.round((performance.now() - beganAt) / 1000)} s`)
+      t.ok(isDraining())
+      run('systemctl', 'start', 'linkspan-drain')
+      t.notOk(isDraining(), 'back in service')
+      run('systemctl', 'stop', 'linkspan') // no agent: nobody to ask, and no failure
+      run('systemctl', 'stop', 'linkspan-drain')
+      run('systemctl', 'start', 'linkspan')
+      await pause(3000)
+      t.strictSame(dumpDiff(whole, dump(here)), [], 'the kernel state is the same')
+    },
+  )
+
   await t.test('systemd-networkd leaves our routes and rules alone, by our drop-in', async (t) => {
     if (!existsSync('/lib/systemd/systemd-networkd')) {
       t.pass('networkd', { skip: 'systemd-networkd is not installed' })

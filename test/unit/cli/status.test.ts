@@ -1,6 +1,6 @@
 import t from 'tap'
 import { formatRoutes } from '../../../agent/cli/routes.ts'
-import { formatStatus } from '../../../agent/cli/status.ts'
+import { formatGateway, formatPeers, formatStatus } from '../../../agent/cli/status.ts'
 import { count, table } from '../../../agent/cli/table.ts'
 import { formatAgo, formatBytes } from '../../../agent/daemon/duration.ts'
 import type { PeerView } from '../../../agent/daemon/peer-view.ts'
@@ -63,6 +63,33 @@ void t.test('a healthy gateway', (t) => {
   t.notMatch(text, 'Problems')
   t.notMatch(text, 'wireguard-go')
   t.notMatch(text, 'UNDERLAY', 'one underlay needs no column')
+  t.end()
+})
+
+void t.test('paths: what was measured, which is used, and why another is not', (t) => {
+  const path = {
+    condition: 'up' as const,
+    standing: 'fit' as const,
+    used: true,
+    rttMs: 1.234,
+    rttMinMs: 1,
+    rttMeanMs: 1.3,
+    rttP95Ms: 2,
+    jitterMs: 0.25,
+    loss: 0.05,
+    reasons: [],
+  }
+  const dx = { ...up, underlay: 'dx', device: 'ls-wg8', path }
+  const spare = { ...up, path: { ...path, used: false } }
+  const table = formatPeers([dx, spare], nowSeconds).join('\n')
+  t.match(table, /RTT +JITTER +LOSS/)
+  t.match(table, /dx +up +.* 1\.23 ms +0\.250 ms +5 %/)
+  t.match(table, /internet +up, spare/)
+  const text = formatGateway('gcp-a', [dx, spare], ok, nowSeconds)
+  t.match(text, /path: in use; round trip 1\.234 ms .*jitter 0\.25 ms, loss 5 %/)
+  t.match(text, /path: not in use: dx goes first; round trip/)
+  const degraded = { ...spare, path: { ...spare.path, standing: 'degraded' as const } }
+  t.match(formatGateway('gcp-a', [dx, degraded], ok, nowSeconds), /path: not in use; round trip/)
   t.end()
 })
 

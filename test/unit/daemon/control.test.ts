@@ -38,6 +38,7 @@ void t.test('the control socket', async (t) => {
     events: rig.events,
     kernel: rig.kernel,
     drain: new Drain(directory),
+    others: () => 1,
     rotation,
     paths: () => [],
     onDrain: () => {
@@ -77,7 +78,7 @@ void t.test('the control socket', async (t) => {
   })
 
   await t.test('drained, and back in service', async (t) => {
-    t.match(await ask(directory, '/drain'), { draining: false, packets: 0 })
+    t.match(await ask(directory, '/drain'), { draining: false, packets: 0, others: 1 })
     t.match(await ask(directory, '/drain', { method: 'POST' }), { draining: true })
     t.match(await ask(directory, '/drain', { method: 'POST' }), { draining: true })
     t.equal(drained, 1, 'once is news')
@@ -175,6 +176,7 @@ void t.test('a stale socket is replaced', async (t) => {
     kernel: rig.kernel,
     drain: new Drain(directory),
     rotation: { begin: () => Promise.resolve(false), view: settled },
+    others: () => 0,
     paths: () => [],
     onDrain: () => undefined,
     stop: () => undefined,

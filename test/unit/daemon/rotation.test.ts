@@ -112,6 +112,22 @@ void t.test('by hand, from step to step', async (t) => {
   t.strictSame(world.told, ['keys-begun', 'keys-moved', 'keys-retired', 'keys-deleted'])
 })
 
+void t.test('what is down carries nothing by old keys', async (t) => {
+  const world = new World()
+  await world.rotation.begin()
+  const both = { generation: 1, rotating: true }
+  const [down, moved] = [['c-a internet', 'c-a internet.2'], 'b-a internet.2 proven=b-a/4']
+  world.input = world.inputOf(both, [...down, 'b-a internet', 'b-a internet.2'])
+  await world.pass(6000)
+  t.notOk(world.told.includes('keys-moved'), 'all are: that says nothing')
+  world.input = world.inputOf(both, down)
+  await world.pass(6000)
+  t.notOk(world.told.includes('keys-moved'), 'one sends by the old keys')
+  world.input = world.inputOf(both, [...down, moved])
+  await world.pass(6000)
+  t.ok(world.told.includes('keys-moved'))
+})
+
 void t.test(
   'who never hears of the new keys holds them up for a day at most, and that is said',
   async (t) => {

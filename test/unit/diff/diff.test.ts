@@ -36,7 +36,7 @@ void t.test('the first gateway joins', (t) => {
     'wg set ls-wg0 peer <s1-a> allowed-ips +10.2.0.0/24',
     'ip -6 nexthop add id 0x4c0000fe blackhole protocol 2',
     'ip -6 nexthop add id 0x4c000000 dev ls-wg0 protocol 2',
-    'ip nexthop add id 0x4c001000 group 0x4c000000 type resilient buckets 64 protocol 2 # default s1-a',
+    'ip nexthop add id 0x4c001000 group 0x4c000000 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1-a',
     'ip route add throw 10.0.0.0/16 table 19539 protocol 76',
     'ip route add 10.1.0.0/16 table 19539 nhid 0x4c001000 protocol 76 mtu 1440',
     'ip route add 10.2.0.0/24 table 19539 nhid 0x4c001000 protocol 76 mtu 1440',
@@ -103,7 +103,7 @@ void t.test('a gateway changes its weight', (t) => {
   const before = group(0, 'default s1', 0, 1)
   const members = before.members.map(({ id }, i) => ({ id, weight: i + 1 }))
   t.strictSame(lines([{ ...before, members }], observed([before])), [
-    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001,2 type resilient buckets 64 protocol 2 # default s1',
+    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001,2 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1',
   ])
   t.end()
 })
@@ -135,7 +135,7 @@ const pair = [
 void t.test('a path to one of two gateways goes down: one group replace and nothing else', (t) => {
   const after = pair.map((object) => (object.kind === 'group' ? group(0, 'default s1', 0) : object))
   t.strictSame(lines(after, observed(pair)), [
-    'ip nexthop replace id 0x4c001000 group 0x4c000000 type resilient buckets 64 protocol 2 # default s1',
+    'ip nexthop replace id 0x4c001000 group 0x4c000000 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1',
   ])
   t.end()
 })
@@ -143,7 +143,7 @@ void t.test('a path to one of two gateways goes down: one group replace and noth
 void t.test('a gateway leaves a site of two: one group replace, then its device', (t) => {
   const left = pair.filter((object) => !JSON.stringify(object).includes('ls-wg1') && object.kind !== 'group')
   t.strictSame(lines([...left, group(0, 'default s1', 0)], observed(pair)), [
-    'ip nexthop replace id 0x4c001000 group 0x4c000000 type resilient buckets 64 protocol 2 # default s1',
+    'ip nexthop replace id 0x4c001000 group 0x4c000000 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1',
     'ip link delete dev ls-wg1',
   ])
   t.end()
@@ -164,7 +164,7 @@ void t.test('every path is down: the group becomes the blackhole, no route chang
   const closed: KernelObject = { ...group(0, 'default s1'), members: [{ id: blackhole.id, weight: 1 }] }
   const after = pair.map((object) => (object.kind === 'group' ? closed : object))
   t.strictSame(lines(after, observed(pair)), [
-    'ip nexthop replace id 0x4c001000 group 0x4c0000fe type resilient buckets 64 protocol 2 # default s1',
+    'ip nexthop replace id 0x4c001000 group 0x4c0000fe type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1',
   ])
   t.end()
 })
@@ -184,7 +184,7 @@ void t.test('a link was deleted behind our back: its group and routes went with 
     'wg set ls-wg0 peer <s1-a> allowed-ips +10.1.0.0/16',
     'wg set ls-wg0 peer <s1-a> allowed-ips +10.2.0.0/24',
     'ip -6 nexthop add id 0x4c000000 dev ls-wg0 protocol 2',
-    'ip nexthop add id 0x4c001000 group 0x4c000000 type resilient buckets 64 protocol 2 # default s1-a',
+    'ip nexthop add id 0x4c001000 group 0x4c000000 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1-a',
     'ip route add 10.1.0.0/16 table 19539 nhid 0x4c001000 protocol 76 mtu 1440',
     'ip route add 10.2.0.0/24 table 19539 nhid 0x4c001000 protocol 76 mtu 1440',
   ])
@@ -201,7 +201,7 @@ void t.test('a link was set down: up again, then what the kernel dropped', (t) =
   t.strictSame(lines(pair, observed(seen)), [
     'ip link set dev ls-wg1 up',
     'ip -6 nexthop add id 0x4c000001 dev ls-wg1 protocol 2',
-    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001 type resilient buckets 64 protocol 2 # default s1',
+    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1',
   ])
   t.end()
 })
@@ -249,7 +249,7 @@ void t.test('a link of another type is made anew, and all that was on it', (t) =
     'wg set ls-wg0 peer <s1-a> endpoint 192.0.2.2:51820 persistent-keepalive 25 # s1-a',
     'wg set ls-wg0 peer <s1-a> allowed-ips +10.1.0.0/16',
     'ip -6 nexthop add id 0x4c000000 dev ls-wg0 protocol 2',
-    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001 type resilient buckets 64 protocol 2 # default s1',
+    'ip nexthop replace id 0x4c001000 group 0x4c000000/0x4c000001 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default s1',
   ])
   t.end()
 })

@@ -2,142 +2,37 @@
  * The hook for AWS against a service that answers as EC2's API reference and the instance metadata documentation say:
  * DescribeRouteTables, DescribeNetworkInterfaces, ReplaceRoute, CreateRoute, and IMDSv2.
  */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { signed } from '../../../agent/hook/sigv4.ts'
+import { done, FakeEc2, local, other, own, refused, secret, table } from '../../support/fake-ec2.ts'
 import { runHookProgram, serve } from '../../support/hook-program.ts'
-import type { Asked, Ran, Said, Serving } from '../../support/hook-program.ts'
-
-const own = 'eni-0bbbbbbbbbbbbbbbb'
-const other = 'eni-0aaaaaaaaaaaaaaaa'
-const table = 'rtb-0123456789abcdef0'
-const secret = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
-const sessionToken = 'IQoJb3JpZ2luX2VjEXAMPLE=='
-const local = 'gatewayId local CreateRouteTable'
-
-const metadata: Readonly<Record<string, string>> = {
-  '/latest/meta-data/placement/region': 'eu-west-1',
-  '/latest/meta-data/mac': '0a:00:00:00:00:01',
-  '/latest/meta-data/network/interfaces/macs/0a:00:00:00:00:01/interface-id': own,
-  '/latest/meta-data/iam/security-credentials/': 'linkspan-gateway',
-  '/latest/meta-data/iam/security-credentials/linkspan-gateway': JSON.stringify({
-    Code: 'Success',
-    Type: 'AWS-HMAC',
-    AccessKeyId: 'ASIAEXAMPLE',
-    SecretAccessKey: secret,
-    Token: sessionToken,
-    Expiration: '2030-01-01T00:00:00Z',
-  }),
-}
-
-class Cloud {
-  /** Destination -> `KEY TARGET ORIGIN`, as in `networkInterfaceId eni-1 CreateRoute`. */
-  readonly routes: Map<string, string>
-  isChecked = false
-  role = true
-  /** Answers that come first, whatever is asked of EC2. */
-  readonly first: (Said | ((form: URLSearchParams) => Said | undefined))[] = []
-
-  constructor(routes: Readonly<Record<string, string>> = {}) {
-    this.routes = new Map(Object.entries({ '10.1.0.0/16': local, ...routes }))
-  }
-
-  answer(asked: Asked): Said | undefined {
-    if (asked.path === '/latest/api/token') return { body: 'AQAEAExampleToken==' }
-    if (asked.path.startsWith('/latest/')) {
-      if (asked.headers['x-aws-ec2-metadata-token'] !== 'AQAEAExampleToken==') return { status: 401 }
-      if (!this.role && asked.path.includes('/iam/')) return undefined
-      const body = metadata[asked.path]
-      return body === undefined ? undefined : { body }
-    }
-    if (!isSigned(asked)) {
-      return refused(401, 'AuthFailure', 'AWS was not able to validate the provided access credentials')
-    }
-    const form = new URLSearchParams(asked.body)
-    const next = this.first.shift()
-    const said = typeof next === 'function' ? next(form) : next
-    return said ?? this.#ec2(form)
-  }
-
-  #ec2(form: URLSearchParams): Said {
-    const action = form.get('Action') ?? ''
-    const prefix = form.get('DestinationCidrBlock') ?? form.get('DestinationIpv6CidrBlock') ?? ''
-    const target = `networkInterfaceId ${form.get('NetworkInterfaceId') ?? ''} CreateRoute`
-    switch (action) {
-      case 'DescribeNetworkInterfaces':
-        return done(
-          action,
-          `<networkInterfaceSet><item><networkInterfaceId>${form.get('NetworkInterfaceId.1') ?? ''}</networkInterfaceId>
-          <sourceDestCheck>${this.isChecked}</sourceDestCheck><status>in-use</status></item></networkInterfaceSet>`,
-        )
-      case 'DescribeRouteTables':
-        return done(
-          action,
-          `<routeTableSet><item><routeTableId>${form.get('RouteTableId.1') ?? ''}</routeTableId><vpcId>vpc-1</vpcId>
-          <routeSet>${[...this.routes].map(routeXml).join('')}</routeSet><associationSet/><tagSet/></item></routeTableSet>`,
-        )
-      case 'ReplaceRoute':
-        if (!this.routes.has(prefix)) {
-          return refused(
-            400,
-            'InvalidParameterValue',
-            `There is no route defined for '${prefix}' in the route table`,
-          )
-        }
-        this.routes.set(prefix, target)
-        return done(action, '<return>true</return>')
-      case 'CreateRoute':
-        if (this.routes.has(prefix)) {
-          return refused(400, 'RouteAlreadyExists', `The route identified by ${prefix} already exists.`)
-        }
-        this.routes.set(prefix, target)
-        return done(action, '<return>true</return>')
-      default:
-        return refused(400, 'InvalidAction', `The action ${action} is not valid for this web service.`)
-    }
-  }
-}
-
-/** As the service works it out for itself. */
-function isSigned({ headers, body }: Asked): boolean {
-  const date = headers['x-amz-date'] as string
-  const at = new Date(date.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, '$1-$2-$3T$4:$5:$6Z'))
-  const sent = { host: headers.host ?? '', 'content-type': headers['content-type'] ?? '' }
-  const credentials = { accessKeyId: 'ASIAEXAMPLE', secretAccessKey: secret, sessionToken }
-  const scope = { region: 'eu-west-1', service: 'ec2', at }
-  const { authorization } = signed({ method: 'POST', path: '/', headers: sent, body }, credentials, scope)
-  return headers.authorization === authorization
-}
-
-function done(action: string, body: string): Said {
-  const xml = `<?xml version="1.0" encoding="UTF-8"?>
-<${action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>59dbff89-35bd-4eac-99ed-be587EXAMPLE</requestId>${body}</${action}Response>`
-  return { headers: { 'content-type': 'text/xml;charset=UTF-8' }, body: xml }
-}
-
-function refused(status: number, code: string, message: string): Said {
-  const body = `<?xml version="1.0" encoding="UTF-8"?>
-<Response><Errors><Error><Code>${code}</Code><Message>${message}</Message></Error></Errors><RequestID>ea966190-f9aa-478e-9ede-example</RequestID></Response>`
-  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
-}
-
-function routeXml([prefix, text]: readonly [string, string]): string {
-  const [key = '', target = '', origin = ''] = text.split(' ')
-  const destination = prefix.includes(':') ? 'destinationIpv6CidrBlock' : 'destinationCidrBlock'
-  return `<item><${destination}>${prefix}</${destination}><${key}>${target}</${key}><state>active</state><origin>${origin}</origin></item>`
-}
+import type { Ran, Serving } from '../../support/hook-program.ts'
 
 const eni = (id: string): string => `networkInterfaceId ${id} CreateRoute`
 const remote = ['10.2.0.0/16', '10.4.0.0/16', 'fd00:2::/48']
 
-async function begin(t: Test, cloud: Cloud) {
+async function begin(t: Test, cloud: FakeEc2) {
+  const memory = path.join(mkdtempSync(path.join(tmpdir(), 'linkspan-test-')), 'hooks', 'made.json')
+  t.teardown(() => {
+    rmSync(path.dirname(path.dirname(memory)), { recursive: true })
+  })
+  let prefixes: readonly string[] = remote
   const serving: Serving = await serve(t, (asked) => cloud.answer(asked))
   const run = (config: readonly string[] = [], ...options: readonly string[]): Promise<Ran> =>
     runHookProgram(
       t,
       'aws-route-table',
-      [`tables: [${table}]`, `endpoint: ${serving.url}`, `metadata: ${serving.url}`, ...config],
-      remote,
+      [
+        `tables: [${table}]`,
+        `endpoint: ${serving.url}`,
+        `metadata: ${serving.url}`,
+        `memory: ${memory}`,
+        ...config,
+      ],
+      prefixes,
       ...options,
     )
   /** What was asked of EC2 that writes. */
@@ -149,11 +44,14 @@ async function begin(t: Test, cloud: Cloud) {
         (form) =>
           `${form.get('Action') ?? ''} ${form.get('DestinationCidrBlock') ?? form.get('DestinationIpv6CidrBlock') ?? ''}`,
       )
-  return { run, written, asked: serving.asked }
+  const want = (some: readonly string[]): void => {
+    prefixes = some
+  }
+  return { run, want, written, memory, asked: serving.asked }
 }
 
 void t.test('the first time, and then nothing', async (t) => {
-  const cloud = new Cloud()
+  const cloud = new FakeEc2()
   const { run, written } = await begin(t, cloud)
   const first = await run()
   t.same(first, {
@@ -168,7 +66,7 @@ void t.test('the first time, and then nothing', async (t) => {
 })
 
 void t.test('taken over from another gateway; a dry run only says so', async (t) => {
-  const cloud = new Cloud({ '10.2.0.0/16': eni(other), '10.4.0.0/16': eni(own), 'fd00:2::/48': eni(other) })
+  const cloud = new FakeEc2({ '10.2.0.0/16': eni(other), '10.4.0.0/16': eni(own), 'fd00:2::/48': eni(other) })
   const { run, written } = await begin(t, cloud)
   const dry = await run([], '--dry-run')
   t.same(dry.said.slice(0, 2), [
@@ -180,8 +78,50 @@ void t.test('taken over from another gateway; a dry run only says so', async (t)
   t.same(written().toSorted(), ['ReplaceRoute 10.2.0.0/16', 'ReplaceRoute fd00:2::/48'])
 })
 
+void t.test('what it made and nobody wants any more is deleted, and nothing else', async (t) => {
+  // By another hand, and leading here: somebody's who knows why.
+  const cloud = new FakeEc2({ '0.0.0.0/0': eni(own), '10.4.0.0/16': eni(own) })
+  const { run, want, written, memory } = await begin(t, cloud)
+  t.equal((await run()).status, 0)
+  want(['10.4.0.0/16', 'fd00:2::/48'])
+  const dry = await run([], '--dry-run')
+  t.match(dry.said, [/^1 other routes lead to/, `would DeleteRoute 10.2.0.0/16 in ${table}: ${own} -> none`])
+  t.match((await run()).said, [/^1 other routes lead to/, /: 0 replaced, 0 created, 1 deleted$/])
+  t.same([...cloud.routes.keys()], ['10.1.0.0/16', '0.0.0.0/0', '10.4.0.0/16', 'fd00:2::/48'])
+
+  // Right when it was found: not made by this gateway, so not deleted either.
+  want(['fd00:2::/48'])
+  t.match((await run()).said, [/^2 other routes lead to/, /nothing to change$/])
+  // Ours, led elsewhere by another hand, and back: not ours any more.
+  cloud.routes.set('fd00:2::/48', eni(other))
+  want(['10.4.0.0/16'])
+  t.equal((await run()).status, 0)
+  cloud.routes.set('fd00:2::/48', eni(own))
+  t.equal((await run()).status, 0)
+  t.equal(cloud.routes.get('fd00:2::/48'), eni(own))
+  t.same(written().slice(3), [], 'no more than that')
+
+  // Taken over from another gateway: ours from then on. Its interface may be gone by now.
+  cloud.routes.set('10.2.0.0/16', eni(other))
+  want(['10.2.0.0/16'])
+  t.equal((await run()).status, 0)
+  want(['10.4.0.0/16'])
+  cloud.first.push(
+    () => undefined,
+    () => undefined,
+    refused(400, 'InvalidRoute.NotFound', 'no such route'),
+  )
+  t.match(await run(), { status: 0, stderr: '' })
+
+  for (const text of ['{', '{"schema":1,"routes":[{"table":1}]}', '{"schema":2,"routes":[]}']) {
+    writeFileSync(memory, text)
+    t.match((await run()).said[0], /made\.json cannot be read: routes that are not wanted any more stay/)
+    t.equal(readFileSync(memory, 'utf8'), text)
+  }
+})
+
 void t.test('throttled, it asks again', async (t) => {
-  const cloud = new Cloud()
+  const cloud = new FakeEc2()
   cloud.first.push(
     { ...refused(503, 'RequestLimitExceeded', 'Request limit exceeded.'), headers: { 'retry-after': '0' } },
     refused(400, 'Throttling', 'Rate exceeded'),
@@ -193,7 +133,7 @@ void t.test('throttled, it asks again', async (t) => {
 })
 
 void t.test('refused', async (t) => {
-  const cloud = new Cloud()
+  const cloud = new FakeEc2()
   const { run, written } = await begin(t, cloud)
   const deny = refused(
     403,
@@ -212,7 +152,7 @@ void t.test('refused', async (t) => {
 })
 
 void t.test('half of it done: the rest is tried, said, and done the next time', async (t) => {
-  const cloud = new Cloud({ '10.2.0.0/16': eni(other), '10.4.0.0/16': eni(other) })
+  const cloud = new FakeEc2({ '10.2.0.0/16': eni(other), '10.4.0.0/16': eni(other) })
   const { run, written } = await begin(t, cloud)
   const full = refused(400, 'RouteLimitExceeded', 'The maximum number of routes has been reached.')
   cloud.first.push(
@@ -232,7 +172,7 @@ void t.test('half of it done: the rest is tried, said, and done the next time', 
 })
 
 void t.test('a route that came into being meanwhile is replaced', async (t) => {
-  const cloud = new Cloud()
+  const cloud = new FakeEc2()
   const { run, written } = await begin(t, cloud)
   cloud.first.push(
     () => undefined,
@@ -249,7 +189,7 @@ void t.test('a route that came into being meanwhile is replaced', async (t) => {
 })
 
 void t.test('an instance that would not forward takes no route', async (t) => {
-  const cloud = new Cloud({ '10.2.0.0/16': eni(other) })
+  const cloud = new FakeEc2({ '10.2.0.0/16': eni(other) })
   cloud.isChecked = true
   const { run, written } = await begin(t, cloud)
   const { status, stderr } = await run()
@@ -262,7 +202,7 @@ void t.test('an instance that would not forward takes no route', async (t) => {
 })
 
 void t.test('what leads elsewhere is left alone, and the rest is done', async (t) => {
-  const cloud = new Cloud({
+  const cloud = new FakeEc2({
     '10.2.0.0/16': 'transitGatewayId tgw-1 CreateRoute',
     '10.4.0.0/16': eni(other),
     '10.9.0.0/16': eni(own),
@@ -279,7 +219,7 @@ void t.test('what leads elsewhere is left alone, and the rest is done', async (t
 })
 
 void t.test('wrong answers', async (t) => {
-  const cloud = new Cloud()
+  const cloud = new FakeEc2()
   const { run, written } = await begin(t, cloud)
   for (const said of [
     { body: '<html><body>login</body></html>' },
@@ -300,7 +240,7 @@ void t.test('wrong answers', async (t) => {
 })
 
 void t.test('its configuration', async (t) => {
-  const { run } = await begin(t, new Cloud())
+  const { run } = await begin(t, new FakeEc2())
   t.match(await run(['interfac: eni-1']), {
     status: 2,
     stderr: /unknown key "interfac"[^]*did you mean "interface"/,

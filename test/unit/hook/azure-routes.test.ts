@@ -25,6 +25,9 @@ class Cloud {
   readonly routes: Map<string, Route>
   isForwarding = true
   hasIdentity = true
+  mayWriteTables = true
+  readonly #before = new Map<string, (() => void)[]>()
+  #version = 1
   /** Answers that come first at the resource manager, where they are about that method. */
   readonly first: { readonly method: string; readonly said: Said }[] = []
   /** How the next operations end. */
@@ -47,12 +50,15 @@ class Cloud {
     if (asked.path.startsWith('/metadata/')) return this.#metadata(asked)
     if (asked.headers.authorization !== `Bearer ${token}`)
       return refused(401, 'InvalidAuthenticationToken', 'no')
+    const [work] = this.#before.get(asked.method)?.splice(0, 1) ?? []
+    work?.()
     const at = this.first.findIndex(({ method }) => method === asked.method)
     if (at >= 0) return this.first.splice(at, 1)[0]?.said
     if (asked.path === nic) return json({ id: nic, properties: { enableIPForwarding: this.isForwarding } })
-    if (asked.path === table) return json(this.#table())
+    if (asked.path === table && asked.method === 'GET') return json(this.#table())
     const operation = this.#operations.get(asked.path)
     if (operation !== undefined) return this.#poll(operation)
+    if (asked.path === table) return this.#changeAll(asked)
     const name = asked.path.replace(`${table}/routes/`, '')
     return name === asked.path ? undefined : this.#change(asked, name)
   }
@@ -86,9 +92,61 @@ class Cloud {
     return {
       name: 'hosts',
       id: table,
+      etag: this.#etag,
       location: 'westeurope',
-      properties: { provisioningState: 'Succeeded', routes },
+      tags: { owner: 'net' },
+      properties: {
+        provisioningState: 'Succeeded',
+        resourceGuid: '00000000-0000-0000-0000-000000000002',
+        disableBgpRoutePropagation: true,
+        routes,
+        subnets: [{ id: `${group}/virtualNetworks/net/subnets/hosts` }],
+      },
     }
+  }
+
+  get #etag(): string {
+    return `W/"${this.#version}"`
+  }
+
+  /** Done before the next requests of that method are answered. */
+  before(method: string, work: () => void, times = 1): void {
+    this.#before.set(
+      method,
+      Array.from({ length: Math.min(times, 100) }, () => work),
+    )
+  }
+
+  /** Somebody else changes it. */
+  touch(): void {
+    this.#version++
+  }
+
+  #changeAll({ method, body, headers }: Asked): Said {
+    if (method !== 'PUT') return refused(405, 'MethodNotAllowed', 'no')
+    if (!this.mayWriteTables)
+      return refused(403, 'AuthorizationFailed', 'no authorization to routeTables/write')
+    if (headers['if-match'] !== this.#etag) return refused(412, 'PreconditionFailed', 'Precondition failed.')
+    const { location, tags, properties } = JSON.parse(body) as {
+      location: string
+      tags?: { owner?: string }
+      properties: {
+        disableBgpRoutePropagation?: boolean
+        routes: readonly { name: string; properties: Given }[]
+      }
+    }
+    // What a table loses by a careless change of all of it.
+    const isWhole = location === 'westeurope' && tags?.owner === 'net'
+    if (!isWhole || properties.disableBgpRoutePropagation !== true)
+      return refused(400, 'BadRequest', 'not whole')
+    const routes = properties.routes.map(({ name, properties: given }): [string, Route] => [
+      name,
+      routeOf(given),
+    ])
+    return this.#begin(json(this.#table()), () => {
+      this.routes.clear()
+      for (const [name, route] of routes) this.routes.set(name, route)
+    })
   }
 
   #change({ method, body, query }: Asked, name: string): Said {
@@ -102,27 +160,27 @@ class Cloud {
         'Another operation on this or dependent resource is in progress',
       )
     }
-    const id = `/subscriptions/s/providers/Microsoft.Network/locations/westeurope/operations/${this.#operations.size + 1}`
-    const { properties = {} } = (body === '' ? {} : JSON.parse(body)) as {
-      properties?: { addressPrefix?: string; nextHopType?: string; nextHopIpAddress?: string }
-    }
-    const { addressPrefix: prefix = '', nextHopType: type = '', nextHopIpAddress: address = '' } = properties
-    const isNew = !this.routes.has(name)
-    const carryOut = (): void => {
-      if (method === 'PUT') this.routes.set(name, { prefix, type, address })
+    const { properties = {} } = (body === '' ? {} : JSON.parse(body)) as { properties?: Given }
+    const said = json(
+      { name, properties: { ...properties, provisioningState: 'Updating' } },
+      this.routes.has(name) ? 200 : 201,
+    )
+    return this.#begin(method === 'DELETE' ? { status: 202 } : said, () => {
+      if (method === 'PUT') this.routes.set(name, routeOf(properties))
       else this.routes.delete(name)
-    }
+    })
+  }
+
+  #begin(said: Said, carryOut: () => void): Said {
+    const id = `/subscriptions/s/providers/Microsoft.Network/locations/westeurope/operations/${this.#operations.size + 1}`
     this.#operations.set(id, { polls: 2, end: this.endings.shift() ?? { status: 'Succeeded' }, carryOut })
+    this.#version++
     const headers = {
       // Another host, as behind a private endpoint: the token must not go there.
       'azure-asyncoperation': `https://management.azure.com${id}?api-version=2023-09-01`,
       'retry-after': '0',
     }
-    if (method === 'DELETE') return { status: 202, headers }
-    return {
-      ...json({ name, properties: { ...properties, provisioningState: 'Updating' } }, isNew ? 201 : 200),
-      headers,
-    }
+    return { ...said, headers: { ...said.headers, ...headers } }
   }
 
   #poll(operation: { polls: number; readonly end: unknown; readonly carryOut: () => void }): Said {
@@ -131,6 +189,20 @@ class Cloud {
     if ((operation.end as { status: string }).status === 'Succeeded') operation.carryOut()
     return json(operation.end)
   }
+}
+
+interface Given {
+  readonly addressPrefix?: string
+  readonly nextHopType?: string
+  readonly nextHopIpAddress?: string
+}
+
+function routeOf({
+  addressPrefix: prefix = '',
+  nextHopType: type = '',
+  nextHopIpAddress: address = '',
+}: Given): Route {
+  return { prefix, type, address: address === '' ? '' : address }
 }
 
 function json(value: unknown, status = 200): Said {
@@ -177,7 +249,42 @@ void t.test('the first time, and then nothing', async (t) => {
     ['linkspan-fd00-2--_48', { prefix: 'fd00:2::/48', type: 'VirtualAppliance', address: 'fd00:1::5' }],
   ])
   t.match((await run()).said, [/: nothing to change$/])
-  t.same(written(), ['PUT linkspan-10.2.0.0_16', 'PUT linkspan-fd00-2--_48'])
+  t.same(written(), ['PUT hosts'], 'one change of the table')
+})
+
+void t.test('who may not write tables changes routes one by one', async (t) => {
+  const cloud = new Cloud()
+  cloud.mayWriteTables = false
+  const { run, written } = await begin(t, cloud)
+  t.match(await run(), { status: 0, said: [/one by one: routeTables\/write would/, /: 2 put, 0 deleted$/] })
+  t.same(written(), ['PUT hosts', 'PUT linkspan-10.2.0.0_16', 'PUT linkspan-fd00-2--_48'])
+})
+
+void t.test('somebody else changes the table meanwhile: it is read again', async (t) => {
+  const cloud = new Cloud({ 'linkspan-10.2.0.0_16': `10.2.0.0/16 ${other}` })
+  const { run, written } = await begin(t, cloud)
+  // Between reading and writing.
+  cloud.before('PUT', () => {
+    cloud.routes.set('by-hand', { prefix: '10.7.0.0/16', type: 'VirtualAppliance', address: other })
+    cloud.touch()
+  })
+  const { status, stderr } = await run()
+  t.equal(status, 0, stderr)
+  t.same(written(), ['PUT hosts', 'PUT hosts'])
+  t.same([...cloud.routes.keys()].sort(), ['by-hand', 'linkspan-10.2.0.0_16', 'linkspan-fd00-2--_48'])
+  t.equal(cloud.routes.get('linkspan-10.2.0.0_16')?.address, own)
+
+  const restless = new Cloud()
+  restless.before(
+    'PUT',
+    () => {
+      restless.touch()
+    },
+    Infinity,
+  )
+  const again = await begin(t, restless)
+  t.match((await again.run()).stderr, /412 PreconditionFailed/)
+  t.equal(again.written().length, 4, 'not for ever')
 })
 
 void t.test('taken over by the name that is there; what is over goes; a dry run only says so', async (t) => {
@@ -195,7 +302,7 @@ void t.test('taken over by the name that is there; what is over goes; a dry run 
   ])
   t.same(written(), [])
   t.match((await run()).said, [/: 1 put, 1 deleted$/])
-  t.same(written(), ['PUT by-hand', 'DELETE linkspan-10.9.0.0_16'])
+  t.same(written(), ['PUT hosts'])
   t.same([...cloud.routes.keys()], ['by-hand', 'linkspan-fd00-2--_48', 'to-firewall'])
 })
 
@@ -209,7 +316,7 @@ void t.test('throttled, it asks again', async (t) => {
   const { run, written } = await begin(t, cloud)
   const { status, stderr } = await run()
   t.equal(status, 0, stderr)
-  t.equal(written().length, 4)
+  t.equal(written().length, 3, 'twice refused')
 })
 
 void t.test('refused', async (t) => {
@@ -237,6 +344,7 @@ void t.test('half of it done: the rest is tried, said, and done the next time', 
     status: 'Failed',
     error: { code: 'InternalServerError', message: 'An error occurred.' },
   })
+  cloud.mayWriteTables = false
   const { run, written } = await begin(t, cloud)
   const half = await run()
   t.equal(half.status, 1)

@@ -62,7 +62,7 @@ void t.test('weights, families, sources', (t) => {
     { kind: 'rule', family: 6, priority: 19531, action: 'lookup', table: 19539 } as const,
   ].map((object) => formatOp({ verb: 'add', object }))
   t.strictSame(lines, [
-    'ip nexthop add id 0x4c001000 group 0x1/0x2,3 type resilient buckets 64 protocol 2',
+    'ip nexthop add id 0x4c001000 group 0x1/0x2,3 type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2',
     'ip nexthop add id 0x4c000000 dev ls-wg0 protocol 2',
     'ip -6 route add fd00:2::/48 table 19539 nhid 0x4c001000 protocol 76 src fd00:1::1 mtu 1440',
     'ip -6 rule add priority 19531 lookup 19539 protocol 76',

@@ -25,7 +25,9 @@ function gcp(
   const links = ['eth0 192.0.2.1/24', 'dx0 10.9.0.1/24', 'eth1 10.1.0.1/24']
   const input = inputWith({ gateways, fabric: { ...fabric, prefer }, down, links })
   return [...linesOf(input, ['group'], 'default'), ...linesOf(input, ['route'], 'src')].map((line) =>
-    line.replace(/^ip nexthop add id /, '').replace(' type resilient buckets 64 protocol 2', ''),
+    line
+      .replace(/^ip nexthop add id /, '')
+      .replace(' type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2', ''),
   )
 }
 
@@ -120,7 +122,7 @@ void t.test('no path at all: the route stays and leads nowhere, and notes say wh
     fabric,
   })
   t.same(linesOf(input, ['group', 'route'], '0x4c001'), [
-    'ip nexthop add id 0x4c001000 group 0x4c0000fe type resilient buckets 64 protocol 2 # default gcp gcp-a',
+    'ip nexthop add id 0x4c001000 group 0x4c0000fe type resilient buckets 64 idle_timer 10 unbalanced_timer 30 protocol 2 # default gcp gcp-a',
     'ip route add 10.2.0.0/16 table 19539 nhid 0x4c001000 protocol 76',
   ])
   t.same(

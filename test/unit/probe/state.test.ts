@@ -36,11 +36,58 @@ void t.test('loss degrades after some reports, and holds until it is well below'
   t.equal(judge(well, after(times(1, second(10)))).condition, 'up', 'one bad second is not enough')
   const recovering = [...bad, ...times(4, second(0))]
   t.equal(judge(well, after(recovering)).condition, 'degraded')
-  t.equal(judge(well, after([...bad, ...times(40, second(0))])).condition, 'up')
+  t.equal(judge(well, after([...bad, ...times(40, second(0))])).condition, 'degraded', 'nor half a minute')
+  t.equal(judge(well, after([...bad, ...times(90, second(0))])).condition, 'up')
   // Between half of the threshold and all of it nothing changes, from either side.
   const between = times(60, { answered: 93, unanswered: 7, late: 0, rttMs: 1 })
   t.equal(judge(well, after(between)).condition, 'up')
   t.equal(judge(well, after([...bad, ...between])).condition, 'degraded')
+  t.end()
+})
+
+void t.test('loss that stays is judged by a minute of it, much loss by ten seconds', (t) => {
+  const seconds = (lost: number): number => {
+    for (let count = 1; count <= 300; count++) {
+      if (after(times(count, second(lost))).lossy.present) return count
+    }
+    return Infinity
+  }
+  t.equal(seconds(1), Infinity, 'the threshold itself')
+  t.ok(seconds(2) <= 30, `20 %: ${seconds(2)} s`)
+  t.ok(seconds(5) <= 6, `50 %: ${seconds(5)} s`)
+  t.end()
+})
+
+void t.test('a path that loses 5 % stays as it is: 100 paths for an hour', (t) => {
+  let state = 1
+  const random = (): number => (state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32) / 2 ** 32
+  /** By the default profile: 180 ms on average to the next probe, 60 ms after one that was lost. */
+  const some = (loss: number): Measurement => {
+    let [answered, unanswered] = [0, 0]
+    for (let ms = 0; ms < 1000;) {
+      const isLost = random() < loss
+      ms += isLost ? 60 : 180
+      if (isLost) unanswered++
+      else answered++
+    }
+    return { answered, unanswered, late: 0, rttMs: 10 }
+  }
+  let [changes, left] = [0, 0]
+  for (let path = 0; path < 100; path++) {
+    for (const loss of [0.05, 0.2]) {
+      let quality = unmeasured
+      let count = 0
+      for (let i = 0; i < 3600; i++) {
+        const before = quality.lossy.present
+        quality = measure(quality, some(loss), thresholdsOf())
+        if (quality.lossy.present !== before) count++
+      }
+      if (loss === 0.05) changes += count
+      else if (count === 1 && quality.lossy.present) left++
+    }
+  }
+  t.equal(changes, 0, 'changes at 5 %')
+  t.equal(left, 100, 'paths that are left once, at 20 %')
   t.end()
 })
 
