@@ -44,8 +44,10 @@ await isolated(import.meta.url, async (directory) => {
   const news = (third: number): Promise<void> =>
     publish(lab.registry, paperGateway('a', ++serial, { prefixes: [`10.${third}.0.0/16`] }))
   const until = async (isSo: () => boolean): Promise<boolean> => {
-    for (const began = performance.now(); performance.now() - began < patienceMs; await pause(100))
+    for (const began = performance.now(); performance.now() - began < patienceMs;) {
       if (isSo()) return true
+      await pause(100)
+    }
     return isSo()
   }
 
