@@ -28,13 +28,15 @@ const together = { stands: true, isShared: true } as const
 export function claimOf<C extends Claimant>(own: C, claimants: Iterable<C>): Claim<C> {
   const holder = lowest(claimants)
   if (holder === undefined) return alone
-  const others: C[] = []
-  const holding: C[] = []
-  for (const one of claimants) (one.site === holder.site ? holding : others).push(one)
-  if (others.length === 0) return alone
-  const isOpen = holding.every(({ shares }) => shares)
-  if (own.site === holder.site) return isOpen && others.some(({ shares }) => shares) ? together : alone
-  if (isOpen && own.shares) return together
-  const lacking = [...holding, own].filter(({ shares }) => !shares)
+  let isOpen = true
+  let isMet = false
+  for (const { site, shares } of claimants) {
+    if (site === holder.site) isOpen &&= shares
+    else isMet ||= shares
+  }
+  if (isOpen && isMet && own.shares) return together
+  if (own.site === holder.site) return alone
+  const lacking = [...claimants].filter(({ site, shares }) => site === holder.site && !shares)
+  if (!own.shares) lacking.push(own)
   return { stands: false, holder, lacking: lacking.sort((a, b) => a.number - b.number) }
 }
