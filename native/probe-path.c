@@ -21,6 +21,8 @@
 
 /* Up for so long, a path starts with a clean sheet. */
 #define STEADY (60 * LS_SECOND)
+/* Back for so long, what the kernel was told of it has been carried out. */
+#define SETTLED (500 * LS_MILLISECOND)
 /* Down for so long, with nothing heard of it, it is asked for as cheaply as may be... */
 #define GONE (10 * LS_SECOND)
 /* ...and an echo request goes with one probe of so many. */
@@ -311,6 +313,20 @@ void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const stru
 	path->word = *word;
 	path->word_known = true;
 	mark(probe, path);
+}
+
+/*
+ * What we say on this path. While it is down for us, what comes by it is dropped: its sources lie behind a blackhole, and
+ * the kernel takes no packet from where it could send none. Each end decides by itself when the path is back, so who comes
+ * to it first would send into nothing; told of it, it goes by other paths until both are there.
+ */
+struct ls_word ls_path_own_word(const struct ls_probe *probe, const struct ls_probe_path *path, int64_t now)
+{
+	struct ls_word word = probe->word;
+
+	if (path->state == LS_DOWN || (path->was_down && path->state == LS_UP && now - path->up_since < SETTLED))
+		word.flags |= LS_WORD_RETURNING;
+	return word;
 }
 
 static void scatter(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)

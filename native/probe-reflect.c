@@ -124,6 +124,7 @@ static bool answer(struct ls_probe *probe, struct ls_probe_device *device, struc
 	struct msghdr *message = &space->in[i].msg_hdr;
 	size_t length = space->in[i].msg_len;
 	struct ls_probe_path *path;
+	struct ls_word word;
 	uint8_t source[16];
 	uint16_t port = ls_read_address(&space->from[i], source);
 
@@ -139,6 +140,10 @@ static bool answer(struct ls_probe *probe, struct ls_probe_device *device, struc
 	if (!take_token(path ? &path->bucket : &device->strangers, now)) {
 		ls_count(probe, LS_COUNT_LIMITED, 1);
 		return false;
+	}
+	if (path) {
+		word = ls_path_own_word(probe, path, now);
+		how.word = &word;
 	}
 	how.received = ls_stamp(&of->received);
 	how.ttl = of->ttl;

@@ -131,9 +131,10 @@ static void send_some(struct ls_probe *probe, struct ls_probe_device *device, st
 		/* The last microsecond is random: an answer must name it, so none can be made up or come from an earlier run. */
 		uint64_t own = (stamp & ~0xfffULL) | (ls_random(probe) >> 52);
 		uint32_t seq = ls_path_sent(&path->probe, at, own);
+		struct ls_word word = ls_path_own_word(probe, path, at);
 
 		path->sample.sent++;
-		ls_stamp_write(packets[i], seq, own, probe->error_estimate, path->ssid, &probe->word);
+		ls_stamp_write(packets[i], seq, own, probe->error_estimate, path->ssid, &word);
 		pieces[i] = (struct iovec){ .iov_base = packets[i], .iov_len = LS_STAMP_PACKET };
 		messages[i].msg_hdr = (struct msghdr){ .msg_name = &addresses[i],
 						       .msg_namelen = ls_path_address(path, probe->port, &addresses[i]),

@@ -45,6 +45,9 @@
 #define LS_RING 32
 #define LS_SAMPLES 64
 
+/* Set here and not by JavaScript: for who says it, this path is down, or was until a moment ago. */
+#define LS_WORD_RETURNING 4
+
 /* What a gateway says of itself in every packet. */
 struct ls_word {
 	uint16_t flags;
@@ -328,6 +331,7 @@ void ls_path_after_send(struct ls_probe *probe, struct ls_probe_path *path, int6
 bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, uint64_t stamp, int64_t at);
 bool ls_path_echoed(struct ls_probe *probe, struct ls_probe_path *path, uint32_t seq, int64_t at);
 void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const struct ls_word *word);
+struct ls_word ls_path_own_word(const struct ls_probe *probe, const struct ls_probe_path *path, int64_t now);
 
 /* probe-sample.c */
 void ls_sample_rtt(struct ls_probe_path *path, int64_t rtt);

@@ -35,7 +35,7 @@ export function describeOverlap({ prefix, held, other, kind }: Overlap): string 
     case 'taken':
       return `${prefix} is certified to ${gateway} of site ${site.name}`
     case 'shared':
-      return `${prefix} is shared with ${gateway} of site ${site.name}: one site at a time has it, that of the lowest number`
+      return `${prefix} is shared with ${gateway} of site ${site.name}: one site at a time is used, that of the lowest number that is not down`
     case 'nested':
       return `${prefix} overlaps ${held} of ${gateway} (site ${site.name}): the longer one wins`
   }

@@ -34,6 +34,15 @@ export function formatRoutes(routes: readonly RouteView[]): string {
     ]
   })
   const lines = table([head, ...rows])
+  const shared = installed.filter(({ reason }) => reason !== undefined)
+  if (shared.length > 0) {
+    lines.push('', 'Of several sites, one at a time is used')
+    lines.push(
+      ...table(
+        shared.map(({ prefix, site, reason }) => [`  ${prefix}`, `site ${site ?? '-'}`, reason ?? '']),
+      ),
+    )
+  }
   const missing = routes.filter(({ type }) => type === 'not installed')
   if (missing.length > 0) {
     lines.push('', 'Not installed here')

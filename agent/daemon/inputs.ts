@@ -84,7 +84,7 @@ export class Inputs implements Sources {
   readonly #ledger: Ledger
   readonly clock: Clock
   #isClockWrong = false
-  readonly #memory: Memory | undefined
+  readonly memory: Memory | undefined
   readonly #intake: Intake
   readonly #rejected = new Rejected()
   readonly #refusals: RefusalTelling
@@ -129,7 +129,7 @@ export class Inputs implements Sources {
     this.#intake = new Intake({ limits, now: monotonic, rouse })
     if (known === undefined) return
     const { store, documents } = known
-    this.#memory = new Memory({ store, ledger: this.#ledger, clock, events, tally })
+    this.memory = new Memory({ store, ledger: this.#ledger, clock, events, tally })
     if (documents.length > 0) this.#known = { documents, complete: false, unreadable: [], isKnown: true }
   }
 
@@ -322,7 +322,7 @@ export class Inputs implements Sources {
       }
       return
     }
-    this.#memory?.keep(admission.admitted)
+    this.memory?.keep(admission.admitted)
     if (bag.unreadable.length === 0 && bag.isRead === true) this.#readAtMs = now()
     for (const { object, reason, next } of bag.unreadable) {
       if (this.#unreadable.some((known) => known.object === object && known.reason === reason)) continue

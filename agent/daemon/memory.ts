@@ -1,6 +1,6 @@
 /**
  * What outlives the agent: documents in force and marks, handed to the last-known-good store as they come. It never holds up
- * a turn; what cannot be kept is said, and tried again with the next news.
+ * a turn; what cannot be kept is said, and tried again with the next news, and soon without any.
  */
 import { reasonOf } from '../errors.ts'
 import type { Delivered } from '../model/document.ts'
@@ -10,6 +10,7 @@ import { isRefusal, parseDocument } from '../trust/parse.ts'
 import type { Clock } from './clock.ts'
 import type { Events } from './event.ts'
 import type { Tally } from './tally.ts'
+import type { Trouble } from './trouble.ts'
 
 export interface MemoryOptions {
   readonly store: LastKnown
@@ -21,15 +22,23 @@ export interface MemoryOptions {
 
 /** The floor under the clock is kept this often, in ms: marks change rarely, and time always. */
 const floorEveryMs = 3_600_000
+/** A disk that failed is tried again after so many ms. */
+const againMs = 5000
 
 export class Memory {
   readonly #options: MemoryOptions
   #unkept: Delivered[] = []
   #floorMs = 0
-  #isTrouble = false
+  #trouble: Trouble | undefined
+  #again: NodeJS.Timeout | undefined
 
   constructor(options: MemoryOptions) {
     this.#options = options
+  }
+
+  /** Why what came into force is not kept; undefined: it is. */
+  get trouble(): Trouble | undefined {
+    return this.#trouble
   }
 
   /** Keeps what came into force. Returns at once. */
@@ -41,9 +50,14 @@ export class Memory {
     const isDue = sureMs - this.#floorMs >= floorEveryMs
     if (this.#unkept.length === 0 && !isDue) return
     this.#floorMs = isDue ? sureMs : this.#floorMs
+    this.#try()
+  }
+
+  #try(): void {
+    clearTimeout(this.#again)
     this.#write().then(
       () => {
-        this.#isTrouble = false
+        this.#relax()
       },
       (error: unknown) => {
         this.#complain(error)
@@ -70,13 +84,26 @@ export class Memory {
     }
   }
 
+  #relax(): void {
+    if (this.#trouble === undefined) return
+    clearTimeout(this.#again)
+    const { times } = this.#trouble
+    this.#trouble = undefined
+    this.#options.events.emit('notice', 'documents-kept', { failures: times })
+  }
+
   #complain(error: unknown): void {
     const { events, tally } = this.#options
-    const { object, reason } = reasonOf(error, 'last-known-good store')
+    const { code, object, reason } = reasonOf(error, 'last-known-good store')
+    const next =
+      'make room in the state directory, or see to its disk: without it, a start needs the registry'
     tally.error('memory')
-    if (this.#isTrouble) return
-    this.#isTrouble = true
-    const next = 'make room in the state directory: without it, a start needs the registry'
-    events.emit('error', 'documents-not-kept', { object, reason, next })
+    if (this.#trouble === undefined) events.emit('error', 'documents-not-kept', { object, reason, next })
+    const { sinceMs = Date.now(), times = 0 } = this.#trouble ?? {}
+    this.#trouble = { code, object, reason, next, sinceMs, times: times + 1 }
+    clearTimeout(this.#again)
+    this.#again = setTimeout(() => {
+      this.#try()
+    }, againMs).unref()
   }
 }

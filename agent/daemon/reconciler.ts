@@ -329,7 +329,7 @@ export class Reconciler {
     signal: AbortSignal,
   ): Promise<readonly OpResult[]> {
     await this.#writer.saveIds(this.#ids)
-    for (const change of changes.values()) this.desired.set(change)
+    this.#writer.adopt([...changes.values()])
     this.#planned = input
     this.#moved.note(ops)
     try {

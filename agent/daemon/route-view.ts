@@ -14,7 +14,7 @@ export interface RouteView {
   readonly group?: number
   readonly mtu?: number
   readonly src?: string
-  /** Why it is not installed. */
+  /** Why it is not installed, or why it leads to this of the sites that share it. */
   readonly reason?: string
 }
 
@@ -34,11 +34,17 @@ export function* routeViews(desired: Desired): Generator<RouteView> {
       })
     }
   }
-  for (const { key, objects } of desired.shares) {
+  for (const { key, objects, notes } of desired.shares) {
     const site = key.startsWith('site ') ? { site: key.slice('site '.length) } : {}
+    const reasons = new Map(
+      notes.flatMap(({ kind, prefix, reason }) =>
+        kind === 'prefix-shared' && prefix !== undefined ? [[prefix, reason]] : [],
+      ),
+    )
     for (const object of objects) {
       if (object.kind !== 'route' || object.table !== overlayTable) continue
       const { prefix, type, nexthop, mtu, src } = object
+      const reason = reasons.get(prefix)
       yield {
         prefix,
         type,
@@ -46,6 +52,7 @@ export function* routeViews(desired: Desired): Generator<RouteView> {
         ...(nexthop === undefined ? {} : { ...groups.get(nexthop), group: nexthop }),
         ...(mtu === undefined ? {} : { mtu }),
         ...(src === undefined ? {} : { src }),
+        ...(reason === undefined ? {} : { reason }),
       }
     }
   }

@@ -250,7 +250,8 @@ export class StatusView {
         ...since,
       }
     }
-    for (const trouble of [unpublished(), this.#options.siteSide?.trouble]) {
+    const { memory } = reconciler.inputs
+    for (const trouble of [unpublished(), this.#options.siteSide?.trouble, memory?.trouble]) {
       if (trouble !== undefined) yield trouble
     }
   }

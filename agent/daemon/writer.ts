@@ -8,8 +8,10 @@ import { reasonOf } from '../errors.ts'
 import type { Kernel } from '../kernel/port.ts'
 import type { Op, OpResult } from '../model/op.ts'
 import type { GroupIds } from '../plan/group-id.ts'
+import type { Share } from '../plan/input.ts'
 import type { Desired } from './desired.ts'
 import type { Events } from './event.ts'
+import { tellSwitches } from './shared-switch.ts'
 import type { Tally } from './tally.ts'
 import { tellFailures } from './telling.ts'
 import type { Troubles } from './trouble.ts'
@@ -35,6 +37,13 @@ export class Writer {
 
   constructor(options: WriterOptions) {
     this.#options = options
+  }
+
+  /** What is desired from now on, of the shares that changed. */
+  adopt(changes: readonly Share[]): void {
+    const { desired, events } = this.#options
+    tellSwitches(events, desired, changes)
+    for (const change of changes) desired.set(change)
   }
 
   /** The results of ops that failed. Throws where it is not known which ops were carried out, and when aborted. */

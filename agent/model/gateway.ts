@@ -22,6 +22,8 @@ export interface Gateway {
   readonly endpoints: readonly Endpoint[]
   /** Effective prefixes of the default network, in comparePrefixes order. */
   readonly prefixes: readonly Prefix[]
+  /** Those of `prefixes` that gateways of other sites have as well, in the same order; absent: none. One site at a time is used. */
+  readonly shared?: readonly Prefix[]
   /** What the certificate allows (for guards), whether advertised or not. */
   readonly certified: readonly Prefix[]
   readonly networks: readonly Attachment[]

@@ -3,8 +3,9 @@
  * costs a thousand comparisons and no more.
  *
  * What depends on what: a site's share on its gateways; its groups on these and on the state of the paths to them; a
- * gateway's share on that gateway; a network's share on the gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the prefix lengths in
- * use. All of them depend on Local: our own site, configuration and host.
+ * gateway's share on that gateway; both on the gateways that share their prefixes, and on how the paths to these stand; a
+ * network's share on the gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the
+ * prefix lengths in use. All of them depend on Local: our own site, configuration and host.
  */
 import type { Name } from '../model/fabric.ts'
 import { lanesBetween } from '../model/gateway.ts'
@@ -17,6 +18,7 @@ import type { PlanInput, ShareKey } from './input.ts'
 import { localOf } from './local.ts'
 import type { Local } from './local.ts'
 import { shareKeys } from './share.ts'
+import { choiceOf, sharedSets } from './shared.ts'
 import { attachedNetworks } from './vxlan.ts'
 
 /** Keys whose share may differ, in the order of shareKeys; keys that are gone are among them. */
@@ -25,6 +27,7 @@ export function affected(before: PlanInput | undefined, after: PlanInput): reado
   if (before.snapshot === after.snapshot && before.own === after.own && before.facts === after.facts) {
     const touched = new Set<ShareKey>()
     addPaths(touched, before, after)
+    if (before.paths !== after.paths) addSwitched(touched, before, after)
     return inOrder(touched)
   }
   const left = localOf(before)
@@ -40,6 +43,7 @@ export function affected(before: PlanInput | undefined, after: PlanInput): reado
   }
   addGateways(touched, left, right)
   addPaths(touched, before, after)
+  addSwitched(touched, before, after)
   return inOrder(touched)
 }
 
@@ -148,6 +152,29 @@ function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): 
     if (isOther || before.paths.weightOf(name) !== after.paths.weightOf(name)) {
       touched.add(`groups ${site.name}`)
       if (lanes.length > 1) touched.add(`gateway ${name}`)
+    }
+  }
+}
+
+/**
+ * All who share with a gateway that is different, and those whose prefixes are used at another site now. Where a prefix has
+ * come to be shared by others, one of these is different.
+ */
+function addSwitched(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): void {
+  const left = localOf(before)
+  const right = localOf(after)
+  if (left === undefined || right === undefined) return
+  const changed = (name: Name): boolean =>
+    before.snapshot.gateways.get(name) !== after.snapshot.gateways.get(name)
+  for (const snapshot of new Set([before.snapshot, after.snapshot])) {
+    for (const set of sharedSets(snapshot)) {
+      const isSame =
+        !set.gateways.some(({ name }) => changed(name)) &&
+        choiceOf(left, set).reason === choiceOf(right, set).reason
+      for (const { name, site } of isSame ? [] : set.gateways) {
+        touched.add(`site ${site.name}`)
+        touched.add(`gateway ${name}`)
+      }
     }
   }
 }

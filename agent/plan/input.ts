@@ -34,6 +34,7 @@ export type NoteKind =
   | 'underlay' // an own endpoint that serves for nothing
   | 'throw-not-installed' // a range of ours that lies in the overlay's
   | 'prefix-not-installed'
+  | 'prefix-shared' // which of the sites that have it is used
   | 'no-path' // to a gateway, over no underlay
   | 'underlay-not-common' // to a gateway that has a path over another underlay
   | 'all-paths-down' // the group of a site is the blackhole

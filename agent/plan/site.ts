@@ -1,7 +1,7 @@
 /**
  * The share of a remote site: the routes of its prefixes, and the guard elements that keep packets to them from leaving in
  * clear. Prefixes of two gateways of a site are here once. No other share holds the same route: the snapshot gives a prefix
- * to one site only, and what we throw ourselves is refused here. The nexthop groups are another share (group.ts).
+ * to one site only, one that sites share is here with the site in use (shared.ts), and what we throw ourselves is refused here. The nexthop groups are another share (group.ts).
  */
 import type { Name } from '../model/fabric.ts'
 import type { Gateway } from '../model/gateway.ts'
@@ -14,6 +14,7 @@ import type { Local } from './local.ts'
 import type { GroupRef } from './nexthop.ts'
 import { originated } from './origin.ts'
 import { prefixRoute } from './route.ts'
+import { useOf } from './shared.ts'
 
 /** Gateways of our own site are no remote site: nothing. */
 export function siteShare(
@@ -33,6 +34,12 @@ export function siteShare(
     if (reason !== undefined) {
       notes.push({ kind: 'prefix-not-installed', object: `prefix ${prefix}`, reason, site, prefix })
       continue
+    }
+    const use = useOf(local, prefix)
+    if (use !== undefined) {
+      if (use.site !== site) continue
+      const { reason } = use
+      notes.push({ kind: 'prefix-shared', object: `prefix ${prefix}`, reason, site, prefix })
     }
     objects.push(prefixElement('remote', prefix))
     if (!groups.has(origins)) groups.set(origins, prefixGroup(local, site, origins)?.ref)

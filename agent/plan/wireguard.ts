@@ -19,6 +19,7 @@ import type { Local } from './local.ts'
 import { mayReach } from './mesh.ts'
 import { pathsTo } from './path.ts'
 import type { Path } from './path.ts'
+import { isUsedAt } from './shared.ts'
 
 /** Seconds. Handshakes then need no traffic, and NAT keeps its mapping. An idle lane has none, so that it falls silent. */
 const keepalive = { inUse: 25, idle: 0 } as const
@@ -146,10 +147,11 @@ function allowedPrefixes(local: Local, gateway: Gateway): readonly Prefix[] {
   const own = overlayAddresses(local, gateway).map(prefixOfHost)
   if (local.families.includes(6)) own.push(prefixOf(linkLocalAddress(gateway.number)))
   if (isSiteMate(local, gateway)) return own
-  return [...own, ...gateway.prefixes.filter((prefix) => isRouted(local, prefix))]
+  return [...own, ...gateway.prefixes.filter((prefix) => isRouted(local, gateway, prefix))]
 }
 
-/** True where a remote prefix gets a route here. */
-function isRouted(local: Local, prefix: Prefix): boolean {
-  return local.families.includes(familyOf(prefix)) && local.refusal(prefix) === undefined
+/** True where a remote prefix gets a route here, and to the gateway's site. */
+function isRouted(local: Local, { site }: Gateway, prefix: Prefix): boolean {
+  const isOurs = local.families.includes(familyOf(prefix)) && local.refusal(prefix) === undefined
+  return isOurs && isUsedAt(local, site.name, prefix)
 }

@@ -23,6 +23,8 @@ export interface Word {
   readonly weight: number
   /** Of the fabric document it goes by. What is larger than a safe integer is read as the largest one. */
   readonly serial: number
+  /** Of this path, and only in what the far end says: for it the path is down, or was until a moment ago. */
+  readonly returning?: true
 }
 
 /** Times in ms, all at least 1; counts at least 1. */

@@ -122,6 +122,7 @@ export function judge(evidence: Evidence, quality: Quality): Verdict {
   const probe = !blocked ? evidence.probe : evidence.probe === 'silent' ? 'up' : 'silent'
   if (probe === 'down') note('down', 'neither probes nor echo requests are answered')
   if (word?.notForwarding === true) note('not-forwarding', 'it says that it does not forward')
+  if (word?.returning === true) note('not-forwarding', 'for it this path is down, or was until a moment ago')
   if (word?.draining === true) note('draining', 'it is being drained')
   if (probe === 'silent' && !blocked) note('silent', 'its agent is silent, its kernel answers')
   const loss = Math.max(quality.loss, quality.steadyLoss)

@@ -24,7 +24,7 @@ export const rowColumn = {
 
 const states: readonly ProbeState[] = ['unknown', 'up', 'silent', 'down']
 const causes: readonly ProbeCause[] = ['none', 'answered', 'unanswered', 'echo-only', 'unsent']
-const wordFlag = { draining: 1, notForwarding: 2 } as const
+const wordFlag = { draining: 1, notForwarding: 2, returning: 4 } as const
 const deviceLength = 16
 
 /** Writes one path at `offset`. Throws LinkspanError (config-invalid) where something is out of range. */
@@ -87,6 +87,7 @@ export function readWord(rows: Float64Array, at: number): Word | undefined {
     notForwarding: (flags & wordFlag.notForwarding) !== 0,
     weight: rows[at + rowColumn.wordWeight] ?? 0,
     serial: rows[at + rowColumn.wordSerial] ?? 0,
+    ...((flags & wordFlag.returning) === 0 ? {} : { returning: true }),
   }
 }
 

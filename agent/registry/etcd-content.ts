@@ -13,6 +13,11 @@ export interface Limits {
   readonly valueBytes: number
 }
 
+export interface Differences {
+  readonly changed: readonly string[]
+  readonly gone: readonly string[]
+}
+
 interface Known {
   readonly revision: number
   /** What it counts against the limit. */
@@ -29,6 +34,8 @@ const keyBytes = 64
 const mostNameBytes = 1024
 /** Reasons that are told one by one; the rest is a number. */
 const mostReasons = 100
+/** Keys gone through between two chances for the event loop. */
+const step = 4096
 
 export class EtcdContent {
   readonly #prefix: string
@@ -81,23 +88,31 @@ export class EtcdContent {
     return isTaken
   }
 
-  /** Held against all keys there are, by the revision each was written at: what must be read again, and what is gone. */
-  differences(present: ReadonlyMap<string, number>): {
-    readonly changed: readonly string[]
-    readonly gone: readonly string[]
-  } {
+  /**
+   * Held against all keys there are, by the revision each was written at: what must be read again, and what is gone. With a
+   * yield every few thousand keys.
+   */
+  *differences(present: ReadonlyMap<string, number>): Generator<void, Differences> {
     // What was left out may fit now; a sliver of room is none.
     const hasRoom = this.#limits.bagBytes - this.#bytes > this.#limits.bagBytes / 64
     const changed: string[] = []
-    this.#hasMore = false
+    const gone: string[] = []
+    let hasMore = false
+    let count = 0
     for (const [name, revision] of present) {
+      if (++count % step === 0) yield
       const known = this.#known.get(name)
       const isNews =
         known === undefined ? hasRoom : known.revision !== revision || (known.isRefused && hasRoom)
       if (isNews && name.length <= mostNameBytes) changed.push(name)
-      else if (known === undefined) this.#hasMore = true
+      else if (known === undefined) hasMore = true
     }
-    return { changed, gone: [...this.#known.keys()].filter((name) => !present.has(name)) }
+    for (const name of this.#known.keys()) {
+      if (++count % step === 0) yield
+      if (!present.has(name)) gone.push(name)
+    }
+    this.#hasMore = hasMore
+    return { changed, gone }
   }
 
   /** All that cannot be read, in order of keys. */

@@ -30,6 +30,7 @@ import { reasonAt } from './etcd-session.ts'
 import type { EtcdSession } from './etcd-session.ts'
 import { watchKeys } from './etcd-watch.ts'
 import type { Pulse, WatchHandler } from './etcd-watch.ts'
+import { inTurns } from './in-turns.ts'
 
 export interface FollowerOptions {
   readonly place: Place
@@ -45,6 +46,8 @@ export interface FollowerOptions {
 const mostSingle = 64
 /** A session that stood so long did well: the next failure begins a new row, in ms. */
 const soundMs = 10_000
+/** Keys taken out between two chances for the event loop. */
+const step = 4096
 
 export class EtcdFollower {
   readonly #servers: EtcdServers
@@ -153,12 +156,13 @@ export class EtcdFollower {
 
   async #audit(session: EtcdSession, signal: AbortSignal): Promise<void> {
     const { revisions, header } = await listRevisions(session, this.#options.place, signal)
-    const differences = this.#continues(header) ? this.#content?.differences(revisions) : undefined
+    const content = this.#continues(header) ? this.#content : undefined
+    const differences = content && (await inTurns(content.differences(revisions), signal))
     if (differences === undefined || differences.changed.length > mostSingle) {
       await this.#list(session, signal)
       return
     }
-    for (const name of differences.gone) this.#remove(name)
+    await inTurns(this.#removeAll(differences.gone), signal)
     for (const name of differences.changed) {
       const { revision } = header
       try {
@@ -196,6 +200,13 @@ export class EtcdFollower {
     const isTaken = this.#content?.put(name, revision, value) === true
     if (isTaken && value !== undefined) this.#outbox.put(originOf(name), new Uint8Array(value))
     else this.#outbox.rouse()
+  }
+
+  *#removeAll(names: readonly string[]): Generator<void, void> {
+    for (const [i, name] of names.entries()) {
+      this.#remove(name)
+      if (i % step === 0) yield
+    }
   }
 
   #remove(name: string): void {

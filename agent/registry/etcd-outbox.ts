@@ -3,7 +3,10 @@
  * only the last word counts, so the outbox never holds more than the registry does.
  */
 import type { Reason } from '../errors.ts'
-import type { Bag } from '../model/document.ts'
+import type { Bag, Delivered } from '../model/document.ts'
+
+/** Documents put into a bag between two chances for the event loop. */
+const step = 4096
 
 export class EtcdOutbox {
   #documents = new Map<string, Uint8Array>()
@@ -56,21 +59,26 @@ export class EtcdOutbox {
     this.rouse()
   }
 
-  /** Undefined where there is nothing to say that was not said. */
-  take(): Bag | undefined {
+  /**
+   * A bag of all that is here; undefined where there is nothing to say that was not said. With a yield every few thousand
+   * documents: what comes in between is for the next bag.
+   */
+  *take(): Generator<void, Bag | undefined> {
     const unreadable = [...this.#unreachable, ...this.#refused()]
     const told = JSON.stringify(unreadable)
     if (!this.#due && told === this.#told && this.#documents.size === 0 && this.#gone.size === 0)
       return undefined
-    const documents = [...this.#documents].map(([origin, bytes]) => ({ origin, bytes }))
-    const bag = this.#complete
-      ? { documents, complete: true, unreadable }
-      : { documents, complete: false, gone: [...this.#gone], unreadable }
+    const [taken, lost, complete] = [this.#documents, this.#gone, this.#complete]
     this.#documents = new Map()
     this.#gone = new Set()
     this.#complete = this.#due = false
     this.#told = told
-    return bag
+    const documents: Delivered[] = []
+    for (const [origin, bytes] of taken) if (documents.push({ origin, bytes }) % step === 0) yield
+    if (complete) return { documents, complete, unreadable }
+    const gone: string[] = []
+    for (const origin of lost) if (gone.push(origin) % step === 0) yield
+    return { documents, complete, gone, unreadable }
   }
 
   /** Until something was put here since the last call, or the signal aborts. */

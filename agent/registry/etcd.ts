@@ -25,6 +25,7 @@ import type { Pulse } from './etcd-watch.ts'
 import type { Judge, Registry } from './port.ts'
 import { systemResolver } from './resolver.ts'
 import type { Resolve } from './resolver.ts'
+import { inTurns } from './in-turns.ts'
 
 export interface EtcdRegistryOptions {
   /** `https://host:2379`, one or more of one cluster: the first is taken while it works. */
@@ -168,7 +169,7 @@ export class EtcdRegistry implements Registry {
         await outbox.wait()
         await pause(coalesceMs, stop.signal)
         if (isAborted(stop.signal)) return
-        const bag = outbox.take()
+        const bag = await inTurns(outbox.take())
         if (bag !== undefined) yield bag
       }
     } finally {

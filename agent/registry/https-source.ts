@@ -2,9 +2,9 @@
  * What was read of a bundle so far, and from which mirror: one round of asking at a time. A body is told from the last one
  * by its digest, so a server that names the same bytes anew, or another mirror with the same bytes, is no news.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LinkspanError } from '../errors.ts'
 import type { Reason } from '../errors.ts'
+import type { Delivered } from '../model/document.ts'
 import { decodeSteps, isNoBundle } from './bundle.ts'
 import type { Bundle, NoBundle } from './bundle.ts'
 import type { Body } from './https-body.ts'
@@ -16,6 +16,7 @@ import type { Mirror } from './https-mirror.ts'
 import type { Setting } from './https-option.ts'
 import { get } from './https-request.ts'
 import { shownUrl } from './https-url.ts'
+import { inTurns } from './in-turns.ts'
 import type { Bag } from './port.ts'
 
 export interface MirrorHealth {
@@ -29,8 +30,8 @@ export interface MirrorHealth {
   readonly reason?: Reason
 }
 
-/** The decoder's longest turn, in ms. */
-const turnMs = 10
+/** Documents put into a bag between two chances for the event loop. */
+const step = 4096
 
 export class Source {
   readonly #setting: Setting
@@ -120,8 +121,8 @@ export class Source {
         const bundle = await inTurns(decodeSteps(body.bytes), signal)
         if (isNoBundle(bundle)) return this.#fail(mirror, noBundle(url, bundle, body))
         mirror.isForgetful ||= validator?.etag !== undefined && validator.etag === given?.etag
+        news = await inTurns(bagSteps(url, bundle), signal)
         this.#digest = body.digest
-        news = bagOf(url, bundle)
       }
       const isUsable = given !== undefined && !mirror.isForgetful
       mirror.known = isUsable ? { validator: given, digest: body.digest } : undefined
@@ -143,9 +144,14 @@ export class Source {
   }
 }
 
-function bagOf(url: URL, { entries, badLines }: Bundle): Bag {
+/** The bag of a bundle, with a yield every few thousand documents. */
+export function* bagSteps(url: URL, { entries, badLines }: Bundle): Generator<void, Bag> {
+  const documents: Delivered[] = []
+  for (const { name, bytes } of entries) {
+    if (documents.push({ origin: `https:${name}`, bytes }) % step === 0) yield
+  }
   return {
-    documents: entries.map(({ name, bytes }) => ({ origin: `https:${name}`, bytes })),
+    documents,
     complete: true,
     unreadable: badLines.map(({ line, name, reason }) => ({
       code: 'registry-unreadable',
@@ -165,15 +171,4 @@ function noBundle(url: URL, { malformed, hint }: NoBundle, { isPage }: Body): Re
 /** The four words alone: an error has a stack besides. */
 function plain({ code, object, reason, next }: Reason): Reason {
   return { code, object, reason, ...(next === undefined ? {} : { next }) }
-}
-
-async function inTurns<T>(steps: Generator<unknown, T>, signal: AbortSignal): Promise<T> {
-  for (let since = performance.now(); ;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-    if (performance.now() - since < turnMs) continue
-    await nextTurn()
-    signal.throwIfAborted()
-    since = performance.now()
-  }
 }

@@ -55,9 +55,20 @@ export function refuseTunnelKey(to: Objections, own: Name, index: string, rivals
   )
 }
 
-export function refuseTwoSites(to: Objections, own: Name, prefix: Prefix, holder: Party): void {
+/** `lacking`: who has not the grant that would let both sites stand. */
+export function refuseTwoSites(
+  to: Objections,
+  own: Name,
+  prefix: Prefix,
+  { holder, lacking }: { readonly holder: Party; readonly lacking: readonly Party[] },
+): void {
   const reason = `site ${holder.site} advertises it by ${holder.name}, number ${holder.number}, the lower one`
-  to.add('two-sites', `record ${own} prefix ${prefix}`, reason, 'give the prefix to one site')
+  const names = others(
+    lacking.map(({ name }) => name),
+    '',
+  )
+  const next = `give the prefix to one site, or have it shared: ${names} without the grant \`shared\``
+  to.add('two-sites', `record ${own} prefix ${prefix}`, reason, next)
 }
 
 /** The first other site that holds a grant, by name. */

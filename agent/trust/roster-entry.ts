@@ -32,6 +32,8 @@ export interface Entry {
   /** As Party, while the certificate stands. */
   number: number
   site: Name
+  /** As Claimant. */
+  shares: boolean
   distinct: boolean
   certified: boolean
   alive: boolean
@@ -50,6 +52,7 @@ export function newEntry(name: Name): Entry {
     ...none,
     number: 0,
     site: '',
+    shares: false,
     grantedTo: '',
     distinct: false,
     certified: false,

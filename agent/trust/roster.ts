@@ -19,6 +19,7 @@ import type { Moment } from './moment.ts'
 import type { RefusalList } from './refusal-list.ts'
 import type { Refusal } from './refusal.ts'
 import { judgeCertificate, judgePrefixes, judgeRecord, Objections } from './rule.ts'
+import { claimOf } from './sharing.ts'
 import { gatewayOf, sameGateway } from './snapshot.ts'
 import { Tenure } from './tenure.ts'
 import type { Tenures } from './tenure.ts'
@@ -137,6 +138,7 @@ export class Roster {
         if (verdict.accepted) entry.verdict = verdict
         entry.number = certificate.payload.number
         entry.site = certificate.payload.site.name
+        entry.shares = certificate.payload.grants.includes('shared')
       } else this.#note(entry, 'certificate', [])
       const claims = entry.verdict === undefined ? undefined : certificate?.payload
       const identity = claims === undefined ? [] : [claims.identity]
@@ -304,19 +306,19 @@ export class Roster {
         verdict !== undefined &&
         own !== undefined
       ) {
+        const shared: Prefix[] = []
         const effective = entry.advertised.filter((prefix) => {
-          const holder = lowest(this.#advertised.of(prefix))
-          if (holder === undefined || holder.site === entry.site) return true
-          const party = { name: holder.name, number: holder.number, site: holder.site }
-          conflict.refuseTwoSites(objections, entry.name, prefix, party)
-          return false
+          const claim = claimOf(entry, this.#advertised.of(prefix))
+          if (!claim.stands) conflict.refuseTwoSites(objections, entry.name, prefix, claim)
+          else if (claim.isShared) shared.push(prefix)
+          return claim.stands
         })
         const { payload } = certificate
         gateway = gatewayOf(
           { certificate: payload, certified: verdict.certified, barred: verdict.barred },
           record.payload,
           own,
-          effective,
+          { prefixes: effective, shared },
         )
       }
       this.#note(entry, 'sites', objections.list)

@@ -34,7 +34,8 @@ export const rules = {
   'default-route': 'a default route, or half of one, needs the grant defaultRoute',
   certified: 'a prefix is in the certificate, up to its maxLength',
   'other-site': 'a more-specific made by maxLength never enters space certified to another site',
-  'two-sites': 'a prefix belongs to one site, that of the lowest gateway number that advertises it',
+  'two-sites':
+    'a prefix belongs to one site, that of the lowest gateway number that advertises it; gateways of other sites may share it where they and those of that site are granted `shared`',
 } as const
 
 export type RuleId = keyof typeof rules

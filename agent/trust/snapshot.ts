@@ -19,7 +19,7 @@ export function gatewayOf(
   },
   record: GatewayRecord,
   { endpoints, networks }: Pick<Gateway, 'endpoints' | 'networks'>,
-  prefixes: readonly Prefix[],
+  { prefixes, shared }: { readonly prefixes: readonly Prefix[]; readonly shared: readonly Prefix[] },
 ): Gateway {
   const { gateway: name, number, site, plane } = certificate
   const { generation, tunnelKeys, weight, state } = record
@@ -36,6 +36,7 @@ export function gatewayOf(
     networks,
     weight,
     state,
+    ...(shared.length > 0 ? { shared } : {}),
     ...(barred ? { barred } : {}),
   }
 }

@@ -12,7 +12,6 @@ import { authoritiesOf } from './authorities.ts'
 import type { Authorities } from './authorities.ts'
 import * as conflict from './conflict.ts'
 import { elsewhere, lowest, rivalsOf } from './conflict.ts'
-import type { Party } from './conflict.ts'
 import type { Ground } from './ground.ts'
 import { isStale, validityOf } from './moment.ts'
 import type { Moment } from './moment.ts'
@@ -33,6 +32,8 @@ import {
   succession,
 } from './rule.ts'
 import type { CertificateVerdict } from './rule.ts'
+import { claimOf } from './sharing.ts'
+import type { Claimant } from './sharing.ts'
 import { gatewayOf, group, groups, mapsOf } from './snapshot.ts'
 import { behind, gatewayOf as nameOfGateway, markOf, outranks, subjectOf } from './subject.ts'
 import { holderOf, noMarks } from './tenure.ts'
@@ -65,7 +66,7 @@ export interface Context extends Ground {
 type Candidate = CertificateVerdict & {
   readonly origin: string
   readonly certificate: Certificate
-  readonly party: Party
+  readonly party: Claimant
 }
 
 /** A document, and where it came from. */
@@ -251,7 +252,8 @@ function judge(
       isSelf: certificate.gateway === self,
     })
     refusals.push(...verdict.refusals)
-    const party = { name: certificate.gateway, number: certificate.number, site: certificate.site.name }
+    const { gateway: name, number, site, grants } = certificate
+    const party = { name, number, site: site.name, shares: grants.includes('shared') }
     if (verdict.accepted) candidates.push({ ...verdict, origin, certificate, party })
   }
 
@@ -317,7 +319,7 @@ function judge(
       lengths[familyOf(prefix)].add(lengthOf(prefix))
     }
   }
-  const advertised = new Map<Prefix, Party[]>()
+  const advertised = new Map<Prefix, Claimant[]>()
   const drafts = speakers.map(({ origin, candidate, record }) => {
     const { certificate, grants, party } = candidate
     const own = judgeRecord(origin, fabric, certificate, record)
@@ -332,14 +334,15 @@ function judge(
   const gateways = drafts.map(({ origin, candidate, record, own, prefixes }) => {
     const { party } = candidate
     const objections = new Objections(origin, party.name)
+    const shared: Prefix[] = []
     const effective = prefixes.filter((prefix) => {
-      const holder = lowest(advertised.get(prefix) ?? [])
-      if (holder === undefined || holder.site === party.site) return true
-      conflict.refuseTwoSites(objections, party.name, prefix, holder)
-      return false
+      const claim = claimOf(party, advertised.get(prefix) ?? [])
+      if (!claim.stands) conflict.refuseTwoSites(objections, party.name, prefix, claim)
+      else if (claim.isShared) shared.push(prefix)
+      return claim.stands
     })
     refusals.push(...objections.list)
-    return gatewayOf(candidate, record, own, effective)
+    return gatewayOf(candidate, record, own, { prefixes: effective, shared })
   })
   const tenures = { identities: identityHolders, numbers: numberHolders, tunnelKeys }
   return { snapshot: { fabric, ...mapsOf(gateways) }, tenures }

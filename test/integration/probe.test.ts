@@ -7,6 +7,7 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { address } from '../../agent/model/prefix.ts'
+import type { Word } from '../../agent/probe/port.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
 import {
@@ -213,6 +214,10 @@ await isolated(import.meta.url, async (directory) => {
     joinBy(device, machine)
     t.ok(await near.becomes(device, 'up'))
     t.ok(await until(() => far.news.at(-1)?.state === 'up'), 'the other end, too')
+    const isReturning = ({ word }: { readonly word?: Word | undefined }): boolean => word?.returning === true
+    t.ok(await until(() => far.news.some(isReturning)), 'each end says that the path is down for it')
+    t.ok(await until(() => far.news.at(-1)?.word?.returning === undefined), 'and when that is over')
+    t.ok(await until(() => near.last(device)?.word?.returning === undefined))
     near.engine.stop()
   })
 
@@ -220,6 +225,7 @@ await isolated(import.meta.url, async (directory) => {
     const near = new Near({ draining: false, notForwarding: false, weight: 3, serial: 1_763_700_000_000 })
     near.engine.setPaths([pathTo(device)])
     t.ok(await near.becomes(device, 'up'))
+    t.ok(await until(() => near.last(device)?.word?.returning === undefined))
     t.same(near.last(device)?.word, quiet)
     const word = { draining: true, notForwarding: true, weight: 65_535, serial: Number.MAX_SAFE_INTEGER }
     await far.order({ word })

@@ -13,8 +13,8 @@ import { isRefusal, parseDocument } from '../../agent/trust/parse.ts'
 import { subjectOf } from '../../agent/trust/subject.ts'
 import { verify } from '../../agent/trust/verify.ts'
 import type { Held, Verdict } from '../../agent/trust/verify.ts'
-import { delivered, ground, identityKeyOf, moment, voucherKeyOf } from '../support/documents.ts'
-import { bagOf, chain, file, names, voucherFile } from '../support/ledger-bag.ts'
+import { delivered, fabricOf, ground, identityKeyOf, moment, voucherKeyOf } from '../support/documents.ts'
+import { bagOf, chain, file, names, sharingFile, voucherFile } from '../support/ledger-bag.ts'
 
 /** Which documents are in force, written as simply as can be: all files and all that counted, judged anew each time. */
 class Model {
@@ -106,6 +106,8 @@ function outcomes(bag: fc.Arbitrary<Bag>, numRuns: number): ReadonlyMap<string, 
         const [got, should] = [sorted(admission.refusals), sorted(wanted.refusals)]
         if (got.join('\n') !== should.join('\n'))
           throw new Error(`refusals\n${got.join('\n')}\n---\n${should.join('\n')}`)
+        for (const { shared } of wanted.snapshot?.gateways.values() ?? [])
+          if (shared !== undefined) seen.set('shared', (seen.get('shared') ?? 0) + 1)
         for (const { rule, reason } of wanted.refusals) {
           seen.set(rule, (seen.get(rule) ?? 0) + 1)
           if (reason.includes('had it first')) seen.set(`${rule} held`, 1)
@@ -164,6 +166,14 @@ void t.test('with vouchers, too', (t) => {
   const seen = outcomes(bagOf(voucherFile, ['claims/g4.jws', 'vouchers/g5.jws']), Math.ceil(runs / 2))
   for (const rule of ['voucher', 'voucher-ended', 'claim-conflict', 'authority', 'rollback', 'equivocation'])
     t.ok(seen.has(rule), `the rule ${rule} came up`)
+  t.end()
+})
+
+void t.test('with prefixes that sites share, too', (t) => {
+  const fabric = fc.constant(delivered({ type: 'fabric', payload: fabricOf() }))
+  const some = fc.oneof({ weight: 1, arbitrary: fabric }, { weight: 12, arbitrary: sharingFile })
+  const seen = outcomes(bagOf(some), Math.ceil(runs / 6))
+  for (const what of ['shared', 'two-sites']) t.ok((seen.get(what) ?? 0) > 20, `${what} came up`)
   t.end()
 })
 

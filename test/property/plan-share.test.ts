@@ -26,7 +26,7 @@ import type { GatewayText } from '../support/plan-input.ts'
 
 const pick = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
 
-/** Number, name, plane; prefixes are those of the site, so that no two sites share one. */
+/** Number, name, plane; prefixes are those of the site, and some that sites share. */
 const seats = [
   [1, 's1-a', 0],
   [2, 's1-b', 1],
@@ -43,6 +43,14 @@ const sitePrefixes = (n: string): readonly string[] => [
   `fd00:${n}::/48`,
   `10.1.${n}9.0/24`,
 ]
+/** Site 1 is our own. */
+const sharedPrefixes = (n: string): readonly string[] =>
+  [
+    ['10.200.0.0/16', '1234'],
+    ['10.200.3.0/24', '234'],
+    ['fd00:200::/48', '24'],
+    ['10.201.0.0/16', '34'],
+  ].flatMap(([text = '', sites = '']) => (sites.includes(n) ? [text] : []))
 
 interface Seat {
   readonly kind: 'gateway'
@@ -61,7 +69,7 @@ const gatewayText = (seat: number): fc.Arbitrary<GatewayText> => {
   const site = name.slice(1, 2)
   return fc.record({
     plane: pick(plane),
-    prefixes: fc.subarray([...sitePrefixes(site)]),
+    prefixes: fc.subarray([...sitePrefixes(site), ...sharedPrefixes(site)]),
     certified: fc.subarray([...sitePrefixes(site), `192.168.${site}.0/25`]),
     endpoints: pick(
       [`internet 192.0.2.${number}`],
@@ -177,7 +185,10 @@ const fabric: Partial<Fabric> = {
 }
 const first = inputWith({
   gateways: seats.map(([number, name, plane]) =>
-    gatewayWith(number, name, { plane, prefixes: sitePrefixes(name.slice(1, 2)).slice(0, 2) }),
+    gatewayWith(number, name, {
+      plane,
+      prefixes: [...sitePrefixes(name.slice(1, 2)).slice(0, 2), ...sharedPrefixes(name.slice(1, 2)).slice(1)],
+    }),
   ),
   fabric,
   own: {

@@ -5,7 +5,7 @@
  */
 import fc from 'fast-check'
 import { prefixPool } from './world.ts'
-import type { World, WorldGateway } from './world.ts'
+import type { Holding, World, WorldGateway } from './world.ts'
 
 const seed = Number(process.env['LINKSPAN_SEED'] ?? 1763700000)
 
@@ -46,7 +46,11 @@ export const worldGateway: fc.Arbitrary<WorldGateway> = fc.record({
   moved: seldom,
 })
 
-const holding = fc.record({ site: fc.integer({ min: -1, max: 5 }), by: fc.integer({ min: 1, max: 15 }) })
+const holding: fc.Arbitrary<Holding> = fc.record({
+  site: fc.integer({ min: -1, max: 5 }),
+  by: fc.integer({ min: 1, max: 15 }),
+  also: fc.constantFrom(-1, -1, -1, 0, 1, 2, 3),
+})
 const mesh = fc.constantFrom('all' as const, 'all' as const, 'all' as const, 'hub' as const, 'label' as const)
 const down = fc.uniqueArray(index(72), { maxLength: 12 })
 const host = fc.record({
@@ -82,7 +86,7 @@ export type Edit =
   | {
       readonly edit: 'prefix'
       readonly at: number
-      readonly to: { readonly site: number; readonly by: number }
+      readonly to: Holding
     }
   | { readonly edit: 'world'; readonly to: Partial<World> }
 

@@ -1,4 +1,5 @@
 /** Conformance: what only one gateway, or one site, can have. Who had it keeps it; where two come at once, neither gets it. */
+import type { Document } from '../../agent/model/document.ts'
 import { prefix } from '../../agent/model/prefix.ts'
 import { verify } from '../../agent/trust/verify.ts'
 import { advertising, by, gateway, one } from './conformance.ts'
@@ -124,6 +125,13 @@ const planes: readonly Row[] = [
 const both = { prefixes: [{ prefix: prefix('10.1.0.0/16') }, { prefix: prefix('10.2.0.0/16') }] }
 const bothAdvertised = { prefixes: both.prefixes.map((grant) => grant.prefix) }
 
+/** A gateway that is granted `shared`; all but the first with the prefix of the first. */
+function sharing(number: number, certificate: { readonly serial?: number } = {}): readonly Document[] {
+  return number === 1
+    ? gateway(1, { ...certificate, grants: ['shared'] })
+    : gateway(number, { ...both, ...certificate, grants: ['shared'] }, bothAdvertised)
+}
+
 const sites: readonly Row[] = [
   {
     rule: 'two-sites',
@@ -140,13 +148,117 @@ const sites: readonly Row[] = [
   },
   {
     rule: 'two-sites',
-    what: 'both granted it as shared: one site at a time has it, that of the lower number',
+    what: 'both granted `shared`: it stands at both, and the plan uses one at a time',
+    documents: [fabric(), ...sharing(1), ...sharing(2)],
+    verdict: {
+      left: 'g1 g2',
+      prefixes: { g1: '10.1.0.0/16', g2: '10.1.0.0/16 10.2.0.0/16' },
+      shared: { g1: '10.1.0.0/16', g2: '10.1.0.0/16' },
+    },
+  },
+  {
+    rule: 'two-sites',
+    what: 'only the lower number is granted `shared`',
+    documents: [fabric(), ...sharing(1), ...gateway(2, both, bothAdvertised)],
+    verdict: {
+      left: 'g1 g2',
+      refused: 'two-sites g2',
+      prefixes: { g1: '10.1.0.0/16', g2: '10.2.0.0/16' },
+      shared: { g1: '', g2: '' },
+      says: /advertises it by g1, number 1/,
+    },
+  },
+  {
+    rule: 'two-sites',
+    what: 'only the higher number is granted `shared`',
+    documents: [...one, ...sharing(2)],
+    verdict: { left: 'g1 g2', refused: 'two-sites g2', prefixes: { g1: '10.1.0.0/16', g2: '10.2.0.0/16' } },
+  },
+  {
+    rule: 'two-sites',
+    what: 'the grant comes later: the other site is let in',
+    before: [...one, ...sharing(2)],
+    documents: [fabric(), ...sharing(1, { serial: 9 }), ...sharing(2)],
+    verdict: { left: 'g1 g2', shared: { g1: '10.1.0.0/16', g2: '10.1.0.0/16' } },
+  },
+  {
+    rule: 'two-sites',
+    what: 'the grant is taken away: the other site goes out',
+    before: [fabric(), ...sharing(1), ...sharing(2)],
+    documents: [fabric(), ...gateway(1, { serial: 9 }), ...sharing(2)],
+    verdict: { left: 'g1 g2', refused: 'two-sites g2', shared: { g1: '', g2: '' } },
+  },
+  {
+    rule: 'two-sites',
+    what: 'one gateway of the site with the lowest number has no grant: the site has it alone',
     documents: [
       fabric(),
-      ...gateway(1, { grants: ['shared'] }),
-      ...gateway(2, { ...both, grants: ['shared'] }, bothAdvertised),
+      ...sharing(1),
+      ...gateway(
+        3,
+        { prefixes: [{ prefix: prefix('10.1.0.0/16') }], site: sameSite, plane: 1 },
+        { prefixes: [prefix('10.1.0.0/16')] },
+      ),
+      ...sharing(2),
     ],
-    verdict: { left: 'g1 g2', refused: 'two-sites g2', prefixes: { g1: '10.1.0.0/16', g2: '10.2.0.0/16' } },
+    verdict: {
+      left: 'g1 g2 g3',
+      refused: 'two-sites g2',
+      prefixes: { g1: '10.1.0.0/16', g2: '10.2.0.0/16', g3: '10.1.0.0/16' },
+    },
+  },
+  {
+    rule: 'two-sites',
+    what: 'one gateway of the other site has no grant: it loses its claim alone',
+    documents: [
+      fabric(),
+      ...sharing(1),
+      ...sharing(2),
+      ...gateway(3, { ...both, site: certificateOf(2).site, plane: 1 }, bothAdvertised),
+    ],
+    verdict: {
+      left: 'g1 g2 g3',
+      refused: 'two-sites g3',
+      prefixes: { g2: '10.1.0.0/16 10.2.0.0/16', g3: '10.2.0.0/16' },
+      shared: { g1: '10.1.0.0/16', g2: '10.1.0.0/16', g3: '' },
+    },
+  },
+  {
+    rule: 'two-sites',
+    what: 'of three sites two are granted `shared`: the third loses its claim alone',
+    documents: [fabric(), ...sharing(1), ...gateway(2, both, bothAdvertised), ...sharing(3)],
+    verdict: {
+      left: 'g1 g2 g3',
+      refused: 'two-sites g2, two-sites g3',
+      shared: { g1: '10.1.0.0/16', g2: '', g3: '10.1.0.0/16' },
+    },
+  },
+  {
+    rule: 'two-sites',
+    what: 'the grant and no rival: nothing is shared',
+    documents: [fabric(), ...sharing(1)],
+    verdict: { left: 'g1', shared: { g1: '' } },
+  },
+  {
+    rule: 'two-sites',
+    what: 'who shared it withdraws: nothing is shared any more',
+    before: [fabric(), ...sharing(1), ...sharing(2)],
+    documents: [record(2, { ...bothAdvertised, serial: 9, state: 'withdrawn' })],
+    verdict: { left: 'g1', shared: { g1: '' } },
+  },
+  {
+    rule: 'other-site',
+    what: 'a more-specific by maxLength inside space that sites share is inside space of another site',
+    documents: [
+      fabric(),
+      ...sharing(1),
+      ...gateway(
+        2,
+        { prefixes: [{ prefix: prefix('10.1.0.0/16'), maxLength: 24 }], grants: ['shared'] },
+        { prefixes: [prefix('10.1.0.0/16'), prefix('10.1.5.0/24')] },
+      ),
+    ],
+    verdict: { left: 'g1 g2', refused: 'other-site g2', prefixes: { g2: '10.1.0.0/16' } },
   },
   {
     rule: 'two-sites',

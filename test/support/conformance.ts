@@ -7,7 +7,7 @@ import type { KeyObject } from 'node:crypto'
 import t from 'tap'
 import type { Delivered, Document } from '../../agent/model/document.ts'
 import type { Certificate, GatewayRecord } from '../../agent/model/fabric.ts'
-import type { Snapshot } from '../../agent/model/gateway.ts'
+import type { Gateway, Snapshot } from '../../agent/model/gateway.ts'
 import { prefix } from '../../agent/model/prefix.ts'
 import { digestOf, seal } from '../../agent/trust/envelope.ts'
 import { Ledger } from '../../agent/trust/ledger.ts'
@@ -48,6 +48,8 @@ export interface Row {
     readonly refused?: string
     /** Prefixes of the gateways for which it matters. */
     readonly prefixes?: Readonly<Record<string, string>>
+    /** Those of them that other sites have as well. */
+    readonly shared?: Readonly<Record<string, string>>
     /** Those left that only close what they had opened. */
     readonly barred?: string
     /** The reason of some refusal. */
@@ -208,32 +210,42 @@ interface Outcome {
   readonly left: readonly string[]
   readonly refused: readonly string[]
   readonly prefixes: Readonly<Record<string, string>>
+  readonly shared: Readonly<Record<string, string>>
   readonly barred: readonly string[]
 }
 
-function outcomeOf({ left, refused = '', prefixes = {}, barred = '' }: Row['verdict']): Outcome {
+function outcomeOf({ left, refused = '', prefixes = {}, shared = {}, barred = '' }: Row['verdict']): Outcome {
   const words = (text: string, between: string): string[] =>
     text
       .split(between)
       .filter((word) => word !== '')
       .sort()
-  return { left: words(left, ' '), refused: words(refused, ', '), prefixes, barred: words(barred, ' ') }
+  return {
+    left: words(left, ' '),
+    refused: words(refused, ', '),
+    prefixes,
+    shared,
+    barred: words(barred, ' '),
+  }
 }
 
 function outcome(
   { snapshot, refusals }: { readonly snapshot: Snapshot | undefined; readonly refusals: readonly Refusal[] },
-  { prefixes = {} }: Row['verdict'],
+  { prefixes = {}, shared = {} }: Row['verdict'],
 ): Outcome {
   const gateways = [...(snapshot?.gateways.values() ?? [])]
+  const of = (names: object, what: (gateway: Gateway) => readonly string[]): Record<string, string> =>
+    Object.fromEntries(
+      Object.keys(names).map((name) => {
+        const gateway = snapshot?.gateways.get(name)
+        return [name, gateway === undefined ? 'not in it' : what(gateway).join(' ')]
+      }),
+    )
   return {
     left: gateways.map(({ name }) => name).sort(),
     refused: refusals.map((refusal) => `${refusal.rule} ${refusal.gateway ?? ''}`.trim()).sort(),
-    prefixes: Object.fromEntries(
-      Object.keys(prefixes).map((name) => [
-        name,
-        snapshot?.gateways.get(name)?.prefixes.join(' ') ?? 'not in it',
-      ]),
-    ),
+    prefixes: of(prefixes, (gateway) => gateway.prefixes),
+    shared: of(shared, (gateway) => gateway.shared ?? []),
     barred: gateways.flatMap(({ name, barred }) => (barred === true ? [name] : [])).sort(),
   }
 }

@@ -91,7 +91,7 @@ const certificateDocument: fc.Arbitrary<Document> = fc
         [{ name: 'lan' }],
         [{ name: 'blue', prefixes: [prefix('10.50.0.0/16')] }],
       ),
-      grants: pick<Certificate['grants']>([], [], ['defaultRoute']),
+      grants: pick<Certificate['grants']>([], ['shared'], ['defaultRoute']),
     }),
   )
   .map(([gateway, { identity, ...change }]) => ({
@@ -227,6 +227,34 @@ export const voucherFile: fc.Arbitrary<Delivered> = fc.oneof(
   { weight: 4, arbitrary: claimFile },
   { weight: 1, arbitrary: pick(4, 5).map((of) => delivered({ type: 'record', payload: recordOf(of) })) },
 )
+
+/** Documents in order, of gateways of three sites that all want the same: who may share it with whom comes and goes. */
+export const sharingFile: fc.Arbitrary<Delivered> = fc
+  .record({
+    gateway: number,
+    serial,
+    site: pick('s1', 's2', 's3'),
+    open: fc.boolean(),
+    prefixes: fc.subarray(advertised.slice(0, 4)),
+    grants: pick<Certificate['grants']>([], ['shared'], ['shared'], ['shared']),
+    state: pick<GatewayRecord['state']>('active', 'active', 'active', 'withdrawn', 'draining'),
+    isCertificate: fc.boolean(),
+  })
+  .map(({ gateway, serial: of, site, open, prefixes, grants, state, isCertificate }) => {
+    const change = { serial: of, grants, plane: gateway % 4 }
+    const place = { site: { name: site, provider: '', region: '', labels: {} } }
+    const certified = advertised
+      .slice(0, 4)
+      .map((one) => ({ prefix: one, ...(open ? { maxLength: 25 } : {}) }))
+    return delivered(
+      isCertificate
+        ? {
+            type: 'certificate',
+            payload: certificateOf(gateway, { ...change, ...place, prefixes: certified }),
+          }
+        : { type: 'record', payload: recordOf(gateway, { serial: of, prefixes, state }) },
+    )
+  })
 
 export const bagOf = (of: fc.Arbitrary<Delivered>, places: readonly string[] = []): fc.Arbitrary<Bag> =>
   fc

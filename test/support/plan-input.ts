@@ -95,12 +95,24 @@ function endpointWith(text: string): Endpoint {
 }
 
 export function snapshotWith(gateways: readonly Gateway[], fabric = fabricWith()): Snapshot {
-  const byName = [...gateways].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const marked = gateways.map((gateway) => markedAmong(gateways, gateway))
+  const byName = [...marked].sort((a, b) => (a.name < b.name ? -1 : 1))
   const sites = new Map<string, Gateway[]>()
-  for (const gateway of [...gateways].sort((a, b) => a.number - b.number)) {
+  for (const gateway of [...marked].sort((a, b) => a.number - b.number)) {
     sites.set(gateway.site.name, [...(sites.get(gateway.site.name) ?? []), gateway])
   }
   return { fabric, gateways: new Map(byName.map((gateway) => [gateway.name, gateway])), sites }
+}
+
+/** What several sites have is shared by all of them. The same object where nothing of that is different. */
+function markedAmong(all: readonly Gateway[], gateway: Gateway): Gateway {
+  const elsewhere = all.filter(({ site }) => site.name !== gateway.site.name)
+  const shared = gateway.prefixes.filter((one) => elsewhere.some(({ prefixes }) => prefixes.includes(one)))
+  if (shared.join() === (gateway.shared ?? []).join()) return gateway
+  const marked: { -readonly [K in keyof Gateway]: Gateway[K] } = { ...gateway }
+  delete marked.shared
+  if (shared.length > 0) marked.shared = shared
+  return marked
 }
 
 /** `eth0 10.1.0.5/24 203.0.113.9/32`, with `mtu=9001`, `down`, `ra=1`, `default` anywhere behind the name. */

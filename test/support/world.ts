@@ -64,11 +64,19 @@ export interface WorldGateway {
   readonly moved: boolean
 }
 
+/** Who has a prefix: a site, with a bit for each of its gateways that originates it; and another one that shares it. */
+export interface Holding {
+  readonly site: number
+  readonly by: number
+  /** -1: none. */
+  readonly also: number
+}
+
 export interface World {
   /** Gateways by site; the first of the first site is this one. */
   readonly sites: readonly (readonly WorldGateway[])[]
-  /** By position in prefixPool: the site that has it, and a bit for each of its gateways that originates it. */
-  readonly prefixes: readonly { readonly site: number; readonly by: number }[]
+  /** By position in prefixPool. */
+  readonly prefixes: readonly Holding[]
   readonly mesh: 'all' | 'hub' | 'label'
   readonly underlays: number
   readonly networks: number
@@ -143,8 +151,8 @@ function gatewayDocuments(
   const name = gatewayName(site, plane)
   const number = numberOf(site, plane)
   const prefixes = prefixPool.filter((_, i) => {
-    const { site: holder, by } = world.prefixes[i] ?? { site: -1, by: 0 }
-    return holder === site && (by & (1 << plane)) !== 0
+    const { site: holder, by, also } = world.prefixes[i] ?? { site: -1, by: 0, also: -1 }
+    return (holder === site || also === site) && (by & (1 << plane)) !== 0
   })
   const networks = networkNames
     .slice(0, world.networks)
@@ -163,6 +171,7 @@ function gatewayDocuments(
         notAfter: 4102444800000,
         prefixes: prefixes.map((one) => ({ prefix: one })),
         networks,
+        grants: ['shared'],
       }),
     },
     {

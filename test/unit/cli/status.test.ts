@@ -168,10 +168,15 @@ void t.test('routes', (t) => {
       src: '10.1.0.1',
     },
     { prefix: '100.127.0.0/16', type: 'unreachable' },
+    { prefix: '10.9.0.0/16', type: 'unicast', site: 's2', reason: 'shared with s1: a is down' },
     { prefix: '10.1.0.0/16', type: 'not installed', site: 's3', reason: 'our own site originates it' },
   ])
   t.match(text, '10.2.0.0/16     s2             a,b       ls-wg0,ls-wg1  1440  10.1.0.1')
   t.match(text, '100.127.0.0/16  (unreachable)')
+  t.match(
+    text,
+    'Of several sites, one at a time is used\n  10.9.0.0/16  site s2  shared with s1: a is down\n\n',
+  )
   t.match(text, 'Not installed here\n  10.1.0.0/16  site s3  our own site originates it')
   t.end()
 })

@@ -128,6 +128,11 @@ void t.test('the far gateway’s own word makes it unfit, never down', (t) => {
     reasons: ['it says that it does not forward', 'it is being drained'],
   })
   t.equal(judge({ ...well, probe: 'down', word: both }, unmeasured).standing, 'down')
+  t.match(judge({ ...well, word: { ...word, draining: false, returning: true } }, unmeasured), {
+    condition: 'up',
+    standing: 'not-forwarding',
+    reasons: ['for it this path is down, or was until a moment ago'],
+  })
   t.end()
 })
 

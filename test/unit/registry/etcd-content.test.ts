@@ -9,6 +9,8 @@ import { EtcdOutbox } from '../../../agent/registry/etcd-outbox.ts'
 import { pause } from '../../../agent/pause.ts'
 import { backoffMs } from '../../../agent/registry/etcd-backoff.ts'
 import { EtcdRegistry } from '../../../agent/registry/etcd.ts'
+import { bagSteps } from '../../../agent/registry/https-source.ts'
+import { drained } from '../../../agent/trust/voucher.ts'
 
 const prefix = '/linkspan/prod'
 
@@ -22,6 +24,18 @@ function objects(reasons: readonly Reason[]): string[] {
 
 function bytes(length: number): Uint8Array {
   return new Uint8Array(length)
+}
+
+/** What comes of it, and in how many pieces; `between` is called after the first. */
+function pieces<T>(
+  steps: Generator<void, T>,
+  between: () => void = () => undefined,
+): { readonly value: T; readonly count: number } {
+  for (let count = 1; ; count++) {
+    const { done, value } = steps.next()
+    if (done === true) return { value, count }
+    if (count === 1) between()
+  }
 }
 
 void t.test('names of keys', (t) => {
@@ -119,15 +133,15 @@ void t.test('all together are too long', (t) => {
   t.equal(known.put('k/b', 2, bytes(930)), true)
   t.equal(known.put('k/c', 3, bytes(10)), false)
   t.same(objects(known.unreadable), [`etcd:${prefix}`], 'not even its key is kept')
-  t.same(known.differences(new Map([['k/a', 1], ['k/b', 2], ['k/c', 3]])), { changed: [], gone: [] }) // prettier-ignore
+  t.same(drained(known.differences(new Map([['k/a', 1], ['k/b', 2], ['k/c', 3]]))), { changed: [], gone: [] }) // prettier-ignore
   t.equal(known.put('k/b', 4, bytes(950)), false, 'a longer one in place of another')
   t.same(known.unreadable.map(({ reason }) => reason.slice(0, 11)), ['is left out', 'more keys a']) // prettier-ignore
   t.equal(known.put('k/b', 5, bytes(500)), true, 'a shorter one')
   const present = new Map([['k/a', 1], ['k/b', 5], ['k/c', 3]]) // prettier-ignore
-  t.same(known.differences(present), { changed: ['k/c'], gone: [] }, 'there is room again')
+  t.same(drained(known.differences(present)), { changed: ['k/c'], gone: [] }, 'there is room again')
   t.equal(known.put('k/c', 3, bytes(10)), true)
   t.same(known.unreadable, [])
-  t.same(known.differences(present), { changed: [], gone: [] })
+  t.same(drained(known.differences(present)), { changed: [], gone: [] })
   t.end()
 })
 
@@ -137,7 +151,7 @@ void t.test('what differs', (t) => {
   known.put('k/d', 4, undefined)
   const present = new Map([['k/a', 1], ['k/b', 7], ['k/d', 4], ['k/e', 8], ['x'.repeat(2000), 9]]) // prettier-ignore
   // One that was refused may have become shorter without a word.
-  t.same(known.differences(present), { changed: ['k/b', 'k/d', 'k/e'], gone: ['k/c'] })
+  t.same(drained(known.differences(present)), { changed: ['k/b', 'k/d', 'k/e'], gone: ['k/c'] })
   t.same(objects(known.unreadable), ['etcd:k/d', `etcd:${prefix}`])
   t.end()
 })
@@ -151,34 +165,65 @@ void t.test('a flood of keys costs no more than is allowed', (t) => {
   t.end()
 })
 
+void t.test('many are gone through in pieces', (t) => {
+  const many = 100_000
+  const known = content({ bagBytes: 1 << 30 })
+  const present = new Map<string, number>()
+  for (let i = 0; i < many; i++) {
+    known.put(`k/${i}`, 1, bytes(0))
+    present.set(`k/${i + many / 2}`, 1)
+  }
+  const differences = pieces(known.differences(present))
+  t.ok(differences.count > 40, `${differences.count} pieces`)
+  t.same([differences.value.changed.length, differences.value.gone.length], [many / 2, many / 2])
+
+  const outbox = new EtcdOutbox(new AbortController().signal)
+  outbox.all(new Map([...present.keys()].map((name) => [name, bytes(1)])), () => [])
+  const bag = pieces(outbox.take(), () => {
+    outbox.put('k/late', bytes(2))
+  })
+  t.ok(bag.count > 20, `${bag.count} pieces`)
+  t.equal(bag.value?.documents.length, many)
+  t.match(drained(outbox.take()), { documents: [{ origin: 'k/late' }], complete: false }, 'the next bag')
+  for (const name of present.keys()) outbox.remove(name)
+  const lost = pieces(outbox.take())
+  t.ok(lost.count > 20 && lost.value?.gone?.length === many, `${lost.count} pieces`)
+
+  const entries = [...present.keys()].map((name) => ({ name, bytes: bytes(1) }))
+  const bundle = pieces(bagSteps(new URL('https://r.example/b'), { entries, badLines: [] }))
+  t.ok(bundle.count > 20, `${bundle.count} pieces`)
+  t.equal(bundle.value.documents.length, many)
+  t.end()
+})
+
 void t.test('an outbox says all of it once', async (t) => {
   const stop = new AbortController()
   const outbox = new EtcdOutbox(stop.signal)
   const reason: Reason = { code: 'registry-unreadable', object: 'o', reason: 'r' }
   const origin = 'etcd:k'
-  t.equal(outbox.take(), undefined)
+  t.equal(drained(outbox.take()), undefined)
   outbox.unreachable([reason])
-  t.same(outbox.take(), { documents: [], gone: [], complete: false, unreadable: [reason] })
+  t.same(drained(outbox.take()), { documents: [], gone: [], complete: false, unreadable: [reason] })
   outbox.unreachable([reason])
-  t.equal(outbox.take(), undefined, 'the same reason')
+  t.equal(drained(outbox.take()), undefined, 'the same reason')
   outbox.all(new Map([[origin, bytes(1)]]), () => [])
   outbox.put('etcd:l', bytes(2))
   outbox.put(origin, bytes(3))
   outbox.remove('etcd:l')
-  t.same(outbox.take(), {
+  t.same(drained(outbox.take()), {
     documents: [{ origin, bytes: bytes(3) }],
     complete: true,
     unreadable: [],
   })
   outbox.put(origin, bytes(1))
   outbox.remove(origin)
-  t.same(outbox.take(), { documents: [], gone: [origin], complete: false, unreadable: [] })
+  t.same(drained(outbox.take()), { documents: [], gone: [origin], complete: false, unreadable: [] })
   outbox.remove(origin)
   outbox.put(origin, bytes(1))
-  t.match(outbox.take(), { documents: [{ origin }], gone: [] })
-  t.equal(outbox.take(), undefined)
+  t.match(drained(outbox.take()), { documents: [{ origin }], gone: [] })
+  t.equal(drained(outbox.take()), undefined)
   outbox.checked()
-  t.same(outbox.take(), { documents: [], gone: [], complete: false, unreadable: [] })
+  t.same(drained(outbox.take()), { documents: [], gone: [], complete: false, unreadable: [] })
 
   await outbox.wait() // what happened before
   let woken = false
