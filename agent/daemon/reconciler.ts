@@ -23,7 +23,7 @@ import type { GroupIds } from '../plan/group-id.ts'
 import type { PlanInput, Share, ShareKey } from '../plan/input.ts'
 import { preparation, share } from '../plan/share.ts'
 import { inTurns } from './breath.ts'
-import { Calm } from './calm.ts'
+import { Calm, contextAt } from './calm.ts'
 import { Desired } from './desired.ts'
 import { Inputs } from './inputs.ts'
 import { followKernel } from './kernel-watch.ts'
@@ -66,7 +66,7 @@ export class Reconciler {
     this.schedule.rouse()
   })
   readonly #writer: Writer
-  readonly #calm = new Calm()
+  readonly #calm: Calm
   #ids: GroupIds
   /** The input that `desired` was planned from. */
   #planned: PlanInput | undefined
@@ -79,6 +79,7 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
+    this.#calm = new Calm(this.#now)
     this.#random = options.random ?? Math.random
     this.#ids = options.ids
     this.#leftovers = new Leftovers(options.ids)
@@ -245,10 +246,9 @@ export class Reconciler {
     const trusted = this.#settled && !isChange && this.troubles.isNone
     const without = trusted ? await this.#leftOut(signal) : noKinds
     if (trusted && !this.schedule.isDrift) {
-      const wanted = this.desired.objects(without)
       const stands = this.#observe(undefined, without, signal)
-      if (await this.#calm.isAsDesired(wanted, stands, this.#nowSeconds(), signal))
-        return this.#confirmed(startedAt)
+      const isCalm = await this.#calm.isAsDesired(this.desired.objects(without), stands, signal)
+      if (isCalm) return this.#confirmed(startedAt)
     }
     if (isChange) await inTurns(preparation(input), signal)
     const host = isChange ? share(input, 'host') : undefined
@@ -376,11 +376,7 @@ export class Reconciler {
     observed: readonly (readonly KernelObject[])[],
     signal: AbortSignal,
   ): Promise<Diff> {
-    return inTurns(diffSteps(desired, flat(observed), { nowSeconds: this.#nowSeconds() }), signal)
-  }
-
-  #nowSeconds(): number {
-    return Math.floor(this.#now() / 1000)
+    return inTurns(diffSteps(desired, flat(observed), contextAt(this.#now())), signal)
   }
 
   /** Leftovers are known by all that stands, so that while some are held nothing is left out but the firewall. */

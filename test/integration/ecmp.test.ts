@@ -33,7 +33,7 @@ await isolated(import.meta.url, async (directory) => {
   const [a, b, c] = [await gateway('gw-2a', 2, 1), await gateway('gw-2b', 2, 2), await gateway('gw-2c', 2, 3)]
   const from = await lab.host('host-1', 'site-1', ['10.1.0.10/24'], ['10.1.0.1'])
   const to = await lab.host('host-2', 'site-2', ['10.2.0.10/24'], ['10.2.0.1'])
-  lab.writeFabric([
+  await lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: wan } ]',
   ])

@@ -35,7 +35,7 @@ await isolated(import.meta.url, async (directory) => {
   const [left, right] = [await gateway(1), await gateway(2)]
   const [leftHost, rightHost] = [await lab.siteHost(1), await lab.siteHost(2)]
   const lan = await addLan({ lab, left, right, leftHost, rightHost })
-  lab.writeFabric([
+  await lab.writeFabric([
     'overlay: { ipv4: 100.127.0.0/16, ipv6: "fd4c:53aa:bb00::/48" }',
     'underlays: [ { name: dx }, { name: wan } ]',
     'prefer: [ dx, wan ]',

@@ -36,7 +36,7 @@ await isolated(import.meta.url, async (directory) => {
   const [one, two, three] = [await site(1), await site(2), await site(3)]
   const client = await lab.siteHost(1)
   const service = await lab.hostOn('service', lab.segment('service'), ['10.9.0.10/24'])
-  lab.writeFabric(['overlay: { ipv4: 100.127.0.0/16 }', 'underlays: [ { name: wan } ]'])
+  await lab.writeFabric(['overlay: { ipv4: 100.127.0.0/16 }', 'underlays: [ { name: wan } ]'])
   const shared = ['--grant', 'shared']
   await lab.enrol({ 'gw-2': shared, 'gw-3': shared })
   for (const gateway of [one, two, three]) await gateway.untilUp(2)
