@@ -17,6 +17,7 @@ import type {
   ProbeProfile,
   ProbeState,
   Report,
+  TrialVerdict,
   Word,
 } from '../../agent/probe/port.ts'
 import { ip } from './command.ts'
@@ -46,6 +47,7 @@ export class Near {
   /** When each came, on the clock of performance.now(). */
   readonly heardMs: number[] = []
   readonly reports: Report[] = []
+  readonly verdicts: { readonly id: string; readonly trial: number; readonly verdict: TrialVerdict }[] = []
 
   constructor(word: Word = quiet) {
     this.engine = startProbes(probes(), port, word, {
@@ -54,6 +56,7 @@ export class Near {
         this.heardMs.push(performance.now())
       },
       onReport: (report) => this.reports.push(report),
+      onVerdict: (id, trial, verdict) => this.verdicts.push({ id, trial, verdict }),
     })
   }
 

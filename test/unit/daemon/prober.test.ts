@@ -6,12 +6,20 @@ import { PathMemory } from '../../../agent/daemon/path-memory.ts'
 import { Prober } from '../../../agent/daemon/prober.ts'
 import type { PathState } from '../../../agent/model/path-state.ts'
 import type { PlanInput } from '../../../agent/plan/input.ts'
-import type { PathNews, ProbedPath, ProbeEngine, ProbeEvents, Word } from '../../../agent/probe/port.ts'
+import type {
+  PathNews,
+  ProbedPath,
+  ProbeEngine,
+  ProbeEvents,
+  SizeTrial,
+  Word,
+} from '../../../agent/probe/port.ts'
 import { gatewayWith, inputWith } from '../../support/plan-input.ts'
 
 class FakeEngine implements ProbeEngine {
   readonly words: Word[] = []
   readonly paths: (readonly ProbedPath[])[] = []
+  readonly trials: SizeTrial[] = []
   stopped = false
   readonly port: number
   readonly events: ProbeEvents
@@ -24,6 +32,10 @@ class FakeEngine implements ProbeEngine {
 
   setPaths(paths: readonly ProbedPath[]): void {
     this.paths.push(paths)
+  }
+
+  ask(trials: readonly SizeTrial[]): void {
+    this.trials.push(...trials)
   }
 
   setWord(word: Word): void {
