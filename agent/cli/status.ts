@@ -159,12 +159,17 @@ function pathCells(path: PathView | undefined): readonly string[] {
 
 function pathLines(path: PathView | undefined): readonly string[] {
   if (path === undefined) return []
-  const { used, rttMs, rttMinMs = 0, rttMeanMs = 0, rttP95Ms = 0, jitterMs = 0, loss } = path
+  const { used, rttMs, rttMinMs = 0, rttMeanMs = 0, rttP95Ms = 0, jitterMs = 0, loss, mtu } = path
   const rtt =
     rttMs === undefined
       ? 'nothing measured'
       : `round trip ${rttMs} ms (last second: least ${rttMinMs}, mean ${rttMeanMs}, 95 % within ${rttP95Ms}), jitter ${jitterMs} ms`
-  return [`  path: ${used ? 'in use' : 'not in use'}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`]
+  return [
+    `  path: ${used ? 'in use' : 'not in use'}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`,
+    ...(mtu === undefined
+      ? []
+      : [`  path MTU: ${mtu} bytes in the tunnel; documents say ${path.mtuByDocuments ?? mtu}`]),
+  ]
 }
 
 function formatGateway(
