@@ -110,6 +110,28 @@ await isolated(import.meta.url, async () => {
     t.equal(await ask('six', 1400), 'answered')
   })
 
+  await t.test(
+    'while ordinary probes are lost as well nothing follows, long before the path is down',
+    async (t) => {
+      near.engine.setPaths([pathTo(device, 'six', { ...profile, downAfter: 1000 }), four])
+      const heal = cut('input', 'udp dport 18620')
+      t.equal(await ask('six', 1400, 3), 'void')
+      t.equal(near.last('six')?.state, 'up')
+      heal()
+      t.equal(await ask('six', 1400), 'answered')
+      near.engine.setPaths([pathTo(device, 'six', profile), four])
+    },
+  )
+
+  await t.test('what routes say of MTUs is no matter', async (t) => {
+    for (const on of [run, machine.run.bind(machine)]) {
+      const peer = on === run ? 2 : 1
+      on('ip', 'route', 'add', `10.9.9.${peer}/32`, 'dev', device, 'mtu', '1300')
+      on('ip', '-6', 'route', 'add', `fe80::${peer}/128`, 'dev', device, 'mtu', '1300')
+    }
+    for (const id of ['six', 'four']) t.equal(await ask(id, 1450), 'answered', id)
+  })
+
   await t.test('of two trials of a path the later one counts, and of a path that is gone none', async (t) => {
     const heal = cut('input', 'meta length > 1400')
     near.engine.ask([{ id: 'six', trial: ++last, size: 1401, tries: 20 }])

@@ -40,6 +40,8 @@ const siteOf = (gateway: Gateway): string => (gateway.name === 'gw-1' ? '2' : '1
 export interface WorldOptions {
   /** More lines of the fabric document. */
   readonly fabric?: readonly string[]
+  /** More of the second gateway. */
+  readonly prefixes?: readonly string[]
   /** More lines of each config.yml. */
   readonly config?: readonly string[]
   /** Before the agents start. */
@@ -71,6 +73,7 @@ export async function makeWorld(
     const [address, router] = sides[family][n]
     return lab.gateway(`gw-${n + 1}`, {
       ...sitePlan(n + 1),
+      prefixes: [...sitePlan(n + 1).prefixes, ...((n === 1 ? options.prefixes : undefined) ?? [])],
       underlays: { wan0: { underlay: n === 0 ? 'near' : 'far', addresses: [`${address}/${length}`] } },
       via: router,
       config: [`endpoints: [ { underlay: wan, address: "${address}" } ]`, ...(options.config ?? [])],

@@ -81,6 +81,7 @@ export class Near {
 export class Far {
   readonly process: ChildProcess
   readonly news: PathNews[] = []
+  readonly verdicts: TrialVerdict[] = []
   /** Smoothed, one a path and second. */
   readonly roundTripsMs: number[] = []
   #counters: Record<string, number> = {}
@@ -95,6 +96,7 @@ export class Far {
     createInterface({ input: this.process.stdout }).on('line', (line) => {
       const said = JSON.parse(line) as FarSaid
       if (said.news !== undefined) this.news.push(said.news)
+      if (said.verdict !== undefined) this.verdicts.push(said.verdict)
       if (said.roundTripsMs !== undefined) this.roundTripsMs.push(...said.roundTripsMs)
       if (said.counters !== undefined) this.#counters = said.counters
       if (said.done === true) this.#done++
