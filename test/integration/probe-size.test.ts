@@ -119,7 +119,9 @@ await isolated(import.meta.url, async () => {
       t.equal(near.last('six')?.state, 'up')
       heal()
       t.equal(await ask('six', 1400), 'answered')
+      await pause(500) // until ordinary probes are answered again
       near.engine.setPaths([pathTo(device, 'six', profile), four])
+      t.ok(await near.becomes('four', 'up'))
     },
   )
 
