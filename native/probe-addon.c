@@ -1,5 +1,5 @@
 /*
- * The Node-API face of probe.h. JavaScript orders (paths, word) by writing into the box; the thread tells by one call of a
+ * The Node-API face of probe.h. JavaScript orders (paths, trials, word) by writing into the box; the thread tells by one call of a
  * thread-safe function, which is not repeated until JavaScript has looked into the box.
  */
 #include <errno.h>
@@ -181,6 +181,38 @@ static napi_value paths(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* trials(engine, bytes): whole records of struct ls_probe_trial_order, more of them. */
+static napi_value trials(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2];
+	size_t count = 2, length = 0;
+	struct ls_probe_trial_order *all;
+	struct ls_probe_box *box;
+	struct engine *engine;
+	void *bytes = NULL;
+
+	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+	if (!(engine = engine_of(env, arguments[0])))
+		return NULL;
+	if (!ls_bytes_of(env, arguments[1], &bytes, &length) || length % sizeof *all)
+		return ls_throw_errno(env, EINVAL);
+	if (length == 0)
+		return NULL;
+	box = &engine->probe.box;
+	pthread_mutex_lock(&box->lock);
+	all = realloc(box->trials, box->trial_count * sizeof *all + length);
+	if (all) {
+		memcpy(all + box->trial_count, bytes, length);
+		box->trials = all;
+		box->trial_count += length / sizeof *all;
+	}
+	pthread_mutex_unlock(&box->lock);
+	if (!all)
+		return ls_throw_errno(env, ENOMEM);
+	ls_probe_wake(&engine->probe);
+	return NULL;
+}
+
 static napi_value word(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[4];
@@ -237,6 +269,7 @@ void ls_addon_probe(napi_env env, napi_value exports)
 	napi_property_descriptor properties[] = {
 		{ "probeStart", NULL, start, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "probePaths", NULL, paths, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "probeTrials", NULL, trials, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "probeWord", NULL, word, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "probeCounters", NULL, counters, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "probeStop", NULL, stop, NULL, NULL, NULL, napi_enumerable, NULL },

@@ -53,8 +53,10 @@ static bool take_probe(struct ls_probe *probe, struct ls_probe_path *path, const
 {
 	struct ls_stamp_answer answer;
 
-	if (!ls_stamp_read_answer(bytes, length, &answer) || !ls_path_answered(probe, path, answer.seq, answer.stamp, at))
+	if (!ls_stamp_read_answer(bytes, length < ROOM ? length : ROOM, &answer))
 		return false;
+	if (!ls_path_answered(probe, path, answer.seq, answer.stamp, at))
+		return ls_trial_answered(probe, path, &answer, length);
 	if (answer.word_known)
 		ls_path_word(probe, path, &answer.word);
 	return true;
@@ -96,7 +98,8 @@ static void take_from(struct ls_probe *probe, struct ls_probe_device *device, bo
 							       .msg_control = arrivals[i].control,
 							       .msg_controllen = sizeof arrivals[i].control };
 		}
-		count = recvmmsg(fd, messages, LS_BATCH, MSG_DONTWAIT, NULL);
+		/* Of a long one its length, and as much of it as we read. */
+		count = recvmmsg(fd, messages, LS_BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
 		if (count <= 0)
 			return;
 		clock_gettime(CLOCK_REALTIME, &real);

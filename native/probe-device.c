@@ -1,7 +1,8 @@
 /*
  * The sockets of one device, each bound to it: probes leave by it whatever the routes say, and nothing that arrives
  * elsewhere is even looked at. A sender on a port of its own, a reflector on the fabric's probe port, and one for echo
- * requests. At most 64 devices times three.
+ * requests. At most 64 devices times three. What they send leaves whole or not at all, whatever the routes say of MTUs
+ * (IP_PMTUDISC_PROBE): a trial of a size, or the answer to one, that was cut in two would prove nothing.
  *
  * A socket stays bound to the number of a device that is gone. So the name is looked up once a second, and when sending
  * fails, and the sockets are made anew where the number is another.
@@ -47,8 +48,10 @@ static int open_bound(const struct ls_probe_device *device, int type, int protoc
 	if (six) {
 		set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, HOPS);
 		set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
 	} else {
 		set(fd, IPPROTO_IP, IP_TTL, HOPS);
+		set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 	}
 	return fd;
 }

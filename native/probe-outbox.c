@@ -95,7 +95,7 @@ void ls_box_report(struct ls_probe *probe)
 		probe->tell(probe->teller);
 }
 
-bool ls_box_take(struct ls_probe *probe, struct ls_probe_wish **wishes, size_t *count)
+bool ls_box_take(struct ls_probe *probe, struct ls_probe_orders *orders)
 {
 	struct ls_probe_box *box = &probe->box;
 	bool stop;
@@ -103,10 +103,14 @@ bool ls_box_take(struct ls_probe *probe, struct ls_probe_wish **wishes, size_t *
 	pthread_mutex_lock(&box->lock);
 	probe->word = box->word;
 	stop = box->stop;
-	if (wishes) {
-		*wishes = box->wishes;
-		*count = box->wish_count;
+	if (orders) {
+		*orders = (struct ls_probe_orders){ .wishes = box->wishes,
+						    .wish_count = box->wish_count,
+						    .trials = box->trials,
+						    .trial_count = box->trial_count };
 		box->wishes = NULL;
+		box->trials = NULL;
+		box->trial_count = 0;
 	}
 	pthread_mutex_unlock(&box->lock);
 	return !stop;

@@ -56,7 +56,7 @@ static void clear_row(struct ls_probe_row *row)
 	row->answers = 0;
 }
 
-static void mark(struct ls_probe *probe, struct ls_probe_path *path)
+void ls_path_mark(struct ls_probe *probe, struct ls_probe_path *path)
 {
 	path->changed = true;
 	probe->any_changed = true;
@@ -85,7 +85,7 @@ static void become(struct ls_probe *probe, struct ls_probe_path *path, enum ls_p
 	path->cause = cause;
 	path->since = now;
 	path->changes++;
-	mark(probe, path);
+	ls_path_mark(probe, path);
 }
 
 static void judge_down(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
@@ -196,9 +196,11 @@ static int64_t first_deadline(const struct ls_probe_path *path)
 	return earlier(deadline(&path->probe, wait), deadline(&path->echo, wait));
 }
 
-static void set_due(struct ls_probe_path *path)
+void ls_path_set_due(struct ls_probe_path *path)
 {
-	path->due = is_gone(path) ? path->next_send : earlier(path->next_send, first_deadline(path));
+	int64_t due = is_gone(path) ? path->next_send : earlier(path->next_send, first_deadline(path));
+
+	path->due = earlier(due, path->trial.next);
 }
 
 /* A tenth of an interval before its time, as far as a fifth less than an interval has passed. */
@@ -217,17 +219,19 @@ bool ls_path_step(struct ls_probe *probe, struct ls_probe_path *path, int64_t no
 	expire(&path->probe, now - wait, &probes);
 	expire(&path->echo, now - wait, &echoes);
 	path->sample.unanswered += probes;
+	path->trial.missed += probes;
 	if (probes || echoes) {
 		judge(probe, path, now);
 		if (hurries(path))
 			path->next_send = earlier(path->next_send, path->last_send + milliseconds(path->wish.retry_ms));
 	}
+	ls_trial_step(probe, path, now);
 	if (is_full(&path->probe) || is_full(&path->echo)) {
 		path->next_send = later(path->next_send, first_deadline(path));
 		path->due = path->next_send;
 		return false;
 	}
-	set_due(path);
+	ls_path_set_due(path);
 	return ls_path_earliest(path) <= now;
 }
 
@@ -256,7 +260,7 @@ void ls_path_after_send(struct ls_probe *probe, struct ls_probe_path *path, int6
 			probe->varied = (uint32_t)(ls_random(probe) >> 48);
 		path->next_send = now + interval - interval / 5 / 65536 * probe->varied;
 	}
-	set_due(path);
+	ls_path_set_due(path);
 }
 
 /* The one that was asked, or NULL. */
@@ -281,6 +285,7 @@ bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32
 	if (path->probe.ring[seq % LS_RING].stamp != stamp || !(sent = take(&path->probe, seq)))
 		return false;
 	path->sample.answered++;
+	path->trial.heard++;
 	path->sample.late += sent->overdue;
 	ls_sample_rtt(path, later(at - sent->at, 0));
 	path->last_seen = later(path->last_seen, at);
@@ -291,7 +296,7 @@ bool ls_path_answered(struct ls_probe *probe, struct ls_probe_path *path, uint32
 	if (path->state == LS_DOWN && path->back_since == 0)
 		path->back_since = at;
 	judge(probe, path, at);
-	set_due(path);
+	ls_path_set_due(path);
 	return true;
 }
 
@@ -301,7 +306,7 @@ bool ls_path_echoed(struct ls_probe *probe, struct ls_probe_path *path, uint32_t
 		return false;
 	path->echo_heard = true;
 	judge(probe, path, at);
-	set_due(path);
+	ls_path_set_due(path);
 	return true;
 }
 
@@ -312,7 +317,7 @@ void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const stru
 		return;
 	path->word = *word;
 	path->word_known = true;
-	mark(probe, path);
+	ls_path_mark(probe, path);
 }
 
 /*
@@ -338,14 +343,15 @@ void ls_path_begin(struct ls_probe *probe, struct ls_probe_path *path, int64_t n
 {
 	path->since = now;
 	path->hold = milliseconds(path->wish.hold_ms);
+	path->trial.next = INT64_MAX;
 	path->ssid = (uint16_t)(ls_random(probe) >> 48 | 1);
 	scatter(probe, path, now);
-	set_due(path);
+	ls_path_set_due(path);
 }
 
 void ls_path_retime(struct ls_probe *probe, struct ls_probe_path *path, int64_t now)
 {
 	if (path->next_send > now + milliseconds(path->wish.interval_ms))
 		scatter(probe, path, now);
-	set_due(path);
+	ls_path_set_due(path);
 }

@@ -4,8 +4,9 @@
  * Who may ask: sockets are bound to tunnels, where cryptokey routing has proved the source. Even so nothing is answered
  * that did not come from a unicast address (link-local in IPv6) other than the one it was sent to, nor from the probe port
  * itself, since two reflectors would answer each other for ever. An answer is exactly as long as its question, and goes
- * back to where that came from. A peer has 200 answers a second and a burst of 100; all whom we do not probe share one
- * such allowance per device.
+ * back to where that came from, whole or not at all (probe-device.c), so that one that arrives proves its size for both
+ * directions. A peer has 200 answers a second and a burst of 100, and for what is longer than an ordinary probe 64 KiB a
+ * second and a burst of 256 KiB; all whom we do not probe share one such allowance per device.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 
 #define RATE 200.0
 #define BURST 100.0
+#define PADDING_RATE 65536.0
+#define PADDING_BURST 262144.0
 /* Of one device before the others have their turn. */
 #define BATCHES 4
 
@@ -38,18 +41,25 @@ struct circumstances {
 	bool known; /* the destination */
 };
 
-static bool take_token(struct ls_probe_bucket *bucket, int64_t now)
+static double refilled(double level, double seconds, double rate, double burst)
 {
-	if (bucket->at == 0)
-		bucket->tokens = BURST;
-	else
-		bucket->tokens += (double)(now - bucket->at) * RATE / LS_SECOND;
-	if (bucket->tokens > BURST)
-		bucket->tokens = BURST;
+	level += seconds * rate;
+	return level < burst ? level : burst;
+}
+
+/* Large questions use up what is theirs, and leave the ordinary ones alone. */
+static bool take_token(struct ls_probe_bucket *bucket, size_t length, int64_t now)
+{
+	double padding = length > LS_STAMP_PACKET ? (double)(length - LS_STAMP_PACKET) : 0;
+	double seconds = bucket->at ? (double)(now - bucket->at) / LS_SECOND : BURST;
+
+	bucket->tokens = refilled(bucket->tokens, seconds, RATE, BURST);
+	bucket->padding = refilled(bucket->padding, seconds, PADDING_RATE, PADDING_BURST);
 	bucket->at = now;
-	if (bucket->tokens < 1)
+	if (bucket->tokens < 1 || bucket->padding < padding)
 		return false;
 	bucket->tokens--;
+	bucket->padding -= padding;
 	return true;
 }
 
@@ -137,7 +147,7 @@ static bool answer(struct ls_probe *probe, struct ls_probe_device *device, struc
 		return false;
 	}
 	path = ls_table_peer(probe, device, source);
-	if (!take_token(path ? &path->bucket : &device->strangers, now)) {
+	if (!take_token(path ? &path->bucket : &device->strangers, length, now)) {
 		ls_count(probe, LS_COUNT_LIMITED, 1);
 		return false;
 	}

@@ -65,4 +65,6 @@ void ls_sample_row(const struct ls_probe_path *path, double *row)
 	row[LS_ROW_RTT_P95_MS] = count ? milliseconds(sorted[(count * 95 + 99) / 100 - 1]) : 0;
 	row[LS_ROW_JITTER_MS] = path->jitter / LS_MILLISECOND;
 	row[LS_ROW_SMOOTHED_MS] = milliseconds(path->smoothed);
+	row[LS_ROW_TRIAL] = path->trial.decided;
+	row[LS_ROW_VERDICT] = path->trial.verdict;
 }

@@ -27,7 +27,7 @@ static uint64_t peer_hash(const struct ls_probe *probe, const struct ls_probe_de
 	return mix(mix(high ^ probe->secret) ^ low ^ (uintptr_t)device);
 }
 
-static struct ls_probe_path *find_id(const struct ls_probe_table *table, uint32_t id)
+struct ls_probe_path *ls_table_id(const struct ls_probe_table *table, uint32_t id)
 {
 	if (table->slots == 0)
 		return NULL;
@@ -141,7 +141,7 @@ void ls_table_order(struct ls_probe *probe, const struct ls_probe_wish *wishes, 
 	struct ls_probe_path **paths = anew(NULL, count, sizeof *paths);
 
 	for (size_t i = 0; i < count; i++) {
-		struct ls_probe_path *path = find_id(table, wishes[i].id);
+		struct ls_probe_path *path = ls_table_id(table, wishes[i].id);
 
 		if (path && path->wish.epoch == wishes[i].epoch) {
 			path->wish = wishes[i];

@@ -71,12 +71,20 @@ static void once_a_second(struct ls_probe *probe)
 	ls_box_report(probe);
 }
 
-static void take_orders(struct ls_probe *probe, struct ls_probe_wish *wishes, size_t count)
+static void give_up_orders(struct ls_probe_orders *orders)
 {
-	if (!wishes)
-		return;
-	ls_table_order(probe, wishes, count, ls_now());
-	free(wishes);
+	free(orders->wishes);
+	free(orders->trials);
+}
+
+/* Paths first: a trial may be of one that is new. */
+static void take_orders(struct ls_probe *probe, struct ls_probe_orders *orders)
+{
+	if (orders->wishes)
+		ls_table_order(probe, orders->wishes, orders->wish_count, ls_now());
+	if (orders->trials)
+		ls_trial_order(probe, orders->trials, orders->trial_count, ls_now());
+	give_up_orders(orders);
 }
 
 /* When the next tick is to be, on a grid. */
@@ -108,7 +116,7 @@ static void wait_until(struct ls_probe *probe, int64_t when)
 	if (count < 0 && errno != EINTR)
 		usleep(REFUSED_MICROSECONDS);
 	/* The word first: what JavaScript has said holds for the next packet. */
-	ls_box_take(probe, NULL, NULL);
+	ls_box_take(probe, NULL);
 	for (int i = 0; i < count; i++) {
 		if (events[i].data.u64) {
 			ls_reflect(probe, (struct ls_probe_device *)(uintptr_t)events[i].data.u64);
@@ -131,16 +139,15 @@ static void *run(void *data)
 	/* Of this thread alone. With neither CAP_SYS_NICE nor LimitNICE= it waits its turn like any other. */
 	setpriority(PRIO_PROCESS, 0, NICENESS);
 	for (;;) {
-		struct ls_probe_wish *wishes = NULL;
-		size_t count = 0;
-		bool go_on = ls_box_take(probe, &wishes, &count);
+		struct ls_probe_orders orders;
+		bool go_on = ls_box_take(probe, &orders);
 		int64_t now;
 
 		if (!go_on) {
-			free(wishes);
+			give_up_orders(&orders);
 			return NULL;
 		}
-		take_orders(probe, wishes, count);
+		take_orders(probe, &orders);
 		next = next_tick(probe, ls_now());
 		wait_until(probe, next < report ? next : report);
 		now = ls_now();
@@ -165,6 +172,7 @@ static void give_back(struct ls_probe *probe)
 		close(probe->answers);
 	free(probe->reflections);
 	free(probe->box.wishes);
+	free(probe->box.trials);
 	free(probe->box.news.values);
 	free(probe->box.report.values);
 	pthread_mutex_destroy(&probe->box.lock);

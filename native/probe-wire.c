@@ -103,6 +103,17 @@ void ls_stamp_write(uint8_t *packet, uint32_t seq, uint64_t stamp, uint16_t erro
 	put_word(tlv + TLV_HEAD, word);
 }
 
+void ls_stamp_pad(uint8_t *packet, size_t length)
+{
+	uint8_t *tlv = packet + LS_STAMP_PACKET;
+	size_t value = length - LS_STAMP_PACKET - TLV_HEAD;
+
+	tlv[0] = TLV_UNRECOGNISED;
+	tlv[1] = TLV_PADDING;
+	put16(tlv + 2, (uint16_t)value);
+	memset(tlv + TLV_HEAD, 0, value);
+}
+
 void ls_stamp_set_time(uint8_t *packet, uint64_t stamp)
 {
 	put64(packet + 4, stamp);

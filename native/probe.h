@@ -6,6 +6,7 @@
  *   probe-clock.c     three clocks, and what is known of their errors
  *   probe-device.c    the sockets of one device
  *   probe-path.c      one path: schedule, what counts as unanswered, up and down
+ *   probe-trial.c     does a packet of this size pass?
  *   probe-sample.c    what a path measured since the last report
  *   probe-table.c     all paths: by id, by device and address, by who is due next
  *   probe-send.c      probes and echo requests, in batches
@@ -44,6 +45,8 @@
 /* Probes of a path whose answers are still recognised. */
 #define LS_RING 32
 #define LS_SAMPLES 64
+/* Packets of one trial, at most. */
+#define LS_TRIES 24
 
 /* Set here and not by JavaScript: for who says it, this path is down, or was until a moment ago. */
 #define LS_WORD_RETURNING 4
@@ -72,6 +75,18 @@ struct ls_probe_wish {
 	uint32_t hold_limit_ms;
 };
 
+/* Of a path: ask whether packets of `size` bytes, inner IP header and all, pass there and back. */
+struct ls_probe_trial_order {
+	uint32_t id;
+	uint32_t epoch;
+	uint32_t number; /* names the verdict */
+	uint32_t size;
+	uint32_t tries;
+};
+
+/* LS_VERDICT_VOID: nothing follows, ask again. */
+enum ls_probe_verdict { LS_VERDICT_NONE, LS_VERDICT_ANSWERED, LS_VERDICT_LOST, LS_VERDICT_TOO_BIG, LS_VERDICT_VOID };
+
 enum ls_probe_state { LS_UNKNOWN, LS_UP, LS_SILENT, LS_DOWN };
 enum ls_probe_cause { LS_CAUSE_NONE, LS_CAUSE_ANSWERED, LS_CAUSE_UNANSWERED, LS_CAUSE_ECHO_ONLY, LS_CAUSE_UNSENT };
 
@@ -87,6 +102,7 @@ struct ls_probe_sent {
 struct ls_probe_bucket {
 	int64_t at;
 	double tokens;
+	double padding; /* bytes beyond what an ordinary probe has */
 };
 
 /* Since the last report that JavaScript took. */
@@ -109,6 +125,22 @@ struct ls_probe_row {
 	struct ls_probe_sent ring[LS_RING];
 };
 
+/* The question of a size that is asked, or was asked last. */
+struct ls_probe_trial {
+	uint32_t number;
+	size_t payload;
+	uint32_t tries;
+	uint32_t sent;
+	uint32_t first; /* sequence number of the first, in a session of its own */
+	uint64_t stamps[LS_TRIES];
+	uint32_t heard; /* ordinary probes answered and not, meanwhile */
+	uint32_t missed;
+	uint32_t changes; /* path->changes when it began */
+	int64_t next; /* when it goes on; INT64_MAX: it does not */
+	uint32_t decided; /* the last number with a verdict */
+	enum ls_probe_verdict verdict;
+};
+
 struct ls_probe_device;
 
 struct ls_probe_path {
@@ -117,6 +149,7 @@ struct ls_probe_path {
 	uint16_t ssid;
 	struct ls_probe_row probe;
 	struct ls_probe_row echo;
+	struct ls_probe_trial trial;
 	bool echo_heard; /* since probes went unanswered */
 	bool unsent; /* the last probe did not leave this host */
 	int64_t last_send;
@@ -177,6 +210,7 @@ enum ls_probe_counter {
 	LS_COUNT_LAST_ERRNO,
 	LS_COUNT_WAKEUPS,
 	LS_COUNT_CPU_NS,
+	LS_COUNT_TRIES,
 	LS_COUNTERS
 };
 
@@ -221,6 +255,8 @@ enum ls_probe_column {
 	LS_ROW_RTT_P95_MS,
 	LS_ROW_JITTER_MS,
 	LS_ROW_SMOOTHED_MS,
+	LS_ROW_TRIAL,
+	LS_ROW_VERDICT,
 	LS_ROW
 };
 
@@ -236,12 +272,22 @@ struct ls_probe_box {
 	struct ls_word word;
 	struct ls_probe_wish *wishes; /* the last order, until the thread takes it */
 	size_t wish_count;
+	struct ls_probe_trial_order *trials; /* ordered since the thread last took them */
+	size_t trial_count;
 	bool stop;
 	struct ls_probe_rows news; /* at most one row a path */
 	uint64_t turn; /* goes up when JavaScript takes the news */
 	struct ls_probe_rows report;
 	bool report_unread;
 	bool called; /* JavaScript has been told and has not looked yet */
+};
+
+/* What the thread takes out of the box; lists to be freed. */
+struct ls_probe_orders {
+	struct ls_probe_wish *wishes; /* NULL: the paths stay as they are */
+	size_t wish_count;
+	struct ls_probe_trial_order *trials;
+	size_t trial_count;
 };
 
 struct ls_probe {
@@ -302,6 +348,8 @@ struct ls_stamp_reflection {
 };
 void ls_stamp_write(uint8_t *packet, uint32_t seq, uint64_t stamp, uint16_t error_estimate, uint16_t ssid,
 		    const struct ls_word *word);
+/* Behind it, up to `length` bytes in all: Extra Padding (RFC 8972 section 4.1). At least 4 bytes more than a packet. */
+void ls_stamp_pad(uint8_t *packet, size_t length);
 bool ls_stamp_read_answer(const uint8_t *packet, size_t length, struct ls_stamp_answer *answer);
 /* In place; the length stays. All but the time of sending, which is set last. */
 void ls_stamp_reflect(uint8_t *packet, size_t length, struct ls_stamp_reflection *how);
@@ -318,6 +366,10 @@ void ls_device_close(struct ls_probe *probe, struct ls_probe_device *device);
 void ls_path_begin(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
 /* Its profile may be another: a shorter interval begins now. */
 void ls_path_retime(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
+/* JavaScript is to be told of it. */
+void ls_path_mark(struct ls_probe *probe, struct ls_probe_path *path);
+/* Sets path->due. */
+void ls_path_set_due(struct ls_probe_path *path);
 /* From when on it may be probed together with others. */
 int64_t ls_path_earliest(const struct ls_probe_path *path);
 /* Counts what went unanswered; true: it is time to send. Sets path->due. */
@@ -333,12 +385,22 @@ bool ls_path_echoed(struct ls_probe *probe, struct ls_probe_path *path, uint32_t
 void ls_path_word(struct ls_probe *probe, struct ls_probe_path *path, const struct ls_word *word);
 struct ls_word ls_path_own_word(const struct ls_probe *probe, const struct ls_probe_path *path, int64_t now);
 
+/* probe-trial.c */
+void ls_trial_order(struct ls_probe *probe, const struct ls_probe_trial_order *orders, size_t count, int64_t now);
+/* Sends the next packet or decides, where it is time. */
+void ls_trial_step(struct ls_probe *probe, struct ls_probe_path *path, int64_t now);
+/* False: it answers no trial. `length`: of the whole UDP payload. */
+bool ls_trial_answered(struct ls_probe *probe, struct ls_probe_path *path, const struct ls_stamp_answer *answer,
+		       size_t length);
+
 /* probe-sample.c */
 void ls_sample_rtt(struct ls_probe_path *path, int64_t rtt);
 void ls_sample_row(const struct ls_probe_path *path, double *row);
 
 /* probe-table.c */
 void ls_table_order(struct ls_probe *probe, const struct ls_probe_wish *wishes, size_t count, int64_t now);
+/* Or NULL. */
+struct ls_probe_path *ls_table_id(const struct ls_probe_table *table, uint32_t id);
 struct ls_probe_path *ls_table_peer(const struct ls_probe *probe, const struct ls_probe_device *device,
 				    const uint8_t *address);
 void ls_table_clear(struct ls_probe *probe);
@@ -360,8 +422,8 @@ uint16_t ls_read_address(const struct sockaddr_storage *from, uint8_t *address);
 /* probe-outbox.c */
 void ls_box_publish(struct ls_probe *probe);
 void ls_box_report(struct ls_probe *probe);
-/* Takes the word, and the last order with it where `wishes` is given (to be freed). False: stop. */
-bool ls_box_take(struct ls_probe *probe, struct ls_probe_wish **wishes, size_t *count);
+/* Takes the word, and what was ordered where `orders` is given. False: stop. */
+bool ls_box_take(struct ls_probe *probe, struct ls_probe_orders *orders);
 
 /* probe-thread.c */
 /* 0 or a positive errno. */

@@ -160,7 +160,7 @@ function pathCells(path: PathView | undefined): readonly string[] {
 /** `first`: the underlay that traffic to this gateway takes. */
 function pathLines(path: PathView | undefined, first: string | undefined): readonly string[] {
   if (path === undefined) return []
-  const { used, rttMs, rttMinMs = 0, rttMeanMs = 0, rttP95Ms = 0, jitterMs = 0, loss } = path
+  const { used, rttMs, rttMinMs = 0, rttMeanMs = 0, rttP95Ms = 0, jitterMs = 0, loss, mtu } = path
   const rtt =
     rttMs === undefined
       ? 'nothing measured'
@@ -168,7 +168,12 @@ function pathLines(path: PathView | undefined, first: string | undefined): reado
   // Whatever else keeps it out of use is the peer's `reason`.
   const isBehind = !used && path.standing === 'fit' && first !== undefined
   const use = used ? 'in use' : `not in use${isBehind ? `: ${first} goes first` : ''}`
-  return [`  path: ${use}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`]
+  return [
+    `  path: ${use}; ${rtt}, loss ${Math.round(loss * 1000) / 10} %`,
+    ...(mtu === undefined
+      ? []
+      : [`  path MTU: ${mtu} bytes in the tunnel; documents say ${path.mtuByDocuments ?? mtu}`]),
+  ]
 }
 
 /** `linkspan status GATEWAY`. */

@@ -290,6 +290,7 @@ function paths(views: readonly PeerView[]): string[] {
       'Smoothed variation of the round trip (RFC 3550).',
       ({ jitterMs }) => seconds(jitterMs),
     ],
+    ['mtu_bytes', 'Largest packet inside the tunnel that gets through, as far as known.', ({ mtu }) => mtu],
     ['loss_ratio', 'Smoothed share of probes lost.', ({ loss }) => loss],
   ]
   return gauges.flatMap(([name, help, value]) => family(`linkspan_path_${name}`, 'gauge', help, each(value)))

@@ -7,7 +7,14 @@ import path from 'node:path'
 import { parsePublicKey } from '../model/key.ts'
 import { standings } from '../model/path-state.ts'
 import type { Standing } from '../model/path-state.ts'
-import type { Remembered } from '../probe/table.ts'
+import { nothingRemembered } from '../probe/known-paths.ts'
+import type { Remembered } from '../probe/known-paths.ts'
+import { smallest } from '../probe/mtu.ts'
+import { largestTrial } from '../probe/port.ts'
+
+function isMtu(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= smallest && Number(value) <= largestTrial
+}
 
 const known: readonly unknown[] = standings
 
@@ -22,10 +29,12 @@ export class PathMemory {
   read(): Remembered {
     try {
       const saved: unknown = JSON.parse(readFileSync(this.#file, 'utf8'))
-      const { standings, proven } = saved as Record<string, unknown>
+      const { standings, proven, mtus } = saved as Record<string, unknown>
       const stood = typeof standings === 'object' && standings !== null ? Object.entries(standings) : []
       const heard = typeof proven === 'object' && proven !== null ? Object.entries(proven) : []
+      const lowered = typeof mtus === 'object' && mtus !== null ? Object.entries(mtus) : []
       return {
+        mtus: new Map(lowered.filter((entry): entry is [string, number] => isMtu(entry[1]))),
         standings: new Map(stood.filter((entry): entry is [string, Standing] => known.includes(entry[1]))),
         proven: new Map(
           heard.flatMap(([id, key]) => {
@@ -35,15 +44,16 @@ export class PathMemory {
         ),
       }
     } catch {
-      return { standings: new Map(), proven: new Map() }
+      return nothingRemembered
     }
   }
 
   /** No fsync: it means nothing after a reboot. Throws as node:fs does. */
-  write({ standings, proven }: Remembered): void {
+  write({ standings, proven, mtus }: Remembered): void {
     const text = JSON.stringify({
       standings: Object.fromEntries(standings),
       proven: Object.fromEntries(proven),
+      mtus: Object.fromEntries(mtus),
     })
     writeFileSync(`${this.#file}.next`, text, { mode: 0o600 })
     renameSync(`${this.#file}.next`, this.#file)

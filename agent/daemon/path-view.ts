@@ -19,6 +19,9 @@ export interface PathView {
   readonly jitterMs?: number
   /** Share of probes lost, smoothed: 0-1. */
   readonly loss: number
+  /** Bytes of the largest packet it carries inside the tunnel, as found, and as documents say; absent while nobody looks. */
+  readonly mtu?: number
+  readonly mtuByDocuments?: number
   readonly reasons: readonly string[]
 }
 
@@ -29,7 +32,7 @@ export interface NamedPathView extends PathView {
 }
 
 export function pathView(entry: PathEntry, used: boolean): PathView {
-  const { verdict, quality, rttMs, rttMinMs, rttMeanMs, rttP95Ms, jitterMs } = entry
+  const { verdict, quality, mtu, rttMs, rttMinMs, rttMeanMs, rttP95Ms, jitterMs } = entry
   const { condition, standing, reasons } = verdict
   const loss = condition === 'down' ? 1 : rounded(quality.loss)
   const isMeasured = condition !== 'down' && rttMs > 0
@@ -47,7 +50,8 @@ export function pathView(entry: PathEntry, used: boolean): PathView {
         }
       : {}),
     loss,
-    reasons,
+    ...(mtu === undefined ? {} : { mtu: mtu.mtu, mtuByDocuments: mtu.documents }),
+    reasons: mtu?.reason === undefined ? reasons : [...reasons, mtu.reason],
   }
 }
 

@@ -12,6 +12,7 @@ import type { LaneRole } from '../plan/lane.ts'
 import { localOf } from '../plan/local.ts'
 import { pathsTo } from '../plan/path.ts'
 import type { PathEntry } from '../probe/table.ts'
+import { mtuAdvice } from './path-mtu.ts'
 import { pathView, waysInUse } from './path-view.ts'
 import type { PathView } from './path-view.ts'
 import type { Reconciler } from './reconciler.ts'
@@ -168,7 +169,7 @@ function explain(
   const port = live?.listenPort ?? 0
   switch (state) {
     case 'up':
-      return path === undefined || path.reasons.length === 0 ? {} : { reason: path.reasons.join('; ') }
+      return upReason(path)
     case 'down':
       return {
         reason: path?.reasons.join('; ') ?? '',
@@ -205,6 +206,12 @@ function explain(
         next: `check that ${endpoint ?? 'the gateway'} is up and that UDP ${port} still comes in here`,
       }
   }
+}
+
+function upReason(path: PathView | undefined): Pick<PeerView, 'reason' | 'next'> {
+  const { reasons = [], mtu = 0, mtuByDocuments = 0 } = path ?? {}
+  if (reasons.length === 0) return {}
+  return { reason: reasons.join('; '), ...(mtu < mtuByDocuments ? { next: mtuAdvice } : {}) }
 }
 
 function nextOf({ next }: Reason): Pick<PeerView, 'next'> {

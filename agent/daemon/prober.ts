@@ -9,12 +9,16 @@ import type { PathState } from '../model/path-state.ts'
 import type { PlanInput } from '../plan/input.ts'
 import { ProbePlan } from '../plan/probe.ts'
 import type { PlannedProbe } from '../plan/probe.ts'
-import { PathTable, pathId } from '../probe/table.ts'
-import type { PathEntry, Remembered } from '../probe/table.ts'
+import { pathId } from '../probe/known-paths.ts'
+import type { Remembered } from '../probe/known-paths.ts'
+import type { MtuPath } from '../probe/mtu-table.ts'
+import { PathTable } from '../probe/table.ts'
+import type { PathEntry } from '../probe/table.ts'
 import type { ProbeEngine, ProbeEvents, Word } from '../probe/port.ts'
 import type { Verdict } from '../probe/state.ts'
 import type { Events } from './event.ts'
 import type { PathMemory } from './path-memory.ts'
+import { PathMtus } from './path-mtu.ts'
 
 export type StartProbes = (port: number, word: Word, events: ProbeEvents) => ProbeEngine
 
@@ -43,6 +47,7 @@ const onItsWayMs = 60_000
 export class Prober {
   readonly #options: ProberOptions
   readonly #table: PathTable
+  readonly #mtus: PathMtus
   /** What the engine was told. */
   #probes: readonly PlannedProbe[] | undefined
   readonly #plan = new ProbePlan()
@@ -60,7 +65,18 @@ export class Prober {
 
   constructor(options: ProberOptions) {
     this.#options = options
-    this.#table = new PathTable(options.memory.read())
+    const remembered = options.memory.read()
+    this.#table = new PathTable(remembered)
+    this.#mtus = new PathMtus({
+      remembered: remembered.mtus,
+      ask: (trials) => this.#engine?.engine.ask(trials),
+      lossOf: (id) => this.#table.entryAt(id)?.quality.loss ?? 0,
+      onFound: (id, view) => {
+        this.#table.carry(id, view)
+        this.#settleSoon()
+      },
+      events: options.events,
+    })
     this.#published = this.#table.state
   }
 
@@ -91,6 +107,8 @@ export class Prober {
     this.#lookEveryMs = lookEveryMs.least
     this.#lookLater()
     this.#table.name(probes, performance.now())
+    this.#mtus.name(probes.map(mtuPathOf))
+    this.#table.settle()
     this.#publish()
     this.#engine?.engine.setPaths(
       probes.map((probe) => ({
@@ -105,6 +123,7 @@ export class Prober {
   close(): void {
     this.#engine?.engine.stop()
     this.#engine = undefined
+    this.#mtus.close()
     clearTimeout(this.#looking)
   }
 
@@ -113,8 +132,12 @@ export class Prober {
     const engine = this.#options.start(port, word, {
       onChange: (news) => {
         const entry = this.#table.tell(news)
+        this.#mtus.stand(news.id, news.state === 'up')
         if (entry?.word !== undefined) this.#heard(entry.gateway, entry.word.serial)
         this.#settleSoon()
+      },
+      onVerdict: (id, trial, verdict) => {
+        this.#mtus.judge(id, trial, verdict)
       },
       onReport: (report) => {
         this.#table.report(report)
@@ -123,6 +146,7 @@ export class Prober {
       },
     })
     this.#engine = { port, engine }
+    this.#mtus.rest()
     this.#said = JSON.stringify(word)
     this.#probes = undefined
   }
@@ -254,4 +278,11 @@ export class Prober {
       this.#isAsking = false
     }
   }
+}
+
+function mtuPathOf(probe: PlannedProbe): MtuPath {
+  const { gateway, underlay, device, mtu, endpoint, publicKey, times } = probe
+  const { mtuMs, intervalMs } = times
+  const ground = [device, endpoint, publicKey].join(' ')
+  return { id: pathId(probe), gateway, underlay, mtu, mtuMs, intervalMs, ground }
 }

@@ -75,6 +75,7 @@ export interface Addon {
 export interface Probes {
   probeStart(port: number, deliver: (news: Float64Array | null, report: Float64Array | null) => void): object
   probePaths(engine: object, wishes: Uint8Array): void
+  probeTrials(engine: object, orders: Uint8Array): void
   probeWord(engine: object, flags: number, weight: number, serial: number): void
   probeCounters(engine: object): readonly number[]
   probeStop(engine: object): void

@@ -53,6 +53,8 @@ export interface ProbeTimes extends PathDemands {
   readonly returnAfter?: number
   /** And ms since the first of them, doubled each time it flaps: 1-3600000, by default 1000. */
   readonly holdMs?: number
+  /** ms between confirmations that its largest packets get through: 100-3600000, by default 10000; 0: nobody asks. */
+  readonly mtuMs?: number
 }
 
 /** What a path must be to be used as long as there is a better one. */

@@ -26,6 +26,8 @@ export interface PathState {
    * underlay is quicker by more than the dead band.
    */
   rankOf(gateway: Name, underlay: Name): number
+  /** Bytes of the largest packet inside the tunnel, where that was found to be less than documents say; else undefined. */
+  mtuOf(gateway: Name, underlay: Name, lane: number): number | undefined
   /** What the gateway itself said last; undefined: as in its record. */
   weightOf(gateway: Name): number | undefined
 }
@@ -34,5 +36,6 @@ export const everyPathFit: PathState = {
   standingOf: () => 'fit',
   provenKeyOf: () => undefined,
   rankOf: () => 0,
+  mtuOf: () => undefined,
   weightOf: () => undefined,
 }

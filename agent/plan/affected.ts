@@ -3,9 +3,10 @@
  * costs a thousand comparisons and no more.
  *
  * What depends on what: a site's share on its gateways; its groups on these and on the state of the paths to them; a
- * gateway's share on that gateway; both on the gateways that share their prefixes, and on how the paths to these stand; a
- * network's share on the gateways attached to it; the host's share on which devices exist, their MTU, our own site, and the
- * prefix lengths in use. All of them depend on Local: our own site, configuration and host.
+ * gateway's share on that gateway; both on the gateways that share their prefixes, on how the paths to these stand, and on the
+ * least MTU that was found on a path to the gateway; a network's share on the gateways attached to it; the host's share on which
+ * devices exist, their MTU, our own site, and the prefix lengths in use. All of them depend on Local: our own site,
+ * configuration and host.
  */
 import type { Name } from '../model/fabric.ts'
 import { lanesBetween } from '../model/gateway.ts'
@@ -15,8 +16,9 @@ import { lengthsOfGateway } from './firewall-element.ts'
 import { lengthsInUse } from './firewall.ts'
 import { firewallInput } from './host.ts'
 import type { PlanInput, ShareKey } from './input.ts'
-import { localOf } from './local.ts'
+import { isSiteMate, localOf } from './local.ts'
 import type { Local } from './local.ts'
+import { mtuOf, pathsTo } from './path.ts'
 import { shareKeys } from './share.ts'
 import { choiceOf, sharedSets } from './shared.ts'
 import { attachedNetworks } from './vxlan.ts'
@@ -138,7 +140,10 @@ function lengthsChanged(
   return before.remote !== after.remote || before.local !== after.local || before.own !== after.own
 }
 
-/** Sites with a path that stands otherwise; and gateways, whose idle lanes have no keepalive, where another is in use. */
+/**
+ * Groups of sites with a path that stands otherwise; gateways, whose idle lanes have no keepalive, where another is in use; and
+ * all routes that lead to a gateway, where the least MTU of its paths is another.
+ */
 function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): void {
   if (before.paths === after.paths) return
   const local = localOf(after)
@@ -152,6 +157,15 @@ function addPaths(touched: Set<ShareKey>, before: PlanInput, after: PlanInput): 
     if (isOther || before.paths.weightOf(name) !== after.paths.weightOf(name)) {
       touched.add(`groups ${site.name}`)
       if (lanes.length > 1) touched.add(`gateway ${name}`)
+    }
+    const isFound = local.sides.some((side) =>
+      lanes.some(
+        (lane) => before.paths.mtuOf(name, side.name, lane) !== after.paths.mtuOf(name, side.name, lane),
+      ),
+    )
+    if (isFound && leastMtu(local, gateway, before.paths) !== leastMtu(local, gateway, after.paths)) {
+      touched.add(`gateway ${name}`)
+      if (!isSiteMate(local, gateway)) touched.add(`site ${site.name}`)
     }
   }
 }
@@ -177,6 +191,10 @@ function addSwitched(touched: Set<ShareKey>, before: PlanInput, after: PlanInput
       }
     }
   }
+}
+
+function leastMtu(local: Local, gateway: Gateway, state: PathState): number {
+  return Math.min(...pathsTo(local, gateway).paths.map((path) => mtuOf(path, gateway.name, state)))
 }
 
 function differs(before: PathState, after: PathState, gateway: Name, underlay: Name, lane: number): boolean {

@@ -12,6 +12,7 @@ import type { Nexthop, NexthopGroup } from '../model/kernel-object.ts'
 import type { PathState } from '../model/path-state.ts'
 import type { Local } from './local.ts'
 import { choose, compare } from './choice.ts'
+import { mtuOf } from './path.ts'
 import type { Path } from './path.ts'
 import type { HeldDevice } from './wireguard.ts'
 
@@ -49,13 +50,17 @@ export interface Via {
 /** What routes know of a group: nothing that a failover changes. */
 export interface GroupRef {
   readonly id: number
-  /** Least of all paths whatever their state, so that a failover touches no route; absent where there is no path. */
+  /**
+   * Least of all paths, as documents say or as it was found, whatever their state, so that a failover touches no route; absent
+   * where there is no path.
+   */
   readonly mtu?: number
 }
 
 export function groupRef(local: Local, key: string, vias: readonly Via[]): GroupRef {
   const id = local.input.ids.idOf(key)
-  const mtus = vias.flatMap(({ paths }) => paths.map(({ mtu }) => mtu))
+  const { paths: state } = local.input
+  const mtus = vias.flatMap(({ gateway, paths }) => paths.map((path) => mtuOf(path, gateway.name, state)))
   return mtus.length === 0 ? { id } : { id, mtu: Math.min(...mtus) }
 }
 

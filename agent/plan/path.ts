@@ -3,13 +3,14 @@
  * ends come to the same paths from the same documents, so each lists the other as a peer. While keys rotate there is one for
  * each lane: a generation of ours with one of theirs (lane.ts).
  */
-import { deviceIndex } from '../model/device.ts'
+import { deviceIndex, laneOf } from '../model/device.ts'
 import type { Numbered } from '../model/device.ts'
 import type { Endpoint, Name } from '../model/fabric.ts'
 import { generationsOf } from '../model/gateway.ts'
 import type { Gateway } from '../model/gateway.ts'
 import type { PublicKey } from '../model/key.ts'
 import { familyOf } from '../model/prefix.ts'
+import type { PathState } from '../model/path-state.ts'
 import type { Address, Family } from '../model/prefix.ts'
 import type { Local } from './local.ts'
 import type { Side } from './underlay.ts'
@@ -29,7 +30,7 @@ export interface Path {
   readonly publicKey: PublicKey
   /** Where we call it; absent: behind NAT, it calls us. */
   readonly endpoint?: { readonly address: Address; readonly port: number }
-  /** Bytes of the largest packet inside the tunnel. */
+  /** Bytes of the largest packet inside the tunnel, by documents. */
   readonly mtu: number
 }
 
@@ -38,6 +39,11 @@ export interface Paths {
   readonly paths: readonly Path[]
   /** Why there is none over each other underlay that one of us has an endpoint on. */
   readonly missing: readonly { readonly underlay: Name; readonly reason: string }[]
+}
+
+/** What the path carries: what documents say, or less where less was found (probe/mtu.ts). */
+export function mtuOf({ mtu, underlay, device }: Path, gateway: Name, state: PathState): number {
+  return Math.min(mtu, state.mtuOf(gateway, underlay, laneOf(device)) ?? mtu)
 }
 
 /** Shares of site, gateway and host ask for the same paths, and the next plan for those of all other gateways. */

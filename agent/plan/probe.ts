@@ -28,6 +28,10 @@ export interface PlannedProbe {
   /** The peer's on that device. */
   readonly publicKey: PublicKey
   readonly address: Address
+  /** Bytes of the largest packet, by documents. */
+  readonly mtu: number
+  /** Where documents say that the far end is called; of one behind NAT nothing. */
+  readonly endpoint: string
   readonly times: ProbeTimes
 }
 
@@ -89,7 +93,7 @@ function probesOf(local: Local, gateway: Gateway): Planned {
     : overlayAddress(fabric, gateway.number, 4)
   if (address === undefined) return { probes: [] }
   const { paths } = pathsTo(local, gateway)
-  const probes = paths.map(({ u, underlay, device, publicKey }) => ({
+  const probes = paths.map(({ u, underlay, device, publicKey, mtu, endpoint }) => ({
     gateway: gateway.name,
     site: gateway.site.name,
     underlay,
@@ -98,6 +102,8 @@ function probesOf(local: Local, gateway: Gateway): Planned {
     contested: paths.filter((path) => path.u === u).length > 1,
     publicKey,
     address,
+    mtu,
+    endpoint: endpoint === undefined ? '' : `${endpoint.address} ${endpoint.port}`,
     times: { ...fabric.probe, ...fabric.probe.underlays[underlay] },
   }))
   if (!isContested(paths)) return { probes }

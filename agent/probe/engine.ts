@@ -6,16 +6,19 @@
  */
 import { LinkspanError } from '../errors.ts'
 import { reportColumn } from './port.ts'
-import type { PathNews, ProbedPath, ProbeEngine, ProbeEvents, Report, Word } from './port.ts'
+import type { PathNews, ProbedPath, ProbeEngine, ProbeEvents, Report, SizeTrial, Word } from './port.ts'
 import {
   flagsOf,
   readCause,
   readCounters,
   readState,
+  readVerdict,
   readWord,
   rowColumn,
   rowLength,
+  trialBytes,
   wishBytes,
+  writeTrial,
   writeWish,
 } from './wire.ts'
 
@@ -23,6 +26,7 @@ import {
 export interface NativeProbes {
   probeStart(port: number, deliver: (news: Float64Array | null, report: Float64Array | null) => void): object
   probePaths(engine: object, wishes: Uint8Array): void
+  probeTrials(engine: object, orders: Uint8Array): void
   probeWord(engine: object, flags: number, weight: number, serial: number): void
   probeCounters(engine: object): readonly number[]
   probeStop(engine: object): void
@@ -33,6 +37,9 @@ interface Known {
   readonly number: number
   epoch: number
   place: string
+  /** What was told of it last: state and word, and the trial that was decided. */
+  told: string
+  trial: number
 }
 
 class Engine implements ProbeEngine {
@@ -75,6 +82,8 @@ class Engine implements ProbeEngine {
         number: known?.number ?? ++number,
         epoch: same ? known.epoch : ++epoch,
         place,
+        told: same ? known.told : '',
+        trial: same ? known.trial : 0,
       }
       byName.set(path.id, next)
       writeWish(view, i * wishBytes, path, { id: next.number, epoch: next.epoch })
@@ -84,6 +93,18 @@ class Engine implements ProbeEngine {
     this.#byNumber = new Map([...byName.values()].map((known) => [known.number, known]))
     this.#lastNumber = number
     this.#lastEpoch = epoch
+  }
+
+  ask(trials: readonly SizeTrial[]): void {
+    const known = trials.flatMap((trial) => {
+      const of = this.#byName.get(trial.id)
+      return of === undefined ? [] : [{ trial, of }]
+    })
+    const view = new DataView(new ArrayBuffer(known.length * trialBytes))
+    known.forEach(({ trial, of }, i) => {
+      writeTrial(view, i * trialBytes, trial, { id: of.number, epoch: of.epoch })
+    })
+    this.#native.probeTrials(this.#handle, new Uint8Array(view.buffer))
   }
 
   setWord(word: Word): void {
@@ -101,10 +122,24 @@ class Engine implements ProbeEngine {
 
   #deliver(news: Float64Array | null, report: Float64Array | null): void {
     for (let at = 0; news !== null && at < news.length && !this.#stopped; at += rowLength) {
-      const one = this.#newsAt(news, at)
-      if (one !== undefined) this.#events.onChange(one)
+      this.#tell(news, at)
     }
     if (report !== null && !this.#stopped) this.#events.onReport(this.#reportOf(report))
+  }
+
+  /** A row tells of a change, of a verdict, or of both. */
+  #tell(news: Float64Array, at: number): void {
+    const known = this.#knownAt(news, at)
+    if (known === undefined) return
+    const told = news.subarray(at + rowColumn.state, at + rowColumn.wordSerial + 1).join(' ')
+    const decided = readVerdict(news, at)
+    const isDecided = decided !== undefined && decided.trial !== known.trial
+    const isChanged = told !== known.told
+    known.told = told
+    known.trial = decided?.trial ?? known.trial
+    const one = isChanged || !isDecided ? this.#newsAt(news, at) : undefined
+    if (one !== undefined) this.#events.onChange(one)
+    if (isDecided) this.#events.onVerdict?.(known.id, decided.trial, decided.verdict)
   }
 
   #knownAt(rows: Float64Array, at: number): Known | undefined {

@@ -66,6 +66,26 @@ export interface PathNews {
   readonly word?: Word
 }
 
+/** A question of size: do packets of so many bytes, inner IP header and all, pass there and back? */
+export interface SizeTrial {
+  /** Of the path. */
+  readonly id: string
+  /** 1 and more; names the verdict. Each path's own count. */
+  readonly trial: number
+  readonly size: number
+  /** Packets, one after the other until one is answered: 1-24. */
+  readonly tries: number
+}
+
+/** The largest packet that can be asked about, in bytes: with more a reflector's answer would not leave whole. */
+export const largestTrial = 9216
+
+/**
+ * `lost`: none of them was answered, while most ordinary probes of that time were. `too-big`: larger than our own device
+ * takes. `void`: nothing follows, e.g. as the path is not up.
+ */
+export type TrialVerdict = 'answered' | 'lost' | 'too-big' | 'void'
+
 /** Columns of a report; times in ms. Of nothing measured: 0. */
 export const reportColumn = {
   /** When the last answer came, on the clock of process.hrtime(); 0: never. */
@@ -116,11 +136,15 @@ export interface ProbeCounters {
   readonly wakeups: number
   /** Processor time of the thread, as of the last second. */
   readonly cpuMs: number
+  /** Packets of trials; no other counter has them. */
+  readonly tries: number
 }
 
 export interface ProbeEngine {
   /** All paths there are to be. A path that was there and has the same device and address keeps its state. */
   setPaths(paths: readonly ProbedPath[]): void
+  /** More trials, of paths that are up; one at a time of each, a new one ends the one before. */
+  ask(trials: readonly SizeTrial[]): void
   /** Holds for the next packet. */
   setWord(word: Word): void
   counters(): ProbeCounters
@@ -131,6 +155,8 @@ export interface ProbeEngine {
 export interface ProbeEvents {
   /** State or word of a path changed. Of several changes while the main thread was busy the last one is told. */
   onChange(news: PathNews): void
+  /** The last one asked of a path was decided; one that was ended before, or whose path is gone, never is. */
+  onVerdict?(id: string, trial: number, verdict: TrialVerdict): void
   /**
    * Once a second while a path is up or answers, and once after; less often, and covering more, while the main thread is
    * busy.

@@ -5,6 +5,9 @@
 import type { Name, PathDemands } from '../model/fabric.ts'
 import type { PublicKey } from '../model/key.ts'
 import type { PathState, Standing } from '../model/path-state.ts'
+import { KnownPaths, nothingRemembered, pathId } from './known-paths.ts'
+import type { Remembered } from './known-paths.ts'
+import type { MtuView } from './mtu-table.ts'
 import type { PathNews, ProbeCause, ProbeState, Report, Word } from './port.ts'
 import { handshakeFreshMs, judge, measure, thresholdsOf, unmeasured } from './state.ts'
 import type { Quality, Verdict } from './state.ts'
@@ -39,17 +42,9 @@ export interface PathEntry extends NamedPath {
   readonly rttP95Ms: number
   readonly jitterMs: number
   readonly lastSeenMs: number
+  /** What it carries; absent where that is not looked after. */
+  readonly mtu?: MtuView | undefined
 }
-
-/** How paths stood when an earlier run ended. */
-export interface Remembered {
-  /** By path; of those that were not fit. */
-  readonly standings: ReadonlyMap<string, Standing>
-  /** Of rotating keys: paths that had been heard, and the far end's key. */
-  readonly proven: ReadonlyMap<string, PublicKey>
-}
-
-const nothing: Remembered = { standings: new Map(), proven: new Map() }
 
 type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
   isHeard: boolean
@@ -61,21 +56,13 @@ type Open = { -readonly [K in keyof PathEntry]: PathEntry[K] } & {
 /** A quicker underlay must be so much quicker before it goes first: both. */
 const deadBand = { ms: 5, share: 0.2 }
 
-export function pathId({
-  gateway,
-  underlay,
-  lane = 0,
-}: Pick<NamedPath, 'gateway' | 'underlay' | 'lane'>): string {
-  return lane === 0 ? `${gateway} ${underlay}` : `${gateway} ${underlay} ${lane}`
-}
-
 export class PathTable {
   #remembered: Remembered
   #entries = new Map<string, Open>()
   #state: KnownPaths
 
   /** `remembered`: how paths stood when an earlier run ended; it holds until there is news of them. */
-  constructor(remembered: Remembered = nothing) {
+  constructor(remembered: Remembered = nothingRemembered) {
     this.#remembered = remembered
     this.#state = new KnownPaths(remembered, new Map(), new Map())
   }
@@ -98,6 +85,10 @@ export class PathTable {
     return this.#entries.get(pathId({ gateway, underlay, lane }))
   }
 
+  entryAt(id: string): PathEntry | undefined {
+    return this.#entries.get(id)
+  }
+
   /** The paths there are from now on. `nowMs`: of any clock that never goes back. */
   name(paths: readonly NamedPath[], nowMs: number): void {
     const entries = new Map<string, Open>()
@@ -112,8 +103,8 @@ export class PathTable {
     }
     this.#entries = entries
     // Another generation may come to have the devices of one that is gone.
-    const { standings, proven } = this.#remembered
-    this.#remembered = { standings, proven: new Map([...proven].filter(([id]) => entries.has(id))) }
+    const { proven } = this.#remembered
+    this.#remembered = { ...this.#remembered, proven: new Map([...proven].filter(([id]) => entries.has(id))) }
     this.settle()
   }
 
@@ -141,6 +132,12 @@ export class PathTable {
     this.#rank()
   }
 
+  /** What a path was found to carry; settle() says what follows. */
+  carry(id: string, mtu: MtuView): void {
+    const entry = this.#entries.get(id)
+    if (entry !== undefined) entry.mtu = mtu
+  }
+
   /** ms since its tunnel last shook hands. Of a path that was down before, only a handshake since then proves anything. */
   handshake(path: NamedPath, ageMs: number | undefined, nowMs: number): void {
     const id = pathId(path)
@@ -155,6 +152,7 @@ export class PathTable {
     const changed: { entry: PathEntry; before: Verdict }[] = []
     const standings = new Map<string, Standing>()
     const proven = new Map<string, PublicKey>()
+    const mtus = new Map<string, number>()
     const ranks = new Map<string, number>()
     const weights = new Map<Name, number>()
     for (const [id, entry] of this.#entries) {
@@ -170,10 +168,12 @@ export class PathTable {
       if (entry.contested === true && publicKey !== undefined && this.#isProven(id, entry)) {
         proven.set(id, publicKey)
       }
+      const mtu = entry.mtu === undefined ? this.#remembered.mtus.get(id) : lowered(entry.mtu)
+      if (mtu !== undefined) mtus.set(id, mtu)
       if (entry.rank > 0) ranks.set(pathId({ ...entry, lane: 0 }), entry.rank)
       if (entry.word !== undefined) weights.set(entry.gateway, entry.word.weight)
     }
-    const next = new KnownPaths({ standings, proven }, ranks, weights)
+    const next = new KnownPaths({ standings, proven, mtus }, ranks, weights)
     if (!next.equals(this.#state)) this.#state = next
     return changed
   }
@@ -196,6 +196,10 @@ export class PathTable {
       if (leader !== undefined) entry.rank = entry.underlay === leader.underlay ? 0 : 1
     }
   }
+}
+
+function lowered({ mtu, documents }: MtuView): number | undefined {
+  return mtu < documents ? mtu : undefined
 }
 
 /** True where `one` should go before `other`; who went first keeps its place within the dead band. */
@@ -256,55 +260,4 @@ function verdictOf({ state, isHeard, handshakeAgeMs, word, quality }: Open): Ver
     ...(word === undefined ? {} : { word }),
   }
   return judge(evidence, quality)
-}
-
-class KnownPaths implements PathState, Remembered {
-  readonly standings: ReadonlyMap<string, Standing>
-  readonly proven: ReadonlyMap<string, PublicKey>
-  readonly #ranks: ReadonlyMap<string, number>
-  readonly #weights: ReadonlyMap<Name, number>
-
-  constructor(
-    { standings, proven }: Remembered,
-    ranks: ReadonlyMap<string, number>,
-    weights: ReadonlyMap<Name, number>,
-  ) {
-    this.standings = standings
-    this.proven = proven
-    this.#ranks = ranks
-    this.#weights = weights
-  }
-
-  standingOf(gateway: Name, underlay: Name, lane: number): Standing {
-    return this.standings.size === 0
-      ? 'fit'
-      : (this.standings.get(pathId({ gateway, underlay, lane })) ?? 'fit')
-  }
-
-  provenKeyOf(gateway: Name, underlay: Name, lane: number): PublicKey | undefined {
-    return this.proven.size === 0 ? undefined : this.proven.get(pathId({ gateway, underlay, lane }))
-  }
-
-  rankOf(gateway: Name, underlay: Name): number {
-    return this.#ranks.size === 0 ? 0 : (this.#ranks.get(pathId({ gateway, underlay })) ?? 0)
-  }
-
-  weightOf(gateway: Name): number | undefined {
-    return this.#weights.get(gateway)
-  }
-
-  equals(other: KnownPaths): boolean {
-    return (
-      sameMap(this.standings, other.standings) &&
-      sameMap(this.proven, other.proven) &&
-      sameMap(this.#ranks, other.#ranks) &&
-      sameMap(this.#weights, other.#weights)
-    )
-  }
-}
-
-function sameMap<T>(one: ReadonlyMap<string, T>, other: ReadonlyMap<string, T>): boolean {
-  if (one.size !== other.size) return false
-  for (const [key, value] of one) if (other.get(key) !== value) return false
-  return true
 }

@@ -4,11 +4,21 @@
  */
 import { LinkspanError } from '../errors.ts'
 import { addressBytes, familyOf } from '../model/prefix.ts'
-import type { ProbeCause, ProbeCounters, ProbedPath, ProbeState, Word } from './port.ts'
+import type {
+  ProbeCause,
+  ProbeCounters,
+  ProbedPath,
+  ProbeState,
+  SizeTrial,
+  TrialVerdict,
+  Word,
+} from './port.ts'
 
 export const wishBytes = 72
 /** Doubles of a row. */
-export const rowLength = 20
+export const rowLength = 22
+/** Bytes of a trial's order. */
+export const trialBytes = 20
 export const rowColumn = {
   id: 0,
   epoch: 1,
@@ -20,10 +30,15 @@ export const rowColumn = {
   wordFlags: 7,
   wordWeight: 8,
   wordSerial: 9,
+  trial: 20,
+  verdict: 21,
 } as const
 
 const states: readonly ProbeState[] = ['unknown', 'up', 'silent', 'down']
 const causes: readonly ProbeCause[] = ['none', 'answered', 'unanswered', 'echo-only', 'unsent']
+const verdicts = ['none', 'answered', 'lost', 'too-big', 'void'] as const
+/** Numbers of trials: what a double and 32 bits hold. */
+const mostTrials = 2 ** 32
 const wordFlag = { draining: 1, notForwarding: 2, returning: 4 } as const
 const deviceLength = 16
 
@@ -69,6 +84,28 @@ const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
 function refused(path: ProbedPath, reason: string): LinkspanError {
   return new LinkspanError({ code: 'config-invalid', object: `path ${path.id}`, reason })
+}
+
+/** Writes the order of one trial at `offset`. */
+export function writeTrial(
+  view: DataView,
+  offset: number,
+  { trial, size, tries }: SizeTrial,
+  number: { readonly id: number; readonly epoch: number },
+): void {
+  const fields = [number.id, number.epoch, trial % mostTrials, size, tries]
+  fields.forEach((value, i) => {
+    view.setUint32(offset + 4 * i, value, littleEndian)
+  })
+}
+
+/** Of a row: the trial that was decided last, and how; undefined while none was. */
+export function readVerdict(
+  rows: Float64Array,
+  at: number,
+): { readonly trial: number; readonly verdict: TrialVerdict } | undefined {
+  const verdict = verdicts[rows[at + rowColumn.verdict] ?? 0] ?? 'none'
+  return verdict === 'none' ? undefined : { trial: rows[at + rowColumn.trial] ?? 0, verdict }
 }
 
 export function readState(rows: Float64Array, at: number): ProbeState {
@@ -121,5 +158,6 @@ export function readCounters(values: readonly number[]): ProbeCounters {
     lastErrno: at(10),
     wakeups: at(11),
     cpuMs: at(12) / 1e6,
+    tries: at(13),
   }
 }

@@ -121,6 +121,9 @@ const timings = {
   downAfter: integer(2, 100),
 }
 const demands = {
+  mtuMs: where(integer(0, 3_600_000), (ms) =>
+    ms > 0 && ms < 100 ? { reason: `expected 0 or at least 100, found ${ms}` } : undefined,
+  ),
   returnAfter: integer(1, 1000),
   holdMs: integer(1, 3_600_000),
   lossPercent: integer(1, 100),

@@ -316,6 +316,55 @@ await isolated(import.meta.url, async () => {
     t.ok(await reflect((asked) => reflection(asked, [huge]), largest))
   })
 
+  await t.test(
+    'a question of size, padded as the RFC has it; what is shorter than it proves nothing',
+    async (t) => {
+      const asked: Buffer[] = []
+      let trial = 0
+      const verdictOn = async (how: (asked: Buffer) => Buffer): Promise<string | undefined> => {
+        let isOrdered = false
+        far.verdicts.length = 0
+        asked.length = 0
+        const large = (bytes: Buffer): Buffer => {
+          if (bytes.length === 64) return reflection(bytes, [])
+          asked.push(Buffer.from(bytes))
+          return how(bytes)
+        }
+        await reflect(large, () => {
+          if (isUp() && !isOrdered) {
+            isOrdered = true
+            void far.order({ ask: [{ id: back.id, trial: ++trial, size: 1400, tries: 3 }] })
+          }
+          return far.verdicts.length > 0
+        })
+        return far.verdicts.at(-1)
+      }
+      const whole = (bytes: Buffer): Buffer => reflection(bytes, readSender(bytes).tlvs)
+      const late = (bytes: Buffer): Buffer => {
+        const answer = whole(bytes)
+        answer.writeUInt8((answer.readUInt8(35) + 1) % 256, 35)
+        return answer
+      }
+      t.equal(await verdictOn(whole), 'answered')
+      t.equal(asked.length, 1, 'one packet is enough')
+      t.equal(
+        await verdictOn((bytes) => reflection(bytes, [])),
+        'lost',
+        'of a reflector that cuts its answers short',
+      )
+      t.equal(await verdictOn(late), 'lost', 'of one that does not name the question')
+      t.equal(asked.length, 3)
+      for (const [i, bytes] of asked.entries()) {
+        t.equal(bytes.length, 1400 - 48)
+        const { sequence, ssid, tlvs } = readSender(bytes)
+        t.equal(sequence - readSender(asked[0] ?? bytes).sequence, i)
+        t.not(ssid, 0)
+        t.match(tlvs, [{ type: 252 }, { flags: flag.unrecognised, type: 1 }])
+        t.equal(tlvs[1]?.value.length, 1400 - 48 - 64 - 4)
+      }
+    },
+  )
+
   await t.test('stamps of the other end never enter a round trip', async (t) => {
     const decade = 315_360_000n << 32n
     const measured = (): boolean => isUp() && far.roundTripsMs.length > 0

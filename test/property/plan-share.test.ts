@@ -92,7 +92,8 @@ const gatewayText = (seat: number): fc.Arbitrary<GatewayText> => {
 function laneWords(name: string): readonly string[] {
   return [0, 1, 2, 3].flatMap((lane) => {
     const place = `${name} internet${lane === 0 ? '' : `.${lane}`}`
-    return [`${place} down`, `${place} proven=${name}/${32 * (lane & 1) + 4 * (lane >> 1)}`]
+    const proven = `${place} proven=${name}/${32 * (lane & 1) + 4 * (lane >> 1)}`
+    return [`${place} down`, proven, `${place} mtu=${1280 + 16 * lane}`]
   })
 }
 
@@ -146,7 +147,13 @@ const edit: fc.Arbitrary<Edit> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc
-      .subarray(seats.flatMap(([, name]) => [`${name} internet`, `${name} dx`, ...laneWords(name)]))
+      .subarray(
+        seats.flatMap(([, name]) => [
+          ...[`${name} internet`, `${name} dx`],
+          ...[`${name} internet mtu=1200`, `${name} dx mtu=1280`, `${name} dx mtu=9000`],
+          ...laneWords(name),
+        ]),
+      )
       .map((down): Edit => ({ kind: 'paths', down })),
   },
 )

@@ -6,7 +6,7 @@ export class Paths implements PathState {
   readonly words: readonly string[]
   readonly #said = new Map<string, string>()
 
-  /** `gcp-a internet` is down; `gcp-a internet degraded`, `gcp-a internet rank=1`, `gcp-a weight=3`.
+  /** `gcp-a internet` is down; `gcp-a internet degraded`, `gcp-a internet rank=1`, `gcp-a internet mtu=1328`, `gcp-a weight=3`.
    * Of another lane than 0: `gcp-a internet.2`, and `gcp-a internet.2 proven=KEY`. */
   constructor(words: readonly string[] = []) {
     this.words = words
@@ -28,6 +28,11 @@ export class Paths implements PathState {
 
   rankOf(gateway: string, underlay: string): number {
     return Number(this.#said.get(`${gateway} ${underlay} rank`) ?? 0)
+  }
+
+  mtuOf(gateway: string, underlay: string, lane = 0): number | undefined {
+    const said = this.#said.get(`${placeOf(gateway, underlay, lane)} mtu`)
+    return said === undefined ? undefined : Number(said)
   }
 
   weightOf(gateway: string): number | undefined {

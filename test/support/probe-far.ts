@@ -5,16 +5,25 @@
 import { createInterface } from 'node:readline'
 import { probes } from '../../agent/kernel/addon.ts'
 import { startProbes } from '../../agent/probe/engine.ts'
-import type { PathNews, ProbeCounters, ProbedPath, Word } from '../../agent/probe/port.ts'
+import type {
+  PathNews,
+  ProbeCounters,
+  ProbedPath,
+  SizeTrial,
+  TrialVerdict,
+  Word,
+} from '../../agent/probe/port.ts'
 
 export interface FarOrder {
   readonly paths?: readonly ProbedPath[]
   readonly word?: Word
+  readonly ask?: readonly SizeTrial[]
   readonly counters?: boolean
 }
 
 export interface FarSaid {
   readonly news?: PathNews
+  readonly verdict?: TrialVerdict
   readonly roundTripsMs?: readonly number[]
   readonly counters?: ProbeCounters & Readonly<Record<string, number>>
   readonly done?: boolean
@@ -28,6 +37,9 @@ const engine = startProbes(probes(), Number(process.argv[2]), word, {
   onChange: (news) => {
     say({ news })
   },
+  onVerdict: (_id, _trial, verdict) => {
+    say({ verdict })
+  },
   onReport: (report) => {
     say({ roundTripsMs: Array.from({ length: report.rows }, (_, row) => report.value(row, 'rttMs')) })
   },
@@ -37,6 +49,7 @@ createInterface({ input: process.stdin })
     const order = JSON.parse(line) as FarOrder
     if (order.word !== undefined) engine.setWord(order.word)
     if (order.paths !== undefined) engine.setPaths(order.paths)
+    if (order.ask !== undefined) engine.ask(order.ask)
     if (order.counters === true) say({ counters: engine.counters() })
     say({ done: true })
   })

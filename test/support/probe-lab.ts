@@ -17,6 +17,7 @@ import type {
   ProbeProfile,
   ProbeState,
   Report,
+  TrialVerdict,
   Word,
 } from '../../agent/probe/port.ts'
 import { ip } from './command.ts'
@@ -46,6 +47,7 @@ export class Near {
   /** When each came, on the clock of performance.now(). */
   readonly heardMs: number[] = []
   readonly reports: Report[] = []
+  readonly verdicts: { readonly id: string; readonly trial: number; readonly verdict: TrialVerdict }[] = []
 
   constructor(word: Word = quiet) {
     this.engine = startProbes(probes(), port, word, {
@@ -54,6 +56,7 @@ export class Near {
         this.heardMs.push(performance.now())
       },
       onReport: (report) => this.reports.push(report),
+      onVerdict: (id, trial, verdict) => this.verdicts.push({ id, trial, verdict }),
     })
   }
 
@@ -78,6 +81,7 @@ export class Near {
 export class Far {
   readonly process: ChildProcess
   readonly news: PathNews[] = []
+  readonly verdicts: TrialVerdict[] = []
   /** Smoothed, one a path and second. */
   readonly roundTripsMs: number[] = []
   #counters: Record<string, number> = {}
@@ -92,6 +96,7 @@ export class Far {
     createInterface({ input: this.process.stdout }).on('line', (line) => {
       const said = JSON.parse(line) as FarSaid
       if (said.news !== undefined) this.news.push(said.news)
+      if (said.verdict !== undefined) this.verdicts.push(said.verdict)
       if (said.roundTripsMs !== undefined) this.roundTripsMs.push(...said.roundTripsMs)
       if (said.counters !== undefined) this.#counters = said.counters
       if (said.done === true) this.#done++

@@ -45,6 +45,7 @@ for (const [name, text, says] of [
     'probe: { underlays: { internet: { lossPercent: 101 } } }',
     /f\.yml:2:.*lossPercent: expected .*1.*100/,
   ],
+  ['a hasty confirmation', 'probe: { mtuMs: 50 }', /f\.yml:2:.*mtuMs: expected 0 or at least 100, found 50/],
   ['a name', 'underlays: [{ name: "../x" }]', /f\.yml:2:21: underlays\[0\]\.name: expected a name/],
   ['underlay not named', 'prefer: [dx]', /f\.yml:2:10: prefer\[0\]: "dx" is none of the underlays: internet/],
   [

@@ -6,12 +6,20 @@ import { PathMemory } from '../../../agent/daemon/path-memory.ts'
 import { Prober } from '../../../agent/daemon/prober.ts'
 import type { PathState } from '../../../agent/model/path-state.ts'
 import type { PlanInput } from '../../../agent/plan/input.ts'
-import type { PathNews, ProbedPath, ProbeEngine, ProbeEvents, Word } from '../../../agent/probe/port.ts'
+import type {
+  PathNews,
+  ProbedPath,
+  ProbeEngine,
+  ProbeEvents,
+  SizeTrial,
+  Word,
+} from '../../../agent/probe/port.ts'
 import { gatewayWith, inputWith } from '../../support/plan-input.ts'
 
 class FakeEngine implements ProbeEngine {
   readonly words: Word[] = []
   readonly paths: (readonly ProbedPath[])[] = []
+  readonly trials: SizeTrial[] = []
   stopped = false
   readonly port: number
   readonly events: ProbeEvents
@@ -24,6 +32,10 @@ class FakeEngine implements ProbeEngine {
 
   setPaths(paths: readonly ProbedPath[]): void {
     this.paths.push(paths)
+  }
+
+  ask(trials: readonly SizeTrial[]): void {
+    this.trials.push(...trials)
   }
 
   setWord(word: Word): void {
@@ -244,4 +256,67 @@ void t.test('of paths that were heard no handshakes are asked for', async (t) =>
   await tick()
   t.equal(state.asked, 0)
   prober.close()
+})
+
+/** Until nothing is due: timers of 0 and more ms go off as they come. */
+async function settle(ms = 0): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    await tick()
+    mock.timers.tick(i === 0 ? Math.max(1, ms) : 1)
+  }
+  await tick()
+}
+
+void t.test(
+  'a path that comes up is asked for its MTU, and what is found is told, kept and known next time',
+  async (t) => {
+    mock.timers.enable({ apis: ['setTimeout'] })
+    t.teardown(() => {
+      mock.timers.reset()
+    })
+    const directory = t.testdir()
+    const { prober, engines, states, told } = begin(directory)
+    prober.look()
+    const [engine] = engines
+    await settle()
+    t.same(engine?.trials, [], 'nothing is up')
+    engine?.events.onChange(news('gcp-a dx', 'silent'))
+    engine?.events.onChange(news('gcp-a internet', 'up'))
+    await settle()
+    t.match(engine?.trials, [{ id: 'gcp-a internet', trial: 1, size: 1440, tries: 12 }])
+    engine?.events.onVerdict?.('gcp-a internet', 1, 'lost')
+    await settle()
+    t.equal(states.at(-1)?.mtuOf('gcp-a', 'internet', 0), 1280)
+    t.equal(states.at(-1)?.mtuOf('gcp-a', 'dx', 0), undefined)
+    t.equal(told().at(-1), 'path-mtu-lowered')
+    t.match(engine?.trials.at(-1), { trial: 2, size: 1280 })
+    const count = states.length
+    engine?.events.onVerdict?.('gcp-a internet', 2, 'void')
+    await settle()
+    t.equal(states.length, count, 'no news without a verdict')
+    t.match(prober.entryOf('gcp-a', 'internet', 0)?.mtu, { mtu: 1280, documents: 1440 })
+
+    const next = begin(directory)
+    t.equal(next.prober.state.mtuOf('gcp-a', 'internet', 0), 1280, 'the next agent knows before it looks')
+    next.prober.look()
+    t.equal(next.prober.state.mtuOf('gcp-a', 'internet', 0), 1280)
+    t.same([next.states.length, next.told()], [0, []], 'nothing to be told')
+    next.engines[0]?.events.onChange(news('gcp-a internet', 'up'))
+    await settle()
+    t.match(next.engines[0]?.trials, [{ size: 1280 }])
+    const asked = next.engines[0]?.trials.length
+    next.prober.close()
+    await settle(600_000)
+    t.equal(next.engines[0]?.trials.length, asked, 'not after the end')
+    prober.close()
+  },
+)
+
+void t.test('a memory of MTUs that are none', (t) => {
+  const mtus = { 'gcp-a dx': 12, 'gcp-a internet': '1328', 'gcp-a wan': 1312.5, 'gcp-a lan': 1328 }
+  const directory = t.testdir({ 'paths.json': JSON.stringify({ standings: {}, proven: {}, mtus }) })
+  t.same([...new PathMemory(directory).read().mtus], [['gcp-a lan', 1328]])
+  const old = t.testdir({ 'paths.json': JSON.stringify({ standings: { 'gcp-a dx': 'down' }, proven: {} }) })
+  t.equal(new PathMemory(old).read().standings.get('gcp-a dx'), 'down', 'of a version that kept none')
+  t.end()
 })

@@ -2,6 +2,7 @@ import t from 'tap'
 import { address, prefix } from '../../../agent/model/prefix.ts'
 import { gatewayWith, inputWith, linesOf, notesOf } from '../../support/plan-input.ts'
 import type { InputText } from '../../support/plan-input.ts'
+import { Paths } from '../../support/path-state.ts'
 
 const aws = gatewayWith(1, 'aws-a', { prefixes: ['10.1.0.0/16', 'fd00:1::/48'] })
 const gcp = (...prefixes: readonly string[]): InputText['gateways'][number] =>
@@ -116,6 +117,33 @@ void t.test('a remote prefix that is not installed: no route, no AllowedIP, no g
       '2000::/3: a default route is used only by gateways that opt in',
       'fe80::5/128: is link-local',
     ],
+  )
+  t.end()
+})
+
+void t.test('the MTU of a route is the least that was found on any path', (t) => {
+  const text = { gateways: [aws, gcp('10.2.0.0/16', 'fd00:2::/48')] }
+  const of = (...words: readonly string[]): readonly string[] =>
+    linesOf({ ...inputWith(text), paths: new Paths(words) }, ['route'], 'nhid').map(
+      (line) => / mtu (\d+)/.exec(line)?.[1] ?? '',
+    )
+  t.same(of(), ['1440', '1440', '1440', '1440'])
+  t.same(
+    of('gcp-a internet mtu=1328'),
+    ['1328', '1328', '1328', '1328'],
+    'prefixes and overlay addresses, both families',
+  )
+  t.same(
+    of('gcp-a internet mtu=1328', 'gcp-a internet down'),
+    ['1328', '1328', '1328', '1328'],
+    'whatever its state',
+  )
+  t.same(of('gcp-a internet mtu=9000'), ['1440', '1440', '1440', '1440'], 'never more than documents say')
+  t.same(of('gcp-a internet.2 mtu=1328'), ['1440', '1440', '1440', '1440'], 'of a path there is')
+  t.match(
+    linesOf({ ...inputWith(text), paths: new Paths(['gcp-a internet mtu=1328']) }, ['link']),
+    [/mtu 1440/],
+    'the device stays',
   )
   t.end()
 })

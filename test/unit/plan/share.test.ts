@@ -143,6 +143,15 @@ void t.test('affected: fabric, configuration, host, paths', (t) => {
   t.same(affected(input, { ...input, paths }), ['groups gcp'], 'no route, no peer')
   const weight = new Paths(['gcp-a weight=3'])
   t.same(affected(input, { ...input, paths: weight }), ['groups gcp'])
+  const mtu1328 = new Paths(['gcp-a internet mtu=1328'])
+  t.same(affected(input, { ...input, paths: mtu1328 }), ['site gcp', 'gateway gcp-a'], 'no group, no network')
+  t.same(affected(input, { ...input, paths: new Paths(['aws-b internet mtu=1328']) }), ['gateway aws-b'])
+  t.same(
+    affected(input, { ...input, paths: new Paths(['gcp-a internet mtu=1440']) }),
+    [],
+    'no less than it was',
+  )
+  t.same(affected({ ...input, paths: mtu1328 }, input), ['site gcp', 'gateway gcp-a'])
   t.same(affected({ ...input, paths }, { ...input, paths: new Paths(['gcp-a internet']) }), [])
   t.end()
 })

@@ -4,7 +4,7 @@ import { address } from '../../../agent/model/prefix.ts'
 import { startProbes } from '../../../agent/probe/engine.ts'
 import type { NativeProbes } from '../../../agent/probe/engine.ts'
 import type { PathNews, ProbedPath, Report } from '../../../agent/probe/port.ts'
-import { rowLength, wishBytes } from '../../../agent/probe/wire.ts'
+import { rowColumn, rowLength, trialBytes, wishBytes } from '../../../agent/probe/wire.ts'
 
 const profile = { intervalMs: 200, retryMs: 60, downAfter: 10 }
 const word = { draining: true, notForwarding: false, weight: 3, serial: 5 }
@@ -15,12 +15,16 @@ type Deliver = (news: Float64Array | null, report: Float64Array | null) => void
 function begin(): {
   readonly engine: ReturnType<typeof startProbes>
   readonly wishes: Uint8Array[]
+  readonly orders: Uint8Array[]
+  readonly verdicts: string[]
   readonly words: number[][]
   readonly news: PathNews[]
   readonly reports: Report[]
   readonly deliver: Deliver
 } {
   const wishes: Uint8Array[] = []
+  const orders: Uint8Array[] = []
+  const verdicts: string[] = []
   const words: number[][] = []
   const news: PathNews[] = []
   const reports: Report[] = []
@@ -31,17 +35,21 @@ function begin(): {
       return {}
     },
     probePaths: (_, bytes) => wishes.push(bytes),
+    probeTrials: (_, bytes) => orders.push(bytes),
     probeWord: (_, ...rest) => words.push(rest),
-    probeCounters: () => Array.from({ length: 13 }, (_, i) => i * 1e6),
+    probeCounters: () => Array.from({ length: 14 }, (_, i) => i * 1e6),
     probeStop: () => undefined,
   }
   const engine = startProbes(native, 18620, word, {
     onChange: (one) => news.push(one),
     onReport: (one) => reports.push(one),
+    onVerdict: (...one) => verdicts.push(one.join(' ')),
   })
   return {
     engine,
     wishes,
+    orders,
+    verdicts,
     words,
     news,
     reports,
@@ -174,5 +182,34 @@ void t.test('what cannot be carried is refused, and changes nothing', (t) => {
       object: 'probe.port',
     },
   )
+  t.end()
+})
+
+void t.test('a trial is ordered by number, and its verdict told by name, once', (t) => {
+  const { engine, orders, news, verdicts, deliver } = begin()
+  const decided = (trial: number, verdict: number, ...values: readonly number[]): number[] => {
+    const one = row(...values)
+    one[rowColumn.trial] = trial
+    one[rowColumn.verdict] = verdict
+    return one
+  }
+  engine.setPaths([path])
+  engine.ask([
+    { id: 'nobody', trial: 1, size: 1400, tries: 6 },
+    { id: path.id, trial: 2 ** 32 + 7, size: 1440, tries: 12 },
+  ])
+  t.equal(orders[0]?.length, trialBytes)
+  t.same([...new Uint32Array(orders[0]?.buffer ?? new ArrayBuffer(0))], [1, 1, 7, 1440, 12])
+  const up = [1, 1, 1, 1, 70, 1, 0] as const
+  deliver(Float64Array.from(decided(0, 0, ...up)), null)
+  t.same([news.length, verdicts], [1, []])
+  deliver(Float64Array.from(decided(7, 2, ...up)), null)
+  t.same([news.length, verdicts], [1, [`${path.id} 7 lost`]], 'a verdict alone is no change')
+  deliver(Float64Array.from(decided(7, 2, 1, 1, 3, 2, 80, 2, 0)), null)
+  t.same([news.length, verdicts.length], [2, 1], 'nor is it told again with the next change')
+  deliver(Float64Array.from(decided(8, 1, 1, 1, 1, 1, 90, 3, 0)), null)
+  t.same([news.length, verdicts.at(-1)], [3, `${path.id} 8 answered`], 'both at once')
+  for (const verdict of [3, 4]) deliver(Float64Array.from(decided(10 + verdict, verdict, ...up)), null)
+  t.same(verdicts.slice(2), [`${path.id} 13 too-big`, `${path.id} 14 void`])
   t.end()
 })

@@ -1,7 +1,8 @@
 /** The table of paths: news and reports in, a path state out. */
 import t from 'tap'
 import type { PathNews, ProbeState, Report, ReportColumn } from '../../../agent/probe/port.ts'
-import { pathId, PathTable } from '../../../agent/probe/table.ts'
+import { pathId } from '../../../agent/probe/known-paths.ts'
+import { PathTable } from '../../../agent/probe/table.ts'
 import type { NamedPath } from '../../../agent/probe/table.ts'
 
 function named(gateway: string, underlay = 'wan'): NamedPath {
@@ -116,7 +117,7 @@ void t.test('the quicker underlay goes first, with a dead band', (t) => {
 })
 
 void t.test('what an earlier run knew holds until there is news', (t) => {
-  const table = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Map() })
+  const table = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Map(), mtus: new Map() })
   t.equal(table.state.standingOf('a', 'wan', 0), 'down', 'before anything is named')
   table.name([a, b], 0)
   t.equal(table.state.standingOf('a', 'wan', 0), 'down')
@@ -127,7 +128,7 @@ void t.test('what an earlier run knew holds until there is news', (t) => {
 })
 
 void t.test('a path never heard goes by its handshake; one that was down before, by a new one only', (t) => {
-  const down = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Map() })
+  const down = new PathTable({ standings: new Map([['a wan', 'down']]), proven: new Map(), mtus: new Map() })
   const fresh = tableOf(a)
   down.name([a], 0)
   for (const table of [down, fresh]) {
