@@ -84,26 +84,31 @@ await isolated(import.meta.url, async (directory) => {
   })
 
   await t.test('ICMP passes, and fragments do not', async (t) => {
+    // Small packets pass all the time: a route that is away for a moment would lose some. By themselves: beside a bulk transfer
+    // the queue of a userspace tunnel loses them as well.
+    const changes = async (change: () => Promise<void>): Promise<void> => {
+      const meter = await Meter.start(hosts[0], hosts[1], '10.2.0.10', { perSecond: 200, flows: 8 })
+      await change()
+      const { sent, lost, gapMs } = await meter.stop()
+      t.equal(lost, 0, `lost of ${sent} while a thousand routes changed, longest gap ${gapMs} ms`)
+    }
     for (const host of hosts) forget(host)
     for (const gateway of gateways) gateway.log = ''
-    // Small packets, which pass all the time: a route that is away for a moment would lose some.
-    const meter = await Meter.start(hosts[0], hosts[1], '10.2.0.10', {
-      perSecond: guest ? 200 : 1000,
-      flows: 8,
-    })
     squeeze(routers, 1400)
-    filter(routers, ['fragments'])
-    for (const gateway of gateways) await untilMtu(gateway, narrow)
+    await changes(async () => {
+      filter(routers, ['fragments'])
+      for (const gateway of gateways) await untilMtu(gateway, narrow)
+    })
     for (const [from, to] of [
       [hosts[0], '10.2.0.10'],
       [hosts[1], 'fd00:1::10'],
     ] as const) {
       t.equal(await new Bulk(from, to).arrives(15 * slow), true, to)
     }
-    heal(routers)
-    for (const gateway of gateways) await untilMtu(gateway, documents)
-    const { sent, lost, gapMs } = await meter.stop()
-    t.equal(lost, 0, `lost of ${sent} while a thousand routes changed, longest gap ${gapMs} ms`)
+    await changes(async () => {
+      heal(routers)
+      for (const gateway of gateways) await untilMtu(gateway, documents)
+    })
     t.match(one.log, /pass .*ops=10\d\d failures=0/)
   })
 
