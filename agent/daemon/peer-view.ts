@@ -169,7 +169,10 @@ function explain(
   const port = live?.listenPort ?? 0
   switch (state) {
     case 'up':
-      return upReason(path)
+    case 'degraded':
+    case 'draining':
+    case 'not-forwarding':
+      return pathReason(path)
     case 'down':
       return {
         reason: path?.reasons.join('; ') ?? '',
@@ -181,10 +184,6 @@ function explain(
       return { reason: 'waits until the far end takes up the new keys; the ones before are in use till then' }
     case 'retiring':
       return { reason: 'of keys that retire once nobody uses them any more' }
-    case 'degraded':
-    case 'draining':
-    case 'not-forwarding':
-      return { reason: path?.reasons.join('; ') ?? '' }
     case 'missing':
       return {
         reason: `${device} does not hold this peer`,
@@ -208,7 +207,7 @@ function explain(
   }
 }
 
-function upReason(path: PathView | undefined): Pick<PeerView, 'reason' | 'next'> {
+function pathReason(path: PathView | undefined): Pick<PeerView, 'reason' | 'next'> {
   const { reasons = [], mtu = 0, mtuByDocuments = 0 } = path ?? {}
   if (reasons.length === 0) return {}
   return { reason: reasons.join('; '), ...(mtu < mtuByDocuments ? { next: mtuAdvice } : {}) }

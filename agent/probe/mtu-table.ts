@@ -64,19 +64,22 @@ const youngMs = 15_000
 const patience = { leastMs: 60_000, intervals: 30 } as const
 
 export class MtuTable {
-  readonly #remembered: ReadonlyMap<string, number>
+  /** Until the path is named. */
+  readonly #remembered: Map<string, number>
   #entries = new Map<string, Entry>()
 
   /** `remembered`: what an earlier run found, by path. */
   constructor(remembered: ReadonlyMap<string, number> = new Map()) {
-    this.#remembered = remembered
+    this.#remembered = new Map(remembered)
   }
 
   /** The paths there are from now on. */
   name(paths: readonly MtuPath[], nowMs: number): void {
     const entries = new Map<string, Entry>()
+    const beside = this.#foundByUnderlay()
     for (const path of paths) {
-      const entry = this.#entries.get(path.id) ?? this.#begin(path, nowMs)
+      const found = this.#remembered.get(path.id) ?? beside.get(`${path.gateway} ${path.underlay}`)
+      const entry = this.#entries.get(path.id) ?? newEntry(path, found, nowMs)
       const { ground } = entry.path
       const confirmMs = path.mtuMs ?? usualMtuMs
       const { trial } = entry.mtu
@@ -85,20 +88,20 @@ export class MtuTable {
       else entry.mtu = { ...beginMtu(path.mtu, foundMtu(entry.mtu), confirmMs, nowMs), trial }
       if (ground !== path.ground) entry.mtu = anewMtu(entry.mtu, nowMs)
       entries.set(path.id, Object.assign(entry, { path, confirmMs }))
+      this.#remembered.delete(path.id)
     }
     this.#entries = entries
   }
 
   /** Keys rotate: what is known of an underlay holds for the new lane as well. */
-  #begin(path: MtuPath, nowMs: number): Entry {
-    const siblings = [...this.#entries.values()].filter(
-      (one) => one.path.gateway === path.gateway && one.path.underlay === path.underlay,
-    )
-    const known = [this.#remembered.get(path.id), ...siblings.map(({ mtu }) => foundMtu(mtu))]
-    const found = Math.min(...known.map((one) => one ?? Infinity))
-    const confirmMs = path.mtuMs ?? usualMtuMs
-    const mtu = beginMtu(path.mtu, found === Infinity ? undefined : found, confirmMs, nowMs)
-    return { path, confirmMs, mtu, upMs: undefined, wasUp: false }
+  #foundByUnderlay(): ReadonlyMap<string, number> {
+    const least = new Map<string, number>()
+    for (const { path, mtu } of this.#entries.values()) {
+      const found = foundMtu(mtu)
+      const key = `${path.gateway} ${path.underlay}`
+      if (found !== undefined) least.set(key, Math.min(found, least.get(key) ?? found))
+    }
+    return least
   }
 
   /** A path is up, or not. Back from down it may lead another way. */
@@ -154,6 +157,11 @@ export class MtuTable {
   *views(): Generator<readonly [id: string, view: MtuView]> {
     for (const [id, entry] of this.#entries) yield [id, viewOf(entry)]
   }
+}
+
+function newEntry(path: MtuPath, found: number | undefined, nowMs: number): Entry {
+  const confirmMs = path.mtuMs ?? usualMtuMs
+  return { path, confirmMs, mtu: beginMtu(path.mtu, found, confirmMs, nowMs), upMs: undefined, wasUp: false }
 }
 
 function dueOf({ path, confirmMs, mtu, upMs }: Entry): number {

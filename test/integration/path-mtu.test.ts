@@ -54,6 +54,7 @@ await isolated(import.meta.url, async (directory) => {
     ] as const) {
       t.equal(await new Bulk(from, to).arrives(15 * slow), true, to)
     }
+    await untilFit(one, 'gw-2', 1)
     t.match(one.cli('status', 'gw-2').stdout, /path MTU: 1328 bytes in the tunnel; documents say 1440/)
     const problem = /gw-2 over wan: packets of more than 1328 bytes get lost on the way.*\n +next: let ICMP/
     for (const verb of ['status', 'peers']) t.match(one.cli(verb).stdout, problem, verb)

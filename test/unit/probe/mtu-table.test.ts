@@ -122,5 +122,12 @@ void t.test('an earlier run, a lane beside it, another end, and back from down',
   table.stand('a wan', true, 5000)
   t.equal(table.nextMs(), 5000)
   t.match(due(table, 5000), [{ size: 1440 }])
+  table.name([], 6000)
+  table.name([path('a')], 6001)
+  t.same(
+    found(table),
+    { 'a wan': 1440 },
+    'a path that is new is believed, whatever was found of one of its name',
+  )
   t.end()
 })
