@@ -75,6 +75,8 @@ static void become(struct ls_probe *probe, struct ls_probe_path *path, enum ls_p
 		path->back_since = 0;
 		clear_row(&path->echo);
 	}
+	if (path->state == LS_DOWN)
+		path->returned = now;
 	if (state == LS_UP) {
 		path->up_since = now;
 		path->was_up = true;
@@ -329,7 +331,7 @@ struct ls_word ls_path_own_word(const struct ls_probe *probe, const struct ls_pr
 {
 	struct ls_word word = probe->word;
 
-	if (path->state == LS_DOWN || (path->was_down && path->state == LS_UP && now - path->up_since < SETTLED))
+	if (path->state == LS_DOWN || (path->returned && now - path->returned < SETTLED))
 		word.flags |= LS_WORD_RETURNING;
 	return word;
 }

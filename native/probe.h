@@ -164,6 +164,7 @@ struct ls_probe_path {
 	int64_t up_since;
 	int64_t back_since; /* first answer since it went down; 0: none */
 	int64_t hold;
+	int64_t returned; /* when it was no longer down; 0: it never was */
 	bool was_up;
 	bool was_down;
 

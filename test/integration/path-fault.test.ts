@@ -97,6 +97,8 @@ await isolated(import.meta.url, async (directory) => {
   await t.test('the clock is set: no path falls', async (t) => {
     const file = path.join(directory, 'clock')
     writeFileSync(file, '0')
+    // Who saw paths come and go before takes its time, and says so of them.
+    for (const far of [a, b]) await untilFit(far, 'site-1', 2)
     await one.stop()
     one.log = ''
     startWith(one, { NODE_OPTIONS: `--import=${clockShift}`, LINKSPAN_TEST_CLOCK: file })
@@ -106,7 +108,7 @@ await isolated(import.meta.url, async (directory) => {
       writeFileSync(file, String(ms))
       await pause(2500)
     }
-    t.notMatch(one.log, /path-(down|unfit)/)
+    t.same(one.log.match(/.*path-(?:down|unfit).*/g) ?? [], [])
     t.equal(membersOf(twin), both)
     await one.stop()
     one.start()
