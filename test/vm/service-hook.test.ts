@@ -29,7 +29,7 @@ if (!inGuest) {
     link add name site0 type dummy
     address add 10.1.0.1/24 dev site0
     link set dev site0 up
-    address add ${metadataAddress}/32 dev lo
+    address replace ${metadataAddress}/32 dev lo
   `)
   const cloud = new FakeEc2()
   const answer = (asked: Parameters<FakeEc2['answer']>[0]) => cloud.answer(asked)
@@ -44,7 +44,7 @@ if (!inGuest) {
 
   await t.test('it leads the routes of the VPC here', async (t) => {
     hook([
-      'touch /etc/linkspan/hooks/written /usr/lib/written /boot/written /root/written 2>/dev/null',
+      'touch /etc/written /usr/lib/written /boot/written /root/written 2>/dev/null',
       'grep -E "^(NoNewPrivs|Seccomp):" /proc/self/status >/var/lib/linkspan/hook-status',
       `exec ${real}`,
     ])
@@ -57,7 +57,7 @@ if (!inGuest) {
     t.ok(metadata.asked.length > 0, 'by the metadata service at its own address')
     t.match((await status())?.siteSide?.hook?.last?.said, /^2 routes in 1 tables to eni-/)
     t.equal(statSync('/var/lib/linkspan/hooks/aws-route-table.json').mode & 0o777, 0o600, 'what it made')
-    for (const written of ['/etc/linkspan/hooks', '/usr/lib', '/boot', '/root']) {
+    for (const written of ['/etc', '/usr/lib', '/boot', '/root']) {
       t.notOk(existsSync(`${written}/written`), `${written} is not its to write`)
     }
     t.equal(readFileSync('/var/lib/linkspan/hook-status', 'utf8'), 'NoNewPrivs:\t1\nSeccomp:\t2\n')
