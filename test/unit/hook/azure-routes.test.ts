@@ -202,7 +202,7 @@ function routeOf({
   nextHopType: type = '',
   nextHopIpAddress: address = '',
 }: Given): Route {
-  return { prefix, type, address: address === '' ? '' : address }
+  return { prefix, type, address }
 }
 
 function json(value: unknown, status = 200): Said {
@@ -263,7 +263,6 @@ void t.test('who may not write tables changes routes one by one', async (t) => {
 void t.test('somebody else changes the table meanwhile: it is read again', async (t) => {
   const cloud = new Cloud({ 'linkspan-10.2.0.0_16': `10.2.0.0/16 ${other}` })
   const { run, written } = await begin(t, cloud)
-  // Between reading and writing.
   cloud.before('PUT', () => {
     cloud.routes.set('by-hand', { prefix: '10.7.0.0/16', type: 'VirtualAppliance', address: other })
     cloud.touch()
