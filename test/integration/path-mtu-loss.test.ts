@@ -10,7 +10,7 @@ await isolated(import.meta.url, async (directory) => {
   const { gateways, hosts, routers, say, end } = await makeWorld(directory, 4)
   const { documents } = carried[4]
   const [one, two] = gateways
-  say(quickMs)
+  await say(quickMs)
 
   await t.test('where fragments pass nothing is lowered', async (t) => {
     squeeze(routers, 1400)
