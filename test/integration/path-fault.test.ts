@@ -6,7 +6,6 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -160,21 +159,44 @@ function heal(machine: Machine): void {
   machine.run('nft', 'delete table inet fault')
 }
 
-/** The next handshake initiation on the underlay dx: its UDP payload in hexadecimal digits (type 1, 148 bytes). */
+/**
+ * One that was answered. What nobody took is as good as new, whoever sends it and when: the first ones come while the far end
+ * does not know the peer yet.
+ */
 async function recordInitiation(): Promise<string> {
-  const child = spawn(
-    'tcpdump',
-    ['-n', '-i', 'dx', '-c', '1', '-x', 'udp and udp[8] = 1 and udp[4:2] = 156'],
-    {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      timeout: guest ? 120_000 : 60_000,
-    },
+  const filter = 'udp and ((udp[8] = 1 and udp[4:2] = 156) or (udp[8] = 2 and udp[4:2] = 100))'
+  const child = spawn('tcpdump', ['-n', '-l', '--immediate-mode', '-i', 'dx', '-x', filter], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: guest ? 120_000 : 60_000,
+  })
+  let said = ''
+  try {
+    for await (const chunk of child.stdout) {
+      said += String(chunk)
+      const answered = answeredInitiation(said)
+      if (answered !== undefined) return answered
+    }
+  } finally {
+    child.kill()
+  }
+  throw new Error('no handshake was seen')
+}
+
+/** Of packets as tcpdump shows them; the last may be incomplete. A response names the initiation's sender (whitepaper 5.4.3). */
+function answeredInitiation(said: string): string | undefined {
+  const packets = said.split(/^(?=\S)/m).map((packet) =>
+    packet
+      .split('\n')
+      .filter((line) => /^\s+0x/.test(line))
+      .map((line) => line.replace(/^\s+0x[0-9a-f]+:/, '').replaceAll(/\s/g, ''))
+      .join('')
+      .slice(2 * (20 + 8)),
   )
-  const lines = (await text(child.stdout)).split('\n').filter((line) => /^\s+0x/.test(line))
-  const bytes = lines.map((line) => line.replace(/^\s+0x[0-9a-f]+:/, '').replaceAll(/\s/g, '')).join('')
-  const payload = bytes.slice(2 * (20 + 8), 2 * (20 + 8 + 148))
-  if (payload.length !== 296) throw new Error('no handshake was seen')
-  return payload
+  const receivers = packets.flatMap((bytes) => (/^02.{22}/.test(bytes) ? [bytes.slice(16, 24)] : []))
+  return packets
+    .filter((bytes) => bytes.startsWith('01') && bytes.length >= 296)
+    .map((bytes) => bytes.slice(0, 296))
+    .find((bytes) => receivers.includes(bytes.slice(8, 16)))
 }
 
 /** To each port that a device of ours may listen on. */
