@@ -39,6 +39,7 @@ await isolated(import.meta.url, async (directory) => {
     })
     await t.test('status answers, and says so', async (t) => {
       // Whoever asks first finds out, and waits for it: what is repaired above asks nothing of tunnels.
+      await pause(1100)
       let status = await left.status()
       for (let i = 0; i < 3; i++) {
         await pause(1100)
