@@ -47,12 +47,13 @@ static void send_one(struct ls_probe *probe, struct ls_probe_path *path, int64_t
 {
 	static _Thread_local uint8_t packet[LS_STAMP_LARGEST];
 	struct ls_probe_trial *trial = &path->trial;
+	struct ls_word word = ls_path_own_word(probe, path, now);
 	struct sockaddr_storage to;
 	socklen_t length = ls_path_address(path, probe->port, &to);
 	uint64_t stamp = (ls_stamp_now() & ~0xfffULL) | (ls_random(probe) >> 52);
 
 	/* Never 0, as the path's own is odd. */
-	ls_stamp_write(packet, trial->first + trial->sent, stamp, probe->error_estimate, path->ssid ^ 0x100, &probe->word);
+	ls_stamp_write(packet, trial->first + trial->sent, stamp, probe->error_estimate, path->ssid ^ 0x100, &word);
 	ls_stamp_pad(packet, trial->payload);
 	trial->stamps[trial->sent++] = stamp;
 	trial->next = now + spacing(path);
