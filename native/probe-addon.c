@@ -151,21 +151,33 @@ static napi_value start(napi_env env, napi_callback_info info)
 	return external;
 }
 
-/* paths(engine, bytes): whole records of struct ls_probe_wish, all there are to be. */
-static napi_value paths(napi_env env, napi_callback_info info)
+/* What (engine, bytes) orders: whole records of `size` bytes. NULL: an exception is pending. */
+static struct engine *order_of(napi_env env, napi_callback_info info, size_t size, void **bytes, size_t *length)
 {
 	napi_value arguments[2];
-	size_t count = 2, length = 0;
-	struct ls_probe_wish *wishes;
-	struct ls_probe_box *box;
+	size_t count = 2;
 	struct engine *engine;
-	void *bytes = NULL;
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
 	if (!(engine = engine_of(env, arguments[0])))
 		return NULL;
-	if (!ls_bytes_of(env, arguments[1], &bytes, &length) || length % sizeof *wishes)
-		return ls_throw_errno(env, EINVAL);
+	if (ls_bytes_of(env, arguments[1], bytes, length) && *length % size == 0)
+		return engine;
+	ls_throw_errno(env, EINVAL);
+	return NULL;
+}
+
+/* paths(engine, bytes): whole records of struct ls_probe_wish, all there are to be. */
+static napi_value paths(napi_env env, napi_callback_info info)
+{
+	size_t length = 0;
+	void *bytes = NULL;
+	struct ls_probe_wish *wishes;
+	struct ls_probe_box *box;
+	struct engine *engine = order_of(env, info, sizeof *wishes, &bytes, &length);
+
+	if (!engine)
+		return NULL;
 	wishes = malloc(length ? length : 1);
 	if (!wishes)
 		return ls_throw_errno(env, ENOMEM);
@@ -184,19 +196,13 @@ static napi_value paths(napi_env env, napi_callback_info info)
 /* trials(engine, bytes): whole records of struct ls_probe_trial_order, more of them. */
 static napi_value trials(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[2];
-	size_t count = 2, length = 0;
+	size_t length = 0;
+	void *bytes = NULL;
 	struct ls_probe_trial_order *all;
 	struct ls_probe_box *box;
-	struct engine *engine;
-	void *bytes = NULL;
+	struct engine *engine = order_of(env, info, sizeof *all, &bytes, &length);
 
-	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-	if (!(engine = engine_of(env, arguments[0])))
-		return NULL;
-	if (!ls_bytes_of(env, arguments[1], &bytes, &length) || length % sizeof *all)
-		return ls_throw_errno(env, EINVAL);
-	if (length == 0)
+	if (!engine || length == 0)
 		return NULL;
 	box = &engine->probe.box;
 	pthread_mutex_lock(&box->lock);

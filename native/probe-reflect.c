@@ -9,6 +9,7 @@
  * second and a burst of 256 KiB; all whom we do not probe share one such allowance per device.
  */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -51,7 +52,8 @@ static double refilled(double level, double seconds, double rate, double burst)
 static bool take_token(struct ls_probe_bucket *bucket, size_t length, int64_t now)
 {
 	double padding = length > LS_STAMP_PACKET ? (double)(length - LS_STAMP_PACKET) : 0;
-	double seconds = bucket->at ? (double)(now - bucket->at) / LS_SECOND : BURST;
+	/* One that was never used is full. */
+	double seconds = bucket->at ? (double)(now - bucket->at) / LS_SECOND : INFINITY;
 
 	bucket->tokens = refilled(bucket->tokens, seconds, RATE, BURST);
 	bucket->padding = refilled(bucket->padding, seconds, PADDING_RATE, PADDING_BURST);
