@@ -2,6 +2,7 @@
 import type { Route } from '../model/kernel-object.ts'
 import { overlayTable } from '../model/kernel-number.ts'
 import type { Desired } from './desired.ts'
+import { sharedReasons } from './shared-switch.ts'
 
 export interface RouteView {
   readonly prefix: string
@@ -34,13 +35,10 @@ export function* routeViews(desired: Desired): Generator<RouteView> {
       })
     }
   }
-  for (const { key, objects, notes } of desired.shares) {
+  for (const share of desired.shares) {
+    const { key, objects } = share
     const site = key.startsWith('site ') ? { site: key.slice('site '.length) } : {}
-    const reasons = new Map(
-      notes.flatMap(({ kind, prefix, reason }) =>
-        kind === 'prefix-shared' && prefix !== undefined ? [[prefix, reason]] : [],
-      ),
-    )
+    const reasons = sharedReasons([share])
     for (const object of objects) {
       if (object.kind !== 'route' || object.table !== overlayTable) continue
       const { prefix, type, nexthop, mtu, src } = object

@@ -17,8 +17,8 @@ const siteKey = 'site '
 export function tellSwitches(events: Events, desired: Desired, changes: Iterable<Share>): void {
   const after = [...changes].filter(({ key }) => key.startsWith(siteKey))
   const before = after.flatMap(({ key }) => desired.get(key) ?? [])
-  const reasons = reasonsOf(after)
-  const shared = new Set([...reasonsOf(before).keys(), ...reasons.keys()])
+  const reasons = sharedReasons(after)
+  const shared = new Set([...sharedReasons(before).keys(), ...reasons.keys()])
   if (shared.size === 0) return
   const from = sitesOf(before, shared)
   const moves = new Map<
@@ -44,7 +44,8 @@ export function tellSwitches(events: Events, desired: Desired, changes: Iterable
   }
 }
 
-function reasonsOf(shares: readonly Share[]): ReadonlyMap<Prefix, string> {
+/** Why each prefix that sites share leads to this site. */
+export function sharedReasons(shares: readonly Share[]): ReadonlyMap<Prefix, string> {
   return new Map(
     shares.flatMap(({ notes }) =>
       notes.flatMap(({ kind, prefix, reason }) =>

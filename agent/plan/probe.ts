@@ -51,7 +51,7 @@ interface Known extends Planned {
  * the engine nothing.
  */
 export class ProbePlan {
-  #ground: readonly unknown[] = []
+  #ground: object | undefined
   #byName = new Map<Name, Known>()
   #probes: readonly PlannedProbe[] = []
 
@@ -60,9 +60,8 @@ export class ProbePlan {
     const local = localOf(input)
     const probes: PlannedProbe[] = []
     if (local !== undefined && local.self.barred !== true) {
-      const ground = [local.self, local.fabric, input.own, input.facts]
-      const isOther = !sameItems(ground, this.#ground)
-      this.#ground = ground
+      const isOther = local.ground !== this.#ground
+      this.#ground = local.ground
       const byName = new Map<Name, Known>()
       for (const gateway of input.snapshot.gateways.values()) {
         const before = this.#byName.get(gateway.name)

@@ -1,7 +1,8 @@
 /**
  * The share of a remote site: the routes of its prefixes, and the guard elements that keep packets to them from leaving in
  * clear. Prefixes of two gateways of a site are here once. No other share holds the same route: the snapshot gives a prefix
- * to one site only, one that sites share is here with the site in use (shared.ts), and what we throw ourselves is refused here. The nexthop groups are another share (group.ts).
+ * to one site only, one that sites share is here with the site in use (shared.ts), and what we throw ourselves is refused
+ * here. The nexthop groups are another share (group.ts).
  */
 import type { Name } from '../model/fabric.ts'
 import type { Gateway } from '../model/gateway.ts'
