@@ -9,32 +9,14 @@ import { address } from '../../agent/model/prefix.ts'
 import type { ProbeProfile } from '../../agent/probe/port.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
-import {
-  back,
-  calmDown,
-  device,
-  Far,
-  fast,
-  joinBy,
-  Machine,
-  Near,
-  pathTo,
-  port,
-  until,
-} from '../support/probe-lab.ts'
+import { cut, device, farOfBoth, fast, Near, pathTo, port, until } from '../support/probe-lab.ts'
 import { ntpNow, senderBytes } from '../support/stamp.ts'
 
 /** Down a little later than the fast profile, so that a busy machine is no dead path. */
 const profile: ProbeProfile = { ...fast, downAfter: 20 }
 
 await isolated(import.meta.url, async () => {
-  calmDown()
-  const machine = await Machine.make('far')
-  joinBy(device, machine)
-  machine.ip(`address add 10.9.9.2/24 dev ${device}`)
-  run('ip', 'address', 'add', '10.9.9.1/24', 'dev', device)
-  const far = new Far(machine)
-  await far.order({ paths: [back, { ...back, id: 'four', address: address('10.9.9.1') }] })
+  const { machine, far } = await farOfBoth()
   const near = new Near()
   const four = { ...pathTo(device, 'four', profile), address: address('10.9.9.2') }
   near.engine.setPaths([pathTo(device, 'six', profile), four])
@@ -49,14 +31,6 @@ await isolated(import.meta.url, async () => {
     return near.verdicts.find((one) => one.trial === trial)?.verdict
   }
 
-  /** At the far end: `hook`, and what is dropped there. */
-  function cut(hook: 'input' | 'output', what: string): () => void {
-    machine.run('nft', 'add table inet cut')
-    machine.run('nft', `add chain inet cut ${hook} { type filter hook ${hook} priority -400; }`)
-    machine.run('nft', `add rule inet cut ${hook} ${what} drop`)
-    return () => machine.run('nft', 'delete table inet cut')
-  }
-
   await t.test('what passes is answered, to the byte', async (t) => {
     for (const id of ['six', 'four']) {
       for (const size of [116, 117, 1280, 1499, 1500])
@@ -69,7 +43,7 @@ await isolated(import.meta.url, async () => {
   await t.test('what is swallowed is lost, on the way there and on the way back', async (t) => {
     const changes = near.news.length
     for (const hook of ['input', 'output'] as const) {
-      const heal = cut(hook, 'meta length > 1400')
+      const heal = cut(machine, hook, 'meta length > 1400')
       for (const id of ['six', 'four']) {
         t.equal(await ask(id, 1400), 'answered', `${id}, ${hook}`)
         t.equal(await ask(id, 1401), 'lost', `${id}, ${hook}`)
@@ -101,7 +75,7 @@ await isolated(import.meta.url, async () => {
   })
 
   await t.test('a path that is down, or goes down, is no small MTU', async (t) => {
-    const heal = cut('input', 'udp dport 18620')
+    const heal = cut(machine, 'input', 'udp dport 18620')
     t.equal(await ask('six', 1400, 4), 'void', 'while it goes down')
     t.ok(await near.becomes('six', 'silent'))
     t.equal(await ask('six', 1400, 1), 'void', 'an agent that is silent')
@@ -114,7 +88,7 @@ await isolated(import.meta.url, async () => {
     'while ordinary probes are lost as well nothing follows, long before the path is down',
     async (t) => {
       near.engine.setPaths([pathTo(device, 'six', { ...profile, downAfter: 1000 }), four])
-      const heal = cut('input', 'udp dport 18620')
+      const heal = cut(machine, 'input', 'udp dport 18620')
       t.equal(await ask('six', 1400, 3), 'void')
       t.equal(near.last('six')?.state, 'up')
       heal()
@@ -135,7 +109,7 @@ await isolated(import.meta.url, async () => {
   })
 
   await t.test('of two trials of a path the later one counts, and of a path that is gone none', async (t) => {
-    const heal = cut('input', 'meta length > 1400')
+    const heal = cut(machine, 'input', 'meta length > 1400')
     near.engine.ask([{ id: 'six', trial: ++last, size: 1401, tries: 20 }])
     await pause(100)
     t.equal(await ask('six', 1300), 'answered')
@@ -174,7 +148,7 @@ await isolated(import.meta.url, async () => {
   })
 
   await t.test('at 20 % loss what passes is not taken for lost', async (t) => {
-    const heal = cut('input', 'udp dport 18620 numgen random mod 100 < 20')
+    const heal = cut(machine, 'input', 'udp dport 18620 numgen random mod 100 < 20')
     for (let i = 0; i < 40; i++) t.equal(await ask('six', 1440, 12), 'answered')
     heal()
   })

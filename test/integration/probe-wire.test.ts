@@ -7,22 +7,9 @@ import type { RemoteInfo, Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { address } from '../../agent/model/prefix.ts'
 import { run } from '../support/command.ts'
 import { isolated } from '../support/isolate.ts'
-import {
-  back,
-  calmDown,
-  device,
-  Far,
-  joinBy,
-  Machine,
-  Near,
-  pathTo,
-  port,
-  quiet,
-  until,
-} from '../support/probe-lab.ts'
+import { back, device, farOfBoth, joinBy, Near, pathTo, port, quiet, until } from '../support/probe-lab.ts'
 import {
   baseLength,
   flag,
@@ -60,13 +47,7 @@ function question(tlvs: readonly Tlv[], sequence = 41): Buffer {
 }
 
 await isolated(import.meta.url, async () => {
-  calmDown()
-  const machine = await Machine.make('far')
-  joinBy(device, machine)
-  machine.ip(`address add 10.9.9.2/24 dev ${device}`)
-  run('ip', 'address', 'add', '10.9.9.1/24', 'dev', device)
-  const far = new Far(machine)
-  await far.order({ paths: [back, { ...back, id: 'four', address: address('10.9.9.1') }] })
+  const { machine, far } = await farOfBoth()
   const { socket, got } = await open(0, `fe80::1%${device}`)
 
   /** Sends and waits for what comes back, undefined where nothing does for 300 ms. */

@@ -14,6 +14,7 @@ import {
   back,
   baseline,
   calmDown,
+  cut,
   device,
   Far,
   fast,
@@ -30,24 +31,6 @@ import {
 function busy(ms: number): void {
   const end = performance.now() + ms
   while (performance.now() < end);
-}
-
-/** Drops what matches at `hook` of the machine until it is undone. */
-function cut(
-  machine: Machine,
-  hook: 'input' | 'output',
-  match = 'meta l4proto { udp, ipv6-icmp, icmp }',
-): () => void {
-  const link = hook === 'input' ? 'iifname' : 'oifname'
-  machine.run('nft', 'add table inet cut')
-  machine.run('nft', `add chain inet cut ${hook} { type filter hook ${hook} priority -400; }`)
-  // Neighbours are left alone: a tunnel has none.
-  machine.run(
-    'nft',
-    `add rule inet cut ${hook} icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept`,
-  )
-  machine.run('nft', `add rule inet cut ${hook} ${link} "ls-wg*" ${match} drop`)
-  return () => machine.run('nft', 'delete table inet cut')
 }
 
 /** How long after the last answer it was decided, on the thread's own clock. */

@@ -20,7 +20,7 @@ import type {
   TrialVerdict,
   Word,
 } from '../../agent/probe/port.ts'
-import { ip } from './command.ts'
+import { ip, run } from './command.ts'
 import { Machine } from './machine.ts'
 import { repository } from './repository.ts'
 import type { FarOrder, FarSaid } from './probe-far.ts'
@@ -141,6 +141,36 @@ export function joinBy(
   far.ip(`link set dev ${device} addrgenmode none`)
   far.ip(`address add ${addresses[1]} dev ${device} nodad`)
   far.ip(`link set dev ${device} up`)
+}
+
+/** A far end that probes us over both families, on one link: 10.9.9.1 here, 10.9.9.2 there. */
+export async function farOfBoth(): Promise<{ readonly machine: Machine; readonly far: Far }> {
+  calmDown()
+  const machine = await Machine.make('far')
+  joinBy(device, machine)
+  machine.ip(`address add 10.9.9.2/24 dev ${device}`)
+  run('ip', 'address', 'add', '10.9.9.1/24', 'dev', device)
+  const far = new Far(machine)
+  await far.order({ paths: [back, { ...back, id: 'four', address: address('10.9.9.1') }] })
+  return { machine, far }
+}
+
+/** Drops what matches at `hook` of the machine until it is undone. */
+export function cut(
+  machine: Machine,
+  hook: 'input' | 'output',
+  match = 'meta l4proto { udp, ipv6-icmp, icmp }',
+): () => void {
+  const link = hook === 'input' ? 'iifname' : 'oifname'
+  machine.run('nft', 'add table inet cut')
+  machine.run('nft', `add chain inet cut ${hook} { type filter hook ${hook} priority -400; }`)
+  // Neighbours are left alone: a tunnel has none.
+  machine.run(
+    'nft',
+    `add rule inet cut ${hook} icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept`,
+  )
+  machine.run('nft', `add rule inet cut ${hook} ${link} "ls-wg*" ${match} drop`)
+  return () => machine.run('nft', 'delete table inet cut')
 }
 
 export { Machine }

@@ -12,7 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { defaultRunDirectory } from '../../agent/cli/client.ts'
 import type { Status } from '../../agent/daemon/status.ts'
 import { makeAuthority } from './authority-directory.ts'
-import { run } from './command.ts'
+import { ip, run } from './command.ts'
 import { authority } from './documents.ts'
 import { wanFabric } from './lab.ts'
 import type { Machine } from './machine.ts'
@@ -108,6 +108,18 @@ export function install(): void {
   makeAuthority(authorityDirectory, 'lab')
   must('ca', 'fabric', fabric, '--ca', authorityDirectory, '--registry', registry)
   run('systemctl', 'daemon-reload')
+}
+
+/** `wan` and the site of `gw-1`, with nobody on either. */
+export function makeLinks(): void {
+  ip(`
+    link add name wan0 type dummy
+    address add 192.0.2.1/24 dev wan0
+    link set dev wan0 up
+    link add name site0 type dummy
+    address add 10.1.0.1/24 dev site0
+    link set dev site0 up
+  `)
 }
 
 /** Certifies `gateway` as soon as it has asked. */

@@ -11,7 +11,16 @@ import { ip, run } from '../support/command.ts'
 import { FakeEc2, own, table } from '../support/fake-ec2.ts'
 import { paperGateway, publish } from '../support/fault.ts'
 import { serve } from '../support/hook-program.ts'
-import { certify, inGuest, install, property, registry, status, until } from '../support/service.ts'
+import {
+  certify,
+  inGuest,
+  install,
+  makeLinks,
+  property,
+  registry,
+  status,
+  until,
+} from '../support/service.ts'
 
 const program = '/etc/linkspan/hooks/site-active'
 const real = '/usr/lib/linkspan-node /usr/lib/linkspan/dist/agent/hook/aws-route-table.js'
@@ -22,15 +31,8 @@ if (!inGuest) {
 } else {
   t.setTimeout(0)
   install()
-  ip(`
-    link add name wan0 type dummy
-    address add 192.0.2.1/24 dev wan0
-    link set dev wan0 up
-    link add name site0 type dummy
-    address add 10.1.0.1/24 dev site0
-    link set dev site0 up
-    address replace ${metadataAddress}/32 dev lo
-  `)
+  makeLinks()
+  ip(`address replace ${metadataAddress}/32 dev lo`)
   const cloud = new FakeEc2()
   const answer = (asked: Parameters<FakeEc2['answer']>[0]) => cloud.answer(asked)
   const ec2 = await serve(t, answer)

@@ -17,6 +17,7 @@ import {
   here,
   inGuest,
   install,
+  makeLinks,
   packaging,
   property,
   registry,
@@ -30,14 +31,7 @@ if (!inGuest) {
 } else {
   t.setTimeout(0)
   install()
-  ip(`
-    link add name wan0 type dummy
-    address add 192.0.2.1/24 dev wan0
-    link set dev wan0 up
-    link add name site0 type dummy
-    address add 10.1.0.1/24 dev site0
-    link set dev site0 up
-  `)
+  makeLinks()
   const untouched = dump(here)
   let whole: readonly string[] = []
 
