@@ -39,6 +39,9 @@ skipped=0
 again=()
 
 reports=$(mktemp -d)
+# What a test file that is killed leaves behind goes with it. Some of it is for other users to read.
+chmod 711 "$reports"
+export TMPDIR=$reports
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$reports"' EXIT
 
 # below PID: the processes that it began, as a tree.
